@@ -1,0 +1,1 @@
+"""Repair and upkeep of session collections as a Dagster asset graph."""

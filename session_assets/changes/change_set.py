@@ -1,0 +1,110 @@
+"""The change set: one row per document that is wrong, complete enough to apply and to undo.
+
+Documents are opaque bytes in the store's own lossless encoding, so that this package needs no driver. A change set is
+content-addressed: the same rows give the same `plan_id`, in whatever order and in however many files they were produced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+OPS = ("update", "replace", "insert", "delete")
+
+CHANGES = pl.Schema(
+    {
+        "partition": pl.String,  # where the stored document stood when read
+        "key": pl.String,  # the store's primary key, as text that the store can read back
+        "op": pl.Enum(OPS),
+        "before": pl.Binary,  # the whole document as read; null for an insert
+        "after": pl.Binary,  # update: the touched fields as they shall stand; replace, insert: the whole document
+        "removed": pl.List(pl.String),  # update: touched fields that shall be missing
+        "reasons": pl.List(pl.String),
+        "requires": pl.List(pl.String),  # keys whose change must show before this one is written
+        "beside": pl.List(pl.String),  # insert: keys of documents that may stand in the same place
+        "identity": pl.Binary,  # what `plan_id` hashes in place of `after`, where that holds values fixed at plan time
+    }
+)
+"""Columns of a change set. `before` and `after` are documents in the store's encoding."""
+
+
+def empty_changes() -> pl.DataFrame:
+    return pl.DataFrame(schema=CHANGES)
+
+
+def conform(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with all columns of `CHANGES`, in order; absent ones are null or empty lists, and no list is null."""
+    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in CHANGES.items() if name not in rows.columns]
+    return rows.with_columns(missing).select(_conformed(name, dtype) for name, dtype in CHANGES.items())
+
+
+def _conformed(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name).cast(dtype)
+    return column.fill_null(pl.lit([], dtype=dtype)) if isinstance(dtype, pl.List) else column
+
+
+class Digest:
+    """An order-independent digest of change rows: the sum of the rows' SHA-256 modulo 2^256.
+
+    Order independent, so that a store may return documents in any order, and streaming, so that memory stays flat.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self.rows = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Add rows of `CHANGES`."""
+        columns = rows.select("partition", "key", "op", "before", "after", "removed", "requires", "identity")
+        for partition, key, op, before, after, removed, requires, identity in columns.iter_rows():
+            row = hashlib.sha256()
+            texts = (partition, key, op, *(removed or ()), "\n", *sorted(requires or ()))
+            for value in (*(text.encode() for text in texts), before, identity if identity is not None else after):
+                row.update(b"-" if value is None else b"%d:%b" % (len(value), value))
+            self._sum = (self._sum + int.from_bytes(row.digest())) % (1 << 256)
+        self.rows += rows.height
+
+    def hex(self) -> str:
+        return f"{self._sum:064x}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one partition: immutable files below `folder`."""
+
+    partition: str
+    digest: str
+    rows: int
+    files: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.partition}/{self.digest[:24]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A change set over one or more partitions; `loop` names the collection and the kind of change."""
+
+    loop: str
+    plan_id: str
+    parts: tuple[Part, ...] = field(default_factory=tuple)
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    def part(self, partition: str) -> Part | None:
+        return next((part for part in self.parts if part.partition == partition), None)
+
+
+def plan_id_of(loop: str, parts: Iterable[Part]) -> str:
+    """The content address of a plan. Partitions without a change do not count."""
+    total = hashlib.sha256(loop.encode())
+    for part in sorted(parts, key=lambda part: part.partition):
+        if part.rows:
+            total.update(f"\n{part.partition} {part.digest} {part.rows}".encode())
+    return total.hexdigest()[:20]

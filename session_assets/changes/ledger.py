@@ -1,0 +1,203 @@
+"""The append-only ledger: what was planned, what each attempt intended before it wrote, and what came of it.
+
+    ledger/{loop}/parts/{partition}/{digest}/000.parquet …   rows of `CHANGES`, immutable, then `done.json`
+    ledger/{loop}/plans/{plan_id}.json                       immutable
+    ledger/{loop}/recorded/{time}-{plan_id}.json             one each time a plan was made
+    ledger/{loop}/attempts/{plan_id}/{number}/…              see `attempt.py`
+
+Without it a killed apply could not be told from a finished one, and nothing could be undone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from session_assets.changes.attempt import Attempt
+from session_assets.changes.change_set import Digest, Part, Plan, conform, plan_id_of
+from session_assets.errors import PlanRefused
+from session_assets.partition_files import PartitionWriter
+from session_assets.storage import Storage, file_name
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One time that a plan was made: `partitions` are all that were visited, also those without a change."""
+
+    at_ns: int
+    plan_id: str
+    run_id: str
+    partitions: tuple[str, ...]
+    summary: dict[str, Any]
+
+
+class Ledger:
+    """The ledger of one loop, that is of one collection and kind of change."""
+
+    def __init__(self, storage: Storage, loop: str) -> None:
+        self._storage = storage
+        self.loop = loop
+        self._base = f"ledger/{file_name(loop)}"
+
+    # -- plans ---------------------------------------------------------------------------------------------------------
+
+    def record(self, writer: PlanWriter, run_id: str, partitions: Iterable[str], summary: dict[str, Any]) -> Plan:
+        """Store a finished plan and note that it was made now."""
+        parts = tuple(writer.finish(self._store_part))
+        plan = Plan(self.loop, plan_id_of(self.loop, parts), parts)
+        name = self._plan_name(plan.plan_id)
+        if not self._storage.exists(name):
+            self._storage.write_json(name, {"loop": self.loop, "parts": [asdict(part) for part in parts]})
+        at = time.time_ns()
+        recording = Recording(at, plan.plan_id, run_id, tuple(partitions), summary)
+        self._storage.write_json(f"{self._base}/recorded/{at:020d}-{plan.plan_id}.json", asdict(recording))
+        return plan
+
+    def plan(self, plan_id: str) -> Plan:
+        """A stored plan; raises `PlanRefused` when this loop has none of that id."""
+        try:
+            stored = self._storage.read_json(self._plan_name(plan_id))
+        except FileNotFoundError:
+            raise PlanRefused(
+                f"{self.loop} has no plan {plan_id}. `session-assets plan {self.loop}` makes one and prints its id."
+            ) from None
+        return Plan(self.loop, plan_id, tuple(Part(**part) for part in stored["parts"]))
+
+    def rows(self, part: Part) -> Iterator[pl.DataFrame]:
+        """The rows of a part, a file at a time, always in the same order."""
+        for number in range(part.files):
+            yield self._storage.read_parquet(f"{self._part_folder(part)}/{number:03d}.parquet")
+
+    def recordings(self) -> Iterator[Recording]:
+        """All recordings, the newest first."""
+        folder = f"{self._base}/recorded"
+        for name in reversed(self._storage.names(folder)):
+            stored = self._storage.read_json(f"{folder}/{name}")
+            yield Recording(**{**stored, "partitions": tuple(stored["partitions"])})
+
+    def recorded_at(self, plan_id: str) -> int:
+        """When a plan was last made, in ns since the epoch."""
+        return max((record.at_ns for record in self.recordings() if record.plan_id == plan_id), default=0)
+
+    def pending(self, partitions: Iterable[str] | None = None) -> dict[str, list[str]]:
+        """Newest plan of each partition that is not applied yet: plan_id → partitions.
+
+        A plan is pending for a partition while no attempt on it began after it was last made, or while that attempt is
+        an unfinished apply; an unfinished revert is finished by `revert`. Older plans are superseded: they are applied
+        only when named.
+        """
+        wanted = None if partitions is None else set(partitions)
+        seen: set[str] = set()
+        result: dict[str, list[str]] = {}
+        for recording in self.recordings():
+            fresh = [key for key in recording.partitions if key not in seen and (wanted is None or key in wanted)]
+            seen.update(recording.partitions)
+            attempts = self.attempts(recording.plan_id)
+            for key in fresh:
+                newest = next((attempt for attempt in reversed(attempts) if key in attempt.partitions), None)
+                if newest is None or newest.at_ns < recording.at_ns or newest.is_stopped_apply(key):
+                    result.setdefault(recording.plan_id, []).append(key)
+            if wanted is not None and wanted <= seen:
+                break
+        return result
+
+    # -- attempts ------------------------------------------------------------------------------------------------------
+
+    def attempts(self, plan_id: str) -> list[Attempt]:
+        """All attempts on a plan, oldest first."""
+        folder = f"{self._base}/attempts/{plan_id}"
+        numbers = self._storage.names(folder)
+        return [
+            Attempt.load(self._storage, f"{folder}/{number}")
+            for number in numbers
+            if self._storage.exists(f"{folder}/{number}/started.json")
+        ]
+
+    def last_applies(self, partitions: Iterable[str]) -> dict[str, tuple[Plan, Attempt]]:
+        """The newest finished apply of each partition, with its plan."""
+        wanted = set(partitions)
+        newest: dict[str, tuple[str, Attempt]] = {}
+        for plan_id in self._storage.names(f"{self._base}/attempts"):
+            for attempt in self.attempts(plan_id):
+                for partition in wanted.intersection(attempt.partitions):
+                    known = newest.get(partition)
+                    if attempt.is_revert or (known is not None and known[1].at_ns > attempt.at_ns):
+                        continue
+                    if attempt.is_finished(partition) and not attempt.summary(partition).get("abandoned"):
+                        newest[partition] = (plan_id, attempt)
+        plans = {plan_id: self.plan(plan_id) for plan_id, _ in newest.values()}
+        return {partition: (plans[plan_id], attempt) for partition, (plan_id, attempt) in newest.items()}
+
+    def start_attempt(
+        self,
+        plan: Plan,
+        partitions: Iterable[str],
+        *,
+        batch_size: int,
+        run_id: str,
+        undoes: dict[str, int] | None = None,
+    ) -> Attempt:
+        """Begin an attempt: an apply, or where `undoes` maps partitions to attempt numbers, a revert."""
+        base = f"{self._base}/attempts/{plan.plan_id}"
+        number = len(self._storage.names(base)) + 1
+        folder = (
+            f"{base}/{number:05d}-{secrets.token_hex(4)}"  # its own, also where two start at once on other partitions
+        )
+        attempt = Attempt(
+            self._storage, folder, number, plan.plan_id, tuple(partitions), batch_size, run_id, time.time_ns(), undoes
+        )
+        attempt.save()
+        return attempt
+
+    def _plan_name(self, plan_id: str) -> str:
+        return f"{self._base}/plans/{file_name(plan_id)}.json"
+
+    def _part_folder(self, part: Part) -> str:
+        return f"{self._base}/parts/{file_name(part.partition)}/{part.digest[:24]}"
+
+    def _store_part(self, partition: str, digest: str, rows: int, files: list[Path]) -> Part:
+        """Move the files of a part to their place, or find that the same rows stand there already."""
+        part = Part(partition, digest, rows, len(files))
+        folder = self._part_folder(part)
+        if self._storage.exists(f"{folder}/done.json"):
+            for file in files:
+                file.unlink()
+            return Part(partition, digest, rows, self._storage.read_json(f"{folder}/done.json")["files"])
+        for number, file in enumerate(files):
+            self._storage.put(f"{folder}/{number:03d}.parquet", file)
+        self._storage.write_json(f"{folder}/done.json", {"files": len(files)})
+        return part
+
+
+class PlanWriter:
+    """Collects change rows of many partitions in bounded memory. Keys must not repeat."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._files = PartitionWriter(scratch)
+        self._digests: dict[str, Digest] = {}
+
+    def add(self, partition: str, rows: pl.DataFrame) -> None:
+        """Add rows of one partition. Rows of one call stay in one file."""
+        if rows.is_empty():
+            return
+        rows = conform(rows)
+        self._digests.setdefault(partition, Digest()).add(rows)
+        self._files.add(partition, rows)
+
+    def drop(self, partition: str) -> None:
+        """Forget a partition that failed half-way."""
+        self._digests.pop(partition, None)
+
+    def finish(self, store: Callable[[str, str, int, list[Path]], Part]) -> list[Part]:
+        """Hand over each part's files; returns the parts by partition."""
+        files = self._files.finish()
+        return [
+            store(partition, digest.hex(), digest.rows, files[partition])
+            for partition, digest in sorted(self._digests.items())
+        ]

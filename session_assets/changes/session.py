@@ -1,0 +1,138 @@
+"""From a ledger to a changed collection: choose what is pending, resume or begin an attempt, go through its partitions.
+
+A partition that fails is set aside and named; the others finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from session_assets.changes.apply import apply_part
+from session_assets.changes.attempt import Attempt
+from session_assets.changes.change_set import Plan
+from session_assets.changes.ledger import Ledger
+from session_assets.changes.outcomes import Outcomes
+from session_assets.changes.store import Store
+from session_assets.errors import PlanRefused, SessionAssetsError, StoreUnavailable
+from session_assets.failpoints import failpoint
+
+Progress = Callable[[int, int], None]
+"""Called with the rows done and the rows in all."""
+
+
+@dataclass
+class ApplyReport:
+    """What an apply did, per partition."""
+
+    plan_ids: list[str] = field(default_factory=list)
+    planned: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # partitions set aside, with the error
+
+    def totals(self) -> Outcomes:
+        total = Outcomes()
+        for outcomes in self.outcomes.values():
+            total.add(outcomes)
+        return total
+
+
+def chosen(ledger: Ledger, partitions: Iterable[str] | None, plan_id: str | None) -> dict[str, list[str]]:
+    """plan_id → partitions to apply: of the plan that is named, else what is pending."""
+    if plan_id is None:
+        return ledger.pending(partitions)
+    wanted = None if partitions is None else set(partitions)
+    plan = ledger.plan(plan_id)
+    return {plan_id: [part.partition for part in plan.parts if wanted is None or part.partition in wanted]}
+
+
+def refuse_large(ledger: Ledger, plans: Iterable[str], share: float) -> None:
+    """Raise `PlanRefused` where a plan changes more than this share of the documents that it read."""
+    for recording in ledger.recordings():
+        if recording.plan_id not in set(plans):
+            continue
+        read = sum(recording.summary["read"].values())
+        planned = ledger.plan(recording.plan_id).rows
+        if read and planned / read > share:
+            raise PlanRefused(
+                f"plan {recording.plan_id} changes {planned} of {read} documents, more than"
+                f" SESSION_ASSETS_MAX_CHANGE_SHARE={share:g} allows. Look at it, then apply it with --force."
+            )
+
+
+def apply_plans(
+    ledger: Ledger,
+    todo: dict[str, list[str]],
+    store: Store,
+    *,
+    run_id: str,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> ApplyReport:
+    """Apply the partitions of each plan. Raises `StoreUnavailable` at once; a later run goes on."""
+    report = ApplyReport(plan_ids=list(todo))
+    plans = {plan_id: ledger.plan(plan_id) for plan_id in todo}
+    total = sum(part.rows for plan in plans.values() for part in plan.parts if part.partition in todo[plan.plan_id])
+    done = 0
+
+    def tell(outcomes: Outcomes) -> None:
+        nonlocal done
+        done += sum(outcomes.counts.values())
+        if progress is not None:
+            progress(done, total)
+
+    for plan_id, partitions in todo.items():
+        for attempt, keys in _attempts(ledger, plans[plan_id], partitions, run_id, batch_size):
+            for partition in keys:
+                part = plans[plan_id].part(partition)
+                report.planned[partition] = part.rows if part else 0
+                try:
+                    failpoint(f"apply.partition.{partition}")
+                    report.outcomes[partition] = apply_part(
+                        attempt, partition, lambda part=part: ledger.rows(part) if part else (), store, progress=tell
+                    )
+                except StoreUnavailable:
+                    raise
+                except Exception as error:
+                    report.failed[partition] = f"{type(error).__name__}: {error}"
+    return report
+
+
+def raise_for(failed: dict[str, str], what: str) -> None:
+    """Raise one error that names the partitions that were set aside."""
+    if failed:
+        listed = "; ".join(f"{partition}: {reason}" for partition, reason in sorted(failed.items())[:5])
+        raise SessionAssetsError(
+            f"{what} failed for {len(failed)} partition(s), all others are done. {listed}."
+            " Correct the cause, then run these partitions again (*failed and missing* in the UI)."
+        )
+
+
+def _attempts(
+    ledger: Ledger, plan: Plan, partitions: list[str], run_id: str, batch_size: int
+) -> list[tuple[Attempt, list[str]]]:
+    """Stopped attempts to go on with, and a new one for the rest."""
+    result: list[tuple[Attempt, list[str]]] = []
+    rest = sorted(partitions)
+    planned_at = ledger.recorded_at(plan.plan_id)
+    for attempt in reversed(ledger.attempts(plan.plan_id)):
+        if attempt.at_ns < planned_at:
+            break  # planned anew since: every document is looked at again
+        covered = [key for key in rest if key in attempt.partitions]
+        unfinished = [key for key in covered if not attempt.is_revert and not attempt.is_finished(key)]
+        if unfinished:
+            result.append((attempt, unfinished))
+        newer = set(unfinished)
+        rest = [key for key in rest if key not in newer]
+        if attempt.is_revert:
+            break
+    if rest:
+        result.append((ledger.start_attempt(plan, rest, batch_size=batch_size, run_id=run_id), rest))
+    return result
+
+
+def recount(ledger: Ledger, attempt: Attempt, plan: Plan, partition: str) -> tuple[int, int]:
+    """Rows of a partition as stored in the plan, and outcome letters as stored in the ledger."""
+    part = plan.part(partition)
+    rows = sum(frame.height for frame in ledger.rows(part)) if part else 0
+    return rows, attempt.letters(partition)

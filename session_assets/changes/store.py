@@ -1,0 +1,43 @@
+"""What a store must offer so that the loop can change its documents. Implemented in `stores/`, once a driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import polars as pl
+
+
+class State(StrEnum):
+    """How a document stands, seen from one change."""
+
+    BEFORE = "b"  # exactly as the plan read it
+    AFTER = "a"  # exactly as the plan wants it
+    OTHER = "o"  # neither
+
+
+@dataclass
+class Written:
+    """What a guarded write knows of its rows, by position: `done` were matched and written by this call."""
+
+    done: set[int] = field(default_factory=set)
+    missed: set[int] = field(default_factory=set)  # the guard did not match: somebody else was first
+    unknown: set[int] = field(default_factory=set)  # look to tell
+    errors: dict[int, str] = field(default_factory=dict)  # refused by the store, with the masked reason
+
+
+class Store(Protocol):
+    """Documents of one collection, addressed by the `key` of a change set. Frames have the columns of `CHANGES`."""
+
+    def look(self, changes: pl.DataFrame) -> list[State]:
+        """The state of each row's document, compared exactly (types, field order), in the order of the rows."""
+        ...
+
+    def write(self, changes: pl.DataFrame) -> Written:
+        """Write each row whose document is still exactly `before`; never any other."""
+        ...
+
+    def image_after(self, before: bytes, after: bytes, removed: list[str]) -> bytes:
+        """The whole document that an `update` leaves."""
+        ...

@@ -1,0 +1,89 @@
+"""`verify`, `plan`, `apply`, `revert`: each is a run of a Dagster job, executed here and seen in the UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from session_assets.cli import output
+from session_assets.cli.runner import Runner
+from session_assets.errors import UsageError
+
+
+def _common(command: Any) -> Any:
+    options = [
+        click.argument("slice_", metavar="SLICE|all"),
+        click.option("--partition", "partitions", multiple=True, metavar="K", help="Only this partition; repeatable."),
+        click.option("--session", "sessions", multiple=True, metavar="ID", help="Only this session; repeatable."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_common
+def verify(slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], as_json: bool) -> int:
+    """Recount from the source of truth; exit 1 where a check fails as ERROR."""
+    return _each(slice_, as_json, lambda runner, target: runner.verify(target, partitions, sessions))
+
+
+@click.command()
+@_common
+@click.option("--batch-size", type=click.IntRange(1), help="Accepted for old habits; a plan has no batches.")
+def plan(
+    slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], as_json: bool, batch_size: int | None
+) -> int:
+    """Preview the exact changes. Writes nothing to any collection."""
+    return _each(slice_, as_json, lambda runner, target: runner.plan(target, partitions, sessions))
+
+
+@click.command()
+@_common
+@click.option("--plan-id", metavar="ID", help="This plan, instead of the newest that is not applied.")
+@click.option("--dry-run", is_flag=True, help="Plan only.")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), default=5000, show_default=True)
+@click.option("--force", is_flag=True, help="Also above SESSION_ASSETS_MAX_CHANGE_SHARE.")
+def apply(
+    slice_: str,
+    partitions: tuple[str, ...],
+    sessions: tuple[str, ...],
+    as_json: bool,
+    plan_id: str | None,
+    dry_run: bool,
+    batch_size: int,
+    force: bool,
+) -> int:
+    """Apply the newest plan that is not applied yet; where there is none, plan first."""
+    if dry_run and plan_id:
+        raise UsageError("--dry-run plans anew and --plan-id names a plan: use one of them.")
+    if slice_ == "all" and plan_id:
+        raise UsageError("--plan-id names a plan of one slice: name the slice instead of all.")
+    if dry_run:
+        return _each(slice_, as_json, lambda runner, target: runner.plan(target, partitions, sessions))
+    config = {"plan_id": plan_id, "force": force, "batch_size": batch_size}
+    return _each(slice_, as_json, lambda runner, target: runner.apply(target, partitions, sessions, config))
+
+
+@click.command()
+@click.argument("slice_", metavar="SLICE")
+@click.option("--plan-id", required=True, metavar="ID")
+@click.option("--dry-run", is_flag=True, help="Say what would be undone, and what cannot be.")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), default=5000, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def revert(slice_: str, plan_id: str, dry_run: bool, batch_size: int, as_json: bool) -> int:
+    """Undo the latest apply of a plan, where documents are still as it left them."""
+    runner = Runner(quiet=as_json)
+    result = runner.revert(slice_, plan_id, dry_run, batch_size)
+    return output.show(result, as_json)
+
+
+def _each(slice_: str, as_json: bool, work: Any) -> int:
+    """Run one target, or for `all` every slice that is configured; the worst exit code counts."""
+    runner = Runner(quiet=as_json)
+    codes = [0]
+    for target in runner.targets(slice_):
+        codes.append(output.show(work(runner, target), as_json))
+    return max(codes)

@@ -1,0 +1,65 @@
+"""The command group, and how errors become exit codes: one clear line, no traceback for what a person can mend."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from session_assets.errors import SessionAssetsError
+from session_assets.masking import safe_text
+
+_COMMANDS = {
+    "up": "servers",
+    "down": "servers",
+    "env": "servers",
+    "status": "servers",
+    "dev": "servers",
+    "verify": "loop",
+    "plan": "loop",
+    "apply": "loop",
+    "revert": "loop",
+    "ingest": "ingest",
+    "index": "index",
+    "demo": "demo",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only when it is called: `up` need not wait for Dagster."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        return getattr(importlib.import_module(f"session_assets.cli.{module}"), cmd_name)
+
+
+@click.command(cls=_Lazy)
+@click.version_option(package_name="session-assets")
+def cli() -> None:
+    """Repair session collections: preview, apply beside live traffic, audit, undo.
+
+    Exit codes: 0 clean · 1 a check failed as ERROR, or a row failed · 2 usage or configuration · 3 a store cannot be
+    reached · 4 someone else holds the lock.
+    """
+
+
+def main() -> None:
+    """Entry point of `session-assets`."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SessionAssetsError as error:
+        click.echo(f"error: {safe_text(error)}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

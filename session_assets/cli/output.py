@@ -1,0 +1,95 @@
+"""What a person reads after a command, and what a script reads with `--json`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from session_assets.cli.runner import Result
+from session_assets.masking import safe_text
+
+_MARKS = {True: "[green]passed[/]", False: "[red]failed[/]"}
+
+
+def show(result: Result, as_json: bool) -> int:
+    """Print a result; returns its exit code."""
+    if as_json:
+        body = result.body | ({"error": safe_text(result.error)} if result.error else {})
+        click.echo(json.dumps(body))
+        return result.exit_code
+    console = Console(soft_wrap=False)
+    body = result.body
+    if body.get("read"):
+        console.print(f"{body['slice']}: {body['read']:,} documents read")
+    if body.get("classes"):
+        console.print(_counts("class", body["classes"]))
+    if body.get("reasons") and body["command"] != "verify":
+        console.print(_counts("reason", body["reasons"]))
+    if body["command"] in ("plan", "apply") and not result.error:
+        _show_plan(console, body)
+    if body["command"] == "revert" and not result.error:
+        _show_revert(console, body)
+    if body.get("checks"):
+        _show_checks(console, body["checks"])
+    for partition, reason in body.get("failed_partitions", {}).items():
+        console.print(f"[red]partition {partition} is set aside:[/] {safe_text(reason)}", highlight=False)
+    if result.error:
+        click.echo(f"error: {safe_text(result.error)}", err=True)
+    console.print(f"run {body['run_id']}", style="dim", highlight=False)
+    return result.exit_code
+
+
+def _counts(name: str, counts: dict[str, int]) -> Table:
+    table = Table(name, "documents")
+    table.columns[1].justify = "right"
+    for key, count in counts.items():
+        table.add_row(key, f"{count:,}")
+    return table
+
+
+def _show_plan(console: Console, body: dict[str, Any]) -> None:
+    slice_, plan_id = body["slice"], body.get("plan_id")
+    if "outcomes" in body:
+        outcomes = body["outcomes"]
+        console.print(f"plan {plan_id}: {body['planned']:,} changes", highlight=False)
+        console.print(_counts("outcome", outcomes))
+        for key, reason in body.get("errors", {}).items():
+            console.print(f"  not written {safe_text(key)}: {safe_text(reason)}", highlight=False)
+        if outcomes["conflicted"]:
+            console.print("Conflicted documents were changed by somebody else and kept as they are: plan again.")
+        if outcomes["applied"]:
+            console.print(f"To undo: session-assets revert {slice_.split('/')[0]} --plan-id {plan_id}", highlight=False)
+        return
+    console.print(f"plan {plan_id}: {body['planned']:,} changes, nothing is written", highlight=False)
+    if body["planned"]:
+        console.print(f"Next: session-assets apply {slice_} --plan-id {plan_id}", highlight=False)
+
+
+def _show_revert(console: Console, body: dict[str, Any]) -> None:
+    would = "would be undone" if body["dry_run"] else "undone"
+    if not body["undoable"] and not body["refused"]:
+        console.print(f"plan {body['plan_id']}: nothing to undo (not applied, or undone already)", highlight=False)
+        return
+    console.print(f"plan {body['plan_id']}: {body['undoable']:,} {would}", highlight=False)
+    if body["refused"]:
+        console.print(f"{body['refused']:,} cannot be undone, edited since (or their place is taken):", highlight=False)
+        for key in body["refused_sample"]:
+            console.print(f"  {safe_text(key)}", highlight=False)
+
+
+def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
+    table = Table("check", "result", "count", "what, and what to do")
+    table.columns[2].justify = "right"
+    for check in checks:
+        mark = (
+            _MARKS[True]
+            if check["passed"]
+            else ("[red]ERROR[/]" if check["severity"] == "ERROR" else "[yellow]WARN[/]")
+        )
+        text = "" if check["passed"] else check["description"] + f" Ids: {', '.join(check['sample'][:3])} …"
+        table.add_row(check["name"], mark, f"{check['count']:,}", safe_text(text))
+    console.print(table)

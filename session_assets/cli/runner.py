@@ -1,0 +1,277 @@
+"""Turns a command into a Dagster run in this process, and its reports into one result."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from dagster import DagsterInstance
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from session_assets import errors, progress
+from session_assets.cli.servers import packaged, prepare_dagster_home
+from session_assets.errors import NotConfigured, SessionAssetsError, UsageError
+from session_assets.graph.environment import Environment
+from session_assets.graph.keys import TAG, encode
+from session_assets.graph.runs import run_here
+from session_assets.graph.step import DEFER_TAG
+from session_assets.graph.target import Target
+
+
+@dataclass
+class Result:
+    """What a command has to say: the object of `--json`, and the exit code."""
+
+    body: dict[str, Any]
+    exit_code: int = 0
+    error: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Runner:
+    """Runs jobs of the code location on the current environment."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        warnings.simplefilter("ignore")
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        if not os.environ.get("DAGSTER_POSTGRES_URL"):
+            raise NotConfigured("DAGSTER_POSTGRES_URL", "The Dagster database")
+        prepare_dagster_home()
+        from session_assets.definitions import SLICES, defs
+
+        self._defs = defs
+        self._slices = SLICES
+        self._instance = DagsterInstance.get()
+        self._environment = Environment.load()
+
+    # -- targets -------------------------------------------------------------------------------------------------------
+
+    def targets(self, name: str) -> Iterator[Target]:
+        """The target of a name; for `all` the main one of each slice whose variables are set."""
+        if name != "all":
+            yield self.target(name)
+            return
+        for slice_name, slice_ in self._slices.items():
+            target = slice_.TARGETS[0]
+            if os.environ.get(target.variable):
+                yield target
+            else:
+                click.echo(f"{slice_name}: skipped, {target.variable} is not set", err=True)
+
+    def target(self, name: str) -> Target:
+        every = [target for slice_ in self._slices.values() for target in slice_.TARGETS]
+        for target in every:
+            if target.name == name:
+                return target
+        raise UsageError(f"there is no slice {name}. Choose from: {', '.join(one.name for one in every)}, all.")
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def verify(self, target: Target, partitions: Sequence[str], sessions: Sequence[str]) -> Result:
+        if sessions:
+            run_id, error, code = self._one_session(target, sessions, "verify", {})
+        elif target.verify is None:
+            raise UsageError(
+                f"{target.name} has no checks of its own: session-assets verify {target.name.split('/')[0]}"
+            )
+        else:
+            run_id, error, code = self._run(target.verify, target, partitions, {})
+        body = self._body(target, "verify", run_id)
+        failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
+        return Result(body, code or int(failed), error)
+
+    def plan(self, target: Target, partitions: Sequence[str], sessions: Sequence[str]) -> Result:
+        if sessions:
+            run_id, error, code = self._one_session(target, sessions, "plan", {})
+        else:
+            run_id, error, code = self._run(target.plan, target, partitions, {})
+        return Result(self._body(target, "plan", run_id), code, error)
+
+    def apply(
+        self, target: Target, partitions: Sequence[str], sessions: Sequence[str], config: dict[str, Any]
+    ) -> Result:
+        if sessions:
+            run_id, error, code = self._one_session(target, sessions, "apply", config)
+        else:
+            job, keys = self._apply_job(target, partitions, config)
+            run_id, error, code = self._run(job, target, keys, {"apply": config})
+        body = self._body(target, "apply", run_id)
+        outcomes = body.get("outcomes", {})
+        return Result(body, code or int(outcomes.get("failed", 0) > 0), error)
+
+    def revert(self, slice_: str, plan_id: str, dry_run: bool, batch_size: int) -> Result:
+        loop = self._loop_of(slice_, plan_id)
+        config = {"loop": loop, "plan_id": plan_id, "dry_run": dry_run, "batch_size": batch_size}
+        name = slice_.split("/")[0]
+        ops = {"ops": {f"revert_{name}_plan": {"config": config}}}
+        run_id, error, code = self._execute(f"{name}_revert", {}, ops)
+        summary = self._environment.reported(run_id, "revert") or {}
+        body = {"slice": slice_, "command": "revert", "run_id": run_id, "plan_id": plan_id, **summary}
+        return Result(body, code, error)
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def _apply_job(
+        self, target: Target, partitions: Sequence[str], config: dict[str, Any]
+    ) -> tuple[str, Sequence[str]]:
+        """The job that applies what is planned, where there is such a plan, else the one that plans first."""
+        ledger = self._environment.ledger(target.loop.name)
+        if config["plan_id"]:
+            ledger.plan(config["plan_id"])
+            keys = [part.partition for part in ledger.plan(config["plan_id"]).parts]
+            return target.apply_pending, partitions or keys
+        pending = ledger.pending(partitions or None)
+        keys = sorted({key for some in pending.values() for key in some})
+        if pending and (not partitions or set(partitions) <= set(keys)):
+            return target.apply_pending, partitions or keys
+        self._say(f"{target.name}: no plan is pending, so the changes are planned first")
+        return target.apply, partitions
+
+    def _run(
+        self, job: str, target: Target, partitions: Sequence[str], configs: dict[str, Any]
+    ) -> tuple[str, str | None, int]:
+        tags: dict[str, str] = {}
+        if target.order is not None and target.standing is not None:
+            order = list(target.order())
+            keys = list(partitions) or target.standing(self._environment)
+            unknown = [key for key in keys if key not in order]
+            if unknown:
+                raise UsageError(f"there is no partition {unknown[0]}; they go from {order[0]} to {order[-1]}.")
+            keys = sorted(keys, key=order.index) or [order[0]]
+            tags = {
+                "dagster/asset_partition_range_start": keys[0],
+                "dagster/asset_partition_range_end": keys[-1],
+                TAG: encode(keys, order),
+                **DEFER_TAG,
+            }
+        elif partitions:
+            raise UsageError(f"{target.name} has no partitions.")
+        definition = self._defs.resolve_job_def(job)
+        ops: dict[str, Any] = {}
+        if "apply" in configs:
+            step = next(node for node in definition.nodes_in_topological_order if "plan_id" in _fields(node))
+            ops = {"ops": {step.name: {"config": configs["apply"]}}}
+        return self._execute(job, tags, ops)
+
+    def _one_session(
+        self, target: Target, sessions: Sequence[str], command: str, config: dict[str, Any]
+    ) -> tuple[str, str | None, int]:
+        if target.one_session is None:
+            raise UsageError(f"{target.name} does not know single sessions.")
+        step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
+        options = {"sessions": list(sessions), "command": command, "batch_size": config.get("batch_size", 5000)}
+        return self._execute(target.one_session, {}, {"ops": {step: {"config": options}}})
+
+    def _execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
+        config = config | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        definition = self._defs.resolve_job_def(job)
+        with self._bar():
+            run_id, result = run_here(self._instance, definition, packaged("workspace.yaml"), tags=tags, config=config)
+        failures = [event for event in result.all_events if event.is_step_failure]
+        if result.success:
+            return run_id, None, 0
+        if not failures:
+            return run_id, f"run {run_id} failed: see it in the UI", 1
+        message, code = _cause(failures[0].step_failure_data.error)
+        return run_id, message, code
+
+    @contextmanager
+    def _bar(self) -> Iterator[None]:
+        """A bar a thing that is counted, on a terminal."""
+        console = Console(stderr=True)
+        if self._quiet or not console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as bars:
+            tasks: dict[str, Any] = {}
+
+            def draw(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what, total=total)
+                bars.update(tasks[what], completed=done, total=total)
+
+            with progress.listening(draw):
+                yield
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def _body(self, target: Target, command: str, run_id: str) -> dict[str, Any]:
+        """The object of `--json`, from what the steps of the run reported."""
+        reports = {step: self._environment.reported(run_id, step) or {} for step in ("plan", "apply", "verify")}
+        seen = reports["verify"] or reports["plan"]
+        body: dict[str, Any] = {
+            "slice": target.name,
+            "command": command,
+            "run_id": run_id,
+            "partitions": seen.get("partitions", []),
+            "read": seen.get("read", 0),
+            "classes": seen.get("classes", {}),
+            "reasons": seen.get("reasons", {}),
+        }
+        if command != "verify":
+            plan_ids = reports["apply"].get("plan_ids") or [reports["plan"].get("plan_id")]
+            body["plan_id"] = plan_ids[0] if plan_ids else None
+            body["planned"] = reports["apply"].get("planned", reports["plan"].get("planned", 0))
+            body["lists"] = reports["plan"].get("lists", {})
+        if reports["apply"]:
+            for name in ("outcomes", "errors", "conflicts"):
+                body[name] = reports["apply"][name]
+        body["failed_partitions"] = self._environment.failures(run_id)
+        body["checks"] = [
+            check
+            for step in ("checks_sessions", "checks_events")
+            for check in (self._environment.reported(run_id, step) or {}).get("checks", [])
+        ]
+        return body
+
+    def _loop_of(self, slice_: str, plan_id: str) -> str:
+        """The loop that made a plan: any of the slice's."""
+        names = [loop.name for one in self._slices.values() for loop in one.LOOPS]
+        mine = [name for name in names if name == slice_ or name.startswith(f"{slice_}/")]
+        if not mine:
+            raise UsageError(f"there is no slice {slice_}. Choose from: {', '.join(self._slices)}.")
+        for name in mine:
+            if any(record.plan_id == plan_id for record in self._environment.ledger(name).recordings()):
+                return name
+        self._environment.ledger(slice_).plan(plan_id)
+        return slice_
+
+    def _say(self, text: str) -> None:
+        click.echo(text, err=True)
+
+
+def _fields(node: Any) -> Sequence[str]:
+    schema = node.definition.config_schema
+    fields = getattr(schema.config_type, "fields", None) if schema is not None else None
+    return list(fields or ())
+
+
+def _cause(error: Any) -> tuple[str, int]:
+    """The innermost error's text, and the exit code of its class."""
+    known = {
+        name: cls.exit_code
+        for name, cls in vars(errors).items()
+        if isinstance(cls, type) and issubclass(cls, SessionAssetsError)
+    }
+    while error.cause is not None and error.cls_name not in known:
+        error = error.cause
+    text = error.message.strip()
+    name = (error.cls_name or "").rsplit(".", 1)[-1]
+    return text.removeprefix(f"{error.cls_name}: ").split(": ", 1)[-1] if name in known and text.startswith(
+        "session_assets"
+    ) else text, known.get(name, 1)

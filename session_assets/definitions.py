@@ -1,0 +1,18 @@
+"""The one code location: all slices."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from session_assets.web import definitions as web
+
+# Dagster stores materializations of a range in batches of this size; read whenever it logs.
+os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+
+SLICES = {"web": web}
+
+defs = dg.Definitions.merge(
+    *(slice_.DEFINITIONS for slice_ in SLICES.values()), dg.Definitions(executor=dg.in_process_executor)
+)

@@ -1,0 +1,56 @@
+"""Exceptions named by what the operator should do, each with the exit code of the terminal.
+
+Every message says what was wrong, where, and what to do next. Settings are named, never shown.
+"""
+
+from __future__ import annotations
+
+
+class SessionAssetsError(Exception):
+    """Base of all errors that the terminal prints without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(SessionAssetsError):
+    """The command or a setting is wrong: correct it and call again."""
+
+    exit_code = 2
+
+
+class NotConfigured(UsageError):
+    """A slice's environment variable is unset."""
+
+    def __init__(self, variable: str, what: str) -> None:
+        super().__init__(
+            f"{what}: {variable} is not set. Set it, or start local servers with"
+            ' `session-assets up` and run `eval "$(session-assets env)"`.'
+        )
+        self.variable = variable
+
+
+class StoreUnavailable(SessionAssetsError):
+    """A store cannot be reached, or refused the credentials, after bounded retries: mend it, then run again."""
+
+    exit_code = 3
+
+    def __init__(self, store: str, variable: str, reason: str) -> None:
+        super().__init__(
+            f"{store} ({variable}) cannot be used: {reason}. Nothing is lost: mend it and run the same command again."
+        )
+        self.store = store
+        self.variable = variable
+
+
+class LockHeld(SessionAssetsError):
+    """Somebody else works on the same collection and partition: wait, or stop them."""
+
+    exit_code = 4
+
+
+class BadInput(SessionAssetsError):
+    """A file or a document cannot be read as what it claims to be: a rerun cannot change that."""
+
+
+class PlanRefused(UsageError):
+    """A plan is not applied as it stands (too large a share, unknown id, other slice): look at it first."""

@@ -1,0 +1,44 @@
+"""What each step opens first: settings and storage of the current environment, and the summary that the terminal reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from session_assets.changes.ledger import Ledger
+from session_assets.settings import Settings
+from session_assets.storage import Storage, file_name
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Settings and storage. Opened per step: clients and paths do not outlive a process."""
+
+    settings: Settings
+    storage: Storage
+
+    @staticmethod
+    def load() -> Environment:
+        settings = Settings.from_env()
+        return Environment(settings, Storage(settings.storage, settings.home / "tmp"))
+
+    def ledger(self, loop: str) -> Ledger:
+        return Ledger(self.storage, loop)
+
+    def report(self, run_id: str, step: str, value: dict[str, Any]) -> None:
+        """Keep what a step of a run has to tell."""
+        self.storage.write_json(f"runs/{run_id}/{step}.json", value)
+
+    def reported(self, run_id: str, step: str) -> dict[str, Any] | None:
+        name = f"runs/{run_id}/{step}.json"
+        return self.storage.read_json(name) if self.storage.exists(name) else None
+
+    def set_aside(self, run_id: str, failures: dict[str, str]) -> None:
+        """Note partitions that failed in a run: its later steps leave them out, its last check fails for them."""
+        for partition, reason in failures.items():
+            self.storage.write_json(f"runs/{run_id}/failed/{file_name(partition)}.json", [partition, reason])
+
+    def failures(self, run_id: str) -> dict[str, str]:
+        """Partitions set aside so far in a run, with the reason."""
+        folder = f"runs/{run_id}/failed"
+        return dict(self.storage.read_json(f"{folder}/{name}") for name in self.storage.names(folder))

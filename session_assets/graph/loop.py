@@ -1,0 +1,147 @@
+"""The loop as Dagster sees it, once for all slices: what a slice must say of a loop, and apply and revert on top of it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from session_assets.changes.outcomes import OUTCOME_NAMES
+from session_assets.changes.revert import preview, revert
+from session_assets.changes.session import ApplyReport, Progress, apply_plans, chosen, refuse_large
+from session_assets.changes.store import Store
+from session_assets.graph.environment import Environment
+from session_assets.graph.partition_checks import keep_connections
+from session_assets.graph.step import LogProgress
+from session_assets.stores.locks import collection_lock
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One collection and kind of change. `name` is what people type after `plan`, `apply` and `revert`."""
+
+    name: str
+    collection: str  # what is locked
+    store: Callable[[], Store]
+    plan_first: Callable[[Environment, list[str] | None, str], None]
+    """Plans partitions (None: all that hold documents) for a run id, where nothing is pending."""
+
+
+class ApplyConfig(dg.Config):
+    """Which plan to apply, and how."""
+
+    plan_id: str | None = None
+    force: bool = False
+    batch_size: int = 5000
+
+
+def apply_loop(
+    loop: Loop,
+    environment: Environment,
+    partitions: list[str] | None,
+    config: ApplyConfig,
+    run_id: str,
+    log: Any,
+    progress: Progress | None = None,
+) -> ApplyReport:
+    """Apply what is pending, or the named plan; plans first where nothing is pending, and says so."""
+    ledger = environment.ledger(loop.name)
+    todo = chosen(ledger, partitions, config.plan_id)
+    if config.plan_id is None:
+        covered = {partition for keys in todo.values() for partition in keys}
+        fresh = not todo if partitions is None else [key for key in partitions if key not in covered]
+        if fresh:
+            log.info(f"{loop.name}: nothing is pending, so the changes are planned first")
+            loop.plan_first(environment, fresh if isinstance(fresh, list) else None, run_id)
+            todo = chosen(ledger, partitions, None)
+    refuse_large(ledger, todo, 1.0 if config.force else environment.settings.max_change_share)
+    keys = sorted({partition for keys in todo.values() for partition in keys})
+    with collection_lock(loop.collection, keys, f"apply {loop.name}"):
+        report = apply_plans(
+            ledger,
+            todo,
+            loop.store(),
+            run_id=run_id,
+            batch_size=config.batch_size,
+            progress=progress or LogProgress(log.info, "rows"),
+        )
+    environment.report(run_id, "apply", apply_summary(loop.name, report))
+    return report
+
+
+def apply_summary(name: str, report: ApplyReport) -> dict[str, Any]:
+    totals = report.totals()
+    return {
+        "loop": name,
+        "plan_ids": report.plan_ids,
+        "planned": sum(report.planned.values()),
+        "outcomes": totals.as_dict(),
+        "errors": totals.errors,
+        "conflicts": totals.conflicts,
+        "failed": report.failed,
+    }
+
+
+def outcome_metadata(report: ApplyReport, partition: str) -> dict[str, Any]:
+    """Counts of one partition for the UI."""
+    outcomes = report.outcomes[partition]
+    return {"planned": report.planned[partition]} | {name: outcomes.counts[name] for name in OUTCOME_NAMES.values()}
+
+
+class RevertConfig(dg.Config):
+    """What to undo."""
+
+    loop: str
+    plan_id: str
+    dry_run: bool = False
+    batch_size: int = 5000
+
+
+def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
+    """The undo of a slice's plans as a run."""
+    by_name = {loop.name: loop for loop in loops}
+
+    @dg.op(name=f"revert_{slice_name}_plan")
+    def revert_plan(context: dg.OpExecutionContext, config: RevertConfig) -> None:
+        keep_connections(context.instance)
+        loop, environment = by_name[config.loop], Environment.load()
+        ledger = environment.ledger(loop.name)
+        plan = ledger.plan(config.plan_id)
+        if config.dry_run:
+            report = preview(ledger, plan, loop.store())
+        else:
+            keys = [part.partition for part in plan.parts]
+            progress = LogProgress(context.log.info, "rows undone")
+            done = 0
+
+            def tell(outcomes: Any) -> None:
+                nonlocal done
+                done += sum(outcomes.counts.values())
+                progress(done, plan.rows)
+
+            with collection_lock(loop.collection, keys, f"revert {loop.name}"):
+                report = revert(
+                    ledger, plan, loop.store(), run_id=context.run_id, batch_size=config.batch_size, progress=tell
+                )
+        summary = {
+            "loop": loop.name,
+            "plan_id": plan.plan_id,
+            "dry_run": config.dry_run,
+            "partitions": report.partitions,
+            "undoable": report.undoable,
+            "refused": report.refused_count,
+            "refused_sample": report.refused,
+            "outcomes": report.outcomes.as_dict(),
+        }
+        environment.report(context.run_id, "revert", summary)
+        context.log.info(f"undone: {report.undoable}, not undone (edited since): {report.refused_count}")
+
+    @dg.job(
+        name=f"{slice_name}_revert",
+        executor_def=dg.in_process_executor,
+        description="Undo the latest apply of a plan, where documents are still as it left them. Start with dry_run.",
+    )
+    def job() -> None:
+        revert_plan()
+
+    return job

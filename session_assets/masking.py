@@ -1,0 +1,23 @@
+"""Keeps e-mail addresses and credentials out of logs, metadata and error texts."""
+
+from __future__ import annotations
+
+import re
+
+_EMAIL = re.compile(r"([A-Za-z0-9])[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]*(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s@/]*(?:/[^\s@/]*)*@", re.IGNORECASE)
+
+
+def mask_emails(text: str) -> str:
+    """`mary@example.com` becomes `m***@example.com`."""
+    return _EMAIL.sub(r"\1***\2", text)
+
+
+def mask_credentials(text: str) -> str:
+    """`mongodb://user:secret@host/db` becomes `mongodb://***@host/db`."""
+    return _CREDENTIALS.sub(r"\1***@", text)
+
+
+def safe_text(text: object) -> str:
+    """What may be logged of any text: without credentials, e-mails masked."""
+    return mask_emails(mask_credentials(str(text)))

@@ -1,0 +1,129 @@
+"""Where Parquet and the ledger live: one base, a local path or an object-store URL.
+
+Every write is whole or absent: local files are written beside their target, synced, and renamed; object stores put whole
+objects. Files may hold before-images, so local ones are created with mode 0600.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import polars as pl
+from upath import UPath
+
+
+class Storage:
+    """Files below one base, named by relative paths such as `ledger/web/plans/x.json`."""
+
+    def __init__(self, base: str, scratch: Path) -> None:
+        self._base = UPath(base)
+        self._local = self._base.protocol in ("", "file", "local")
+        if self._local:
+            self._base = UPath(self._base.path)  # `file:///x` is `/x`
+        self._scratch = scratch
+
+    def path(self, name: str) -> UPath:
+        """The full path of a name, for people and for other readers of the files."""
+        return self._base / name
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A private local folder for spilled data, removed at the end."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(tempfile.mkdtemp(dir=self._scratch))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put(self, name: str, source: Path) -> None:
+        """Move a finished local file to its name, durably, replacing what was there."""
+        target = self.path(name)
+        if not self._local:
+            target.write_bytes(source.read_bytes())
+            source.unlink()
+            return
+        local = Path(str(target))
+        local.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(source, 0o600)
+        _sync(source)
+        try:
+            os.replace(source, local)
+        except OSError:  # another file system: copy beside the target, then rename
+            beside = local.with_name(f".{local.name}.{os.getpid()}")
+            shutil.copyfile(source, beside)
+            os.chmod(beside, 0o600)
+            _sync(beside)
+            os.replace(beside, local)
+            source.unlink()
+        _sync(local.parent)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one JSON object, durably."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=self._scratch)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+        self.put(name, Path(temporary))
+
+    def read_json(self, name: str) -> Any:
+        """The JSON object of a name; raises FileNotFoundError."""
+        return json.loads(self.path(name).read_text(encoding="utf-8"))
+
+    def write_parquet(self, name: str, frame: pl.DataFrame) -> None:
+        """Write one frame, durably."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=self._scratch)
+        os.close(handle)
+        frame.write_parquet(temporary)
+        self.put(name, Path(temporary))
+
+    def read_parquet(self, name: str) -> pl.DataFrame:
+        """The frame of a name."""
+        if self._local:
+            return pl.read_parquet(str(self.path(name)))
+        with self.path(name).open("rb") as file:
+            return pl.read_parquet(file)
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the entries directly below a folder, sorted; empty when it does not exist."""
+        path = self.path(folder)
+        if not path.exists():
+            return []
+        return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def remove(self, folder: str) -> None:
+        """Remove a folder of derived files (never the ledger)."""
+        if folder.startswith("ledger"):
+            raise ValueError("the ledger is append-only")
+        path = self.path(folder)
+        if not path.exists():
+            return
+        if self._local:
+            shutil.rmtree(str(path))
+        else:
+            path.fs.rm(path.path, recursive=True)
+
+
+def file_name(text: str) -> str:
+    """A text as one safe path segment."""
+    return quote(text, safe="@+") or "_"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,63 @@
+"""One lock per collection and partition, held by whoever plans, applies or reverts, in any process or host.
+
+PostgreSQL session-level advisory locks on the Dagster database: they vanish with their holder, however it dies. The holder
+is named through `application_name`, which PostgreSQL cuts to 63 bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import psycopg
+
+from session_assets.errors import LockHeld, NotConfigured, StoreUnavailable
+from session_assets.masking import safe_text
+
+VARIABLE = "DAGSTER_POSTGRES_URL"
+_TAKE = "SELECT k FROM unnest(%s::bigint[]) AS k WHERE NOT pg_try_advisory_lock(k)"
+_HOLDER = """
+    SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+"""
+
+
+@contextmanager
+def collection_lock(
+    collection: str, partitions: Iterable[str], purpose: str, env: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Hold the locks of some partitions of a collection, all or none. Raises `LockHeld` naming the holder."""
+    url = (os.environ if env is None else env).get(VARIABLE, "")
+    if not url:
+        raise NotConfigured(VARIABLE, "The Dagster database")
+    keys = {_number(collection, partition): partition for partition in partitions}
+    name = f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63]
+    try:
+        connection = psycopg.connect(
+            url.replace("postgresql+psycopg2://", "postgresql://", 1),
+            autocommit=True,
+            application_name=name,
+            connect_timeout=8,
+        )
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable("PostgreSQL", VARIABLE, safe_text(error).strip()[:300]) from None
+    with connection:
+        refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
+        if refused:
+            holder = connection.execute(_HOLDER, [refused[0]]).fetchone()
+            who = f"{holder[0]} (since {holder[1]:%H:%M:%S} UTC)" if holder else "somebody who has just finished"
+            connection.execute("SELECT pg_advisory_unlock_all()")
+            raise LockHeld(
+                f"{collection}, partition {keys[refused[0]]} is locked by: {who}. Wait until it has finished, then run again."
+            )
+        yield
+        connection.execute("SELECT 1")  # fails when the server dropped us, and our locks, in between
+
+
+def _number(collection: str, partition: str) -> int:
+    digest = hashlib.sha256(f"session_assets\n{collection}\n{partition}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)

@@ -1,0 +1,161 @@
+"""Reading from MongoDB: connections with clear errors, streamed raw batches, and what the loop asks of a collection."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import polars as pl
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
+
+from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
+from session_assets.masking import safe_text
+from session_assets.stores.bson_documents import RAW_VALUES, key_of, split
+from session_assets.stores.bson_frames import Decoder, Field
+
+_T = TypeVar("_T")
+_IN_CHUNK = 10_000
+_AUTHORIZATION = {13, 18}  # Unauthorized, AuthenticationFailed
+_clients: dict[tuple[int, str], MongoClient] = {}
+
+
+def database(variable: str, default: str, env: Mapping[str, str] | None = None) -> Database:
+    """The database that a variable's URI names (else `default`), reachable and usable.
+
+    Clients are kept per process, since they do not survive a fork. Raises `NotConfigured`, `UsageError` for an URI that
+    cannot be read, and `StoreUnavailable`.
+    """
+    uri = (os.environ if env is None else env).get(variable, "")
+    if not uri:
+        raise NotConfigured(variable, "MongoDB")
+    client = _clients.get((os.getpid(), uri))
+    if client is None:
+        try:
+            client = MongoClient(
+                uri, serverSelectionTimeoutMS=8000, connectTimeoutMS=5000, appname="session-assets", tz_aware=True
+            )
+        except (InvalidURI, ConfigurationError, ValueError) as error:
+            raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
+        attempt(variable, lambda: client.admin.command("ping"))
+        _clients[os.getpid(), uri] = client
+    return client.get_default_database(default)
+
+
+def attempt(variable: str, action: Callable[[], _T]) -> _T:
+    """Run a read or an idempotent command; the driver retries once, then the store counts as unavailable."""
+    try:
+        return action()
+    except (ConnectionFailure, OperationFailure, ConfigurationError) as error:
+        raise unavailable(variable, error) from error
+
+
+def unavailable(variable: str, error: PyMongoError) -> Exception:
+    """A driver's error as one that names the store and the variable, never the URI."""
+    if isinstance(error, OperationFailure) and error.code not in _AUTHORIZATION:
+        return error
+    return StoreUnavailable("MongoDB", variable, safe_text(error)[:300])
+
+
+class MongoSource:
+    """One collection, read in raw batches on a thread of its own, so that the server and we work at the same time."""
+
+    def __init__(self, collection: Collection, variable: str) -> None:
+        self.collection = collection
+        self.variable = variable
+
+    def batches(self, query: dict[str, Any], projection: dict[str, Any] | None = None) -> Iterator[bytes]:
+        """Raw batches of the documents that match, in natural order; at most three are held in memory."""
+        raw = self.collection.with_options(codec_options=RAW_VALUES)
+        cursor = raw.find_raw_batches(query, projection)
+        yield from self._prefetched(cursor)
+
+    def frames(self, fields: tuple[Field, ...], query: dict[str, Any]) -> Iterator[pl.DataFrame]:
+        """Typed frames of some fields, projected on the server, and of `malformed`."""
+        decoder = Decoder(fields)
+        for batch in self.batches(query, {"_id": 0} | {field.name: 1 for field in fields}):
+            yield decoder.frame(batch)
+
+    def keyed(
+        self, fields: tuple[Field, ...], query: dict[str, Any], computed: dict[str, Any]
+    ) -> Iterator[pl.DataFrame]:
+        """As `frames`, and `key` (String); `computed` gives the expressions of fields that the server computes."""
+        decoder = Decoder(fields)
+        for batch in self.batches(query, {field.name: 1 for field in fields} | computed):
+            yield decoder.frame(batch).with_columns(key=_keys(split(batch)))
+
+    def documents(self, fields: tuple[Field, ...], query: dict[str, Any]) -> Iterator[pl.DataFrame]:
+        """Whole documents: `key` (String), `document` (Binary), typed columns of some fields, and `malformed`."""
+        decoder = Decoder(fields)
+        for batch in self.batches(query):
+            whole = split(batch)
+            yield decoder.frame(batch).with_columns(key=_keys(whole), document=pl.Series(whole, dtype=pl.Binary))
+
+    def by_values(self, field: str, values: pl.Series) -> Iterator[dict[str, Any]]:
+        """Queries that together match all documents whose `field` is among `values`, or all documents.
+
+        With an index on the field they are a chunk of values each; without one, a single read of everything is cheaper
+        than a scan per chunk: the caller keeps what it wants.
+        """
+        if not self.has_index(field):
+            yield {}
+            return
+        for chunk in values.sort().to_frame().iter_slices(_IN_CHUNK):
+            yield {field: {"$in": chunk.to_series().to_list()}}
+
+    def has_index(self, field: str) -> bool:
+        """Whether an index leads with the field, so that looking values up is cheap."""
+        indexes = attempt(self.variable, lambda: list(self.collection.list_indexes()))
+        return any(next(iter(index["key"])) == field and "partialFilterExpression" not in index for index in indexes)
+
+    def estimated_count(self) -> int:
+        return attempt(self.variable, self.collection.estimated_document_count)
+
+    def count(self, query: dict[str, Any]) -> int:
+        """The exact number of documents that match."""
+        return attempt(self.variable, lambda: self.collection.count_documents(query))
+
+    def _prefetched(self, cursor: Iterable[bytes]) -> Iterator[bytes]:
+        items: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=1)
+        stopped = threading.Event()
+
+        def put(item: bytes | BaseException | None) -> bool:
+            while not stopped.is_set():
+                try:
+                    items.put(item, timeout=0.2)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def read() -> None:
+            try:
+                for batch in cursor:
+                    if not put(batch):
+                        return
+                put(None)
+            except BaseException as error:  # noqa: BLE001 - handed to the reader, who raises it
+                put(error)
+
+        thread = threading.Thread(target=read, name="mongo-read", daemon=True)
+        thread.start()
+        try:
+            while (item := items.get()) is not None:
+                if isinstance(item, PyMongoError):
+                    raise unavailable(self.variable, item) from item
+                if isinstance(item, BaseException):
+                    raise item
+                if item:
+                    yield item
+        finally:
+            stopped.set()
+            thread.join(timeout=10)
+
+
+def _keys(documents: list[bytes]) -> pl.Series:
+    return pl.Series([key_of(document) for document in documents], dtype=pl.String)

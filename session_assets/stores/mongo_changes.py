@@ -1,0 +1,254 @@
+"""Guarded writes to MongoDB: the `Store` of the loop. A write happens only to a document that is exactly as planned.
+
+Every guard is on the whole document: `$expr: {$eq: [$$ROOT, literal]}` compares fields, their order and values, and
+`$bsonSize` tells an int from a long or double of the same value. Looking compares bytes, and so tells all types apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+from bson.raw_bson import RawBSONDocument
+from pymongo import ReplaceOne, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.collation import Collation
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, ConnectionFailure, DocumentTooLarge, OperationFailure, WriteError
+
+from session_assets.changes.store import State, Written
+from session_assets.failpoints import failpoint
+from session_assets.masking import safe_text
+from session_assets.stores.bson_documents import RAW_VALUES, id_element, id_of, id_value, key_of, patched, split
+from session_assets.stores.mongo import attempt, unavailable
+
+_RETRIES = 5
+_MAX_DOCUMENT = 16 * 1024 * 1024
+_TOO_LARGE = "the document is too large to be changed under a guard: before and after may have 16 MiB together"
+_MISSED = "the document changed since it was planned"
+
+Recount = Callable[[ClientSession, list[bytes]], dict[int, str]]
+"""Asked inside the transaction of a delete: which documents, by position, must stay, and why."""
+
+
+class MongoStore:
+    """Documents of one collection.
+
+    `place` names fields that tell which place a document takes (for sessions, `session_id`): an insert that undoes a
+    delete is refused when another document stands there. `recount` is asked before any delete.
+    """
+
+    def __init__(
+        self, collection: Collection, variable: str, *, place: tuple[str, ...] = (), recount: Recount | None = None
+    ) -> None:
+        self._collection = collection.with_options(codec_options=RAW_VALUES)
+        self._variable = variable
+        self._place = place
+        self._recount = recount
+        self._collation = _simple_if_needed(collection, variable)
+
+    def look(self, changes: pl.DataFrame) -> list[State]:
+        found = self._found([id_of(key) for key in changes["key"]] if changes.height else [])
+        taken = self._taken(changes.filter(pl.col("op") == "insert"))
+        states: list[State] = []
+        columns = changes.select("key", "op", "before", "after", "removed")
+        for key, op, before, after, removed in columns.iter_rows():
+            document = found.get(key)
+            if document == before and key not in taken:
+                states.append(State.BEFORE)
+            elif document == (None if op == "delete" else self._wanted(op, before, after, removed)):
+                states.append(State.AFTER)
+            else:
+                states.append(State.OTHER)
+        return states
+
+    def write(self, changes: pl.DataFrame) -> Written:
+        result = Written()
+        plain = (changes["op"].is_in(["update", "replace"])).arg_true().to_list()
+        if plain:
+            self._write_bulk(changes if len(plain) == changes.height else changes[plain], plain, result)
+        for op, work in (("insert", self._insert), ("delete", self._delete)):
+            for row in (changes["op"] == op).arg_true().to_list():
+                work(changes.row(row, named=True), row, result)
+        return result
+
+    def image_after(self, before: bytes, after: bytes, removed: list[str]) -> bytes:
+        return patched(before, after, removed)
+
+    def _wanted(self, op: str, before: bytes, after: bytes, removed: list[str]) -> bytes:
+        return patched(before, after, removed or []) if op == "update" else after
+
+    def _found(self, ids: list[Any]) -> dict[str, bytes]:
+        def read() -> dict[str, bytes]:
+            cursor = self._collection.find_raw_batches({"_id": {"$in": ids}}, batch_size=max(len(ids), 1))
+            return {key_of(document): document for batch in cursor for document in split(batch)}
+
+        return self._retried(read)
+
+    def _taken(self, inserts: pl.DataFrame) -> set[str]:
+        """Keys of inserts whose place another document has taken."""
+        columns = inserts.select("key", "after", "beside")
+        return {key for key, after, beside in columns.iter_rows() if self._others(after, {key, *(beside or ())})}
+
+    def _others(self, after: bytes, beside: set[str], session: ClientSession | None = None) -> bool:
+        """Whether a document that is not `beside` stands in the place of `after`."""
+        whole = RawBSONDocument(after, RAW_VALUES)
+        if not self._place or not all(name in whole for name in self._place):
+            return False
+        query = {name: {"$eq": whole[name]} for name in self._place}
+
+        def read() -> bool:
+            found = self._collection.find(query, {"_id": 1}, session=session)
+            return any(key_of(other.raw) not in beside for other in found)
+
+        return read() if session is not None else self._retried(read)
+
+    def _write_bulk(self, changes: pl.DataFrame, positions: list[int], result: Written) -> None:
+        operations = []
+        kept = []
+        columns = changes.select("op", "before", "after", "removed")
+        for position, (op, before, after, removed) in zip(positions, columns.iter_rows(), strict=True):
+            if len(before) + len(after) + len(id_element(before)) + sum(map(len, removed or ())) > _MAX_DOCUMENT:
+                result.errors[position] = _TOO_LARGE
+                continue
+            kept.append(position)
+            operations.append(_operation(op, before, after, removed or [], self._collation))
+        if not operations:
+            return
+        try:
+            done = self._collection.bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            for failure in error.details["writeErrors"]:
+                result.errors[kept[failure["index"]]] = safe_text(failure.get("errmsg", "refused"))[:300]
+            result.unknown.update(position for position in kept if position not in result.errors)
+            return
+        except ConnectionFailure:
+            result.unknown.update(kept)  # looked at again; what was not written stays for the next run
+            return
+        except DocumentTooLarge as error:
+            raise ValueError("a batch holds a document larger than checked") from error
+        except OperationFailure as error:
+            raise unavailable(self._variable, error) from error
+        (result.done if done.matched_count == len(kept) else result.unknown).update(kept)
+
+    def _insert(self, row: dict[str, Any], position: int, result: Written) -> None:
+        """Put a deleted document back, where nothing took its place."""
+
+        def transaction(session: ClientSession) -> str | None:
+            if self._others(row["after"], set(row["beside"] or ()), session):
+                return "another document took its place"
+            self._collection.insert_one(RawBSONDocument(row["after"]), session=session)
+            return None
+
+        self._in_transaction(transaction, position, result)
+
+    def _delete(self, row: dict[str, Any], position: int, result: Written) -> None:
+        """Delete a document that is exactly as planned, after a recount in the same transaction."""
+
+        def transaction(session: ClientSession) -> str | None:
+            if self._recount is not None:
+                reasons = self._recount(session, [row["before"]])
+                if reasons:
+                    return reasons[0]
+            failpoint("mongo.before_delete")
+            deleted = self._collection.delete_one(
+                _guard(row["before"]), session=session, collation=self._collation
+            ).deleted_count
+            return None if deleted else _MISSED
+
+        self._in_transaction(transaction, position, result)
+
+    def _in_transaction(
+        self, transaction: Callable[[ClientSession], str | None], position: int, result: Written
+    ) -> None:
+        try:
+            with self._collection.database.client.start_session() as session:
+                refused = session.with_transaction(transaction)
+        except WriteError as error:
+            result.errors[position] = safe_text(error.details.get("errmsg", error) if error.details else error)[:300]
+            return
+        except DocumentTooLarge:
+            result.errors[position] = _TOO_LARGE
+            return
+        except ConnectionFailure:
+            result.unknown.add(position)
+            return
+        except OperationFailure as error:
+            raise unavailable(self._variable, error) from error
+        if refused is None:
+            result.done.add(position)
+        elif refused is _MISSED:
+            result.missed.add(position)
+        else:
+            result.errors[position] = refused
+
+    def _retried(self, action: Callable[[], Any]) -> Any:
+        """Bounded retries with growing pauses for reads; then one clear error."""
+        for number in range(_RETRIES):
+            try:
+                return action()
+            except ConnectionFailure as error:
+                if number == _RETRIES - 1:
+                    raise unavailable(self._variable, error) from error
+                time.sleep(0.2 * 2**number)
+        raise AssertionError("unreachable")
+
+
+def _operation(
+    op: str, before: bytes, after: bytes, removed: list[str], collation: Collation | None
+) -> UpdateOne | ReplaceOne:
+    guard = _guard(before)
+    if op == "replace":
+        return ReplaceOne(guard, RawBSONDocument(after), collation=collation)
+    change: dict[str, Any] = {"$set": RawBSONDocument(after)} if len(after) > 5 else {}
+    if removed:
+        change["$unset"] = dict.fromkeys(removed, "")
+    return UpdateOne(guard, change, collation=collation)
+
+
+def _guard(before: bytes) -> dict[str, Any]:
+    return {
+        "_id": id_value(before),
+        "$expr": {
+            "$and": [
+                {"$eq": ["$$ROOT", {"$literal": RawBSONDocument(before)}]},
+                {"$eq": [{"$bsonSize": "$$ROOT"}, len(before)]},
+            ]
+        },
+    }
+
+
+def _simple_if_needed(collection: Collection, variable: str) -> Collation | None:
+    """Guards compare bytes: a collection whose default collation folds case is compared without it."""
+    options = attempt(variable, collection.options)
+    return Collation(locale="simple") if "collation" in options else None
+
+
+def stays_if_found(collection: Collection, field: str, reason: str) -> Recount:
+    """A document stays where another collection holds something for it, for example events for a session."""
+
+    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
+        found = {}
+        for position, document in enumerate(documents):
+            value = RawBSONDocument(document)[field]
+            if collection.count_documents({field: {"$eq": value}}, limit=1, session=session):
+                found[position] = reason
+        return found
+
+    return recount
+
+
+def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
+    """A document stays where no other of its collection has the same value."""
+
+    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
+        found = {}
+        for position, document in enumerate(documents):
+            value = RawBSONDocument(document)[field]
+            if collection.count_documents({field: {"$eq": value}}, limit=2, session=session) < 2:
+                found[position] = reason
+        return found
+
+    return recount

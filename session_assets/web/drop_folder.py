@@ -1,0 +1,86 @@
+"""The drop folder: which files are there, which are complete, and private copies of them that nobody changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+from session_assets.errors import BadInput
+from session_assets.web.mapping import DEFAULT_MAPPING, MAPPING_SUFFIX
+from session_assets.web.readers import open_drop
+
+DONE_SUFFIX = ".done"
+_UNFINISHED = (".part", ".tmp")
+_READ = 1024 * 1024
+
+Look = tuple[int, int]
+"""Size in bytes and time of the last change in ns."""
+
+
+class StillChanging(BadInput):
+    """The file changed while it was copied: somebody still writes it. Look again later."""
+
+
+def find_drops(folder: Path) -> list[Path]:
+    """What lies in the folder to be ingested, by name: symlinks too, which reading refuses with a reason."""
+    ignored = (MAPPING_SUFFIX, DONE_SUFFIX, *_UNFINISHED)
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".")
+        and path.name != DEFAULT_MAPPING
+        and not path.name.endswith(ignored)
+        and (path.is_symlink() or not path.is_dir())
+    )
+
+
+def look(path: Path) -> Look:
+    """How the file looks now."""
+    seen = path.lstat()
+    return seen.st_size, seen.st_mtime_ns
+
+
+def is_complete(path: Path, previous: Look | None) -> bool:
+    """Whether `{name}.done` lies beside the file, or it still looks as at the previous look."""
+    return path.with_name(path.name + DONE_SUFFIX).exists() or (previous is not None and look(path) == tuple(previous))
+
+
+def drop_key(path: Path, sha256: str) -> str:
+    """The partition of a file: its name, and the first 12 characters of its fingerprint."""
+    return f"{_safe_name(path)}@{sha256[:12]}"
+
+
+def private_copy(path: Path, folder: Path) -> tuple[Path, str, int]:
+    """Copy a file into a folder of ours, readable by us alone; the copy, its sha256 and its size.
+
+    Raises `StillChanging` where the file changes meanwhile, `BadInput` where it is no regular file.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / f".{secrets.token_hex(8)}.part"
+    digest, size = hashlib.sha256(), 0
+    with open_drop(path) as source:
+        before = os.fstat(source.fileno())
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as copy:
+                while chunk := source.read(_READ):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    copy.write(chunk)
+                copy.flush()
+                os.fsync(copy.fileno())
+            after = os.fstat(source.fileno())
+            is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+            if not is_same or size != before.st_size or look(path) != (size, before.st_mtime_ns):
+                raise StillChanging(f"{path}: changed while it was copied. It is taken up when it stays as it is.")
+            final = folder / f"{digest.hexdigest()[:12]}-{_safe_name(path)}"
+            draft.replace(final)
+        finally:
+            draft.unlink(missing_ok=True)
+    return final, digest.hexdigest(), size
+
+
+def _safe_name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", path.name)

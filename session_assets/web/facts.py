@@ -1,0 +1,178 @@
+"""What a session should say, recomputed from its events, and how a stored document differs. Pure Polars, no I/O.
+
+Rules: seed S2 and its fact sheet. Columns of the frames are described in `model.py`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from session_assets.web.model import FACT_COLUMNS, HEX24
+
+
+def session_facts(events: pl.DataFrame) -> pl.DataFrame:
+    """Facts per session.
+
+    In: columns of `EVENT_COLUMNS`, `session_id` not null, any order. Out: `FACT_COLUMNS`, one row a session.
+    An event without a usable timestamp counts as malformed: its place in the order is unknown.
+    """
+    ordered = events.select(
+        "session_id",
+        "timestamp",
+        pl.col("page").replace("", None),
+        user=_user(pl.col("user_id"), pl.col("user_id_kind")),
+        client=pl.col("client_id").replace("", None),
+        malformed=pl.col("malformed") | pl.col("timestamp").is_null(),
+        id_rank=pl.col("_id_kind").to_physical(),
+        id="_id",
+    )
+    facts = ordered.group_by("session_id").agg(
+        fact_event_count=pl.len().cast(pl.Int64),
+        fact_first=pl.col("timestamp").min(),
+        fact_last=pl.col("timestamp").max(),
+        fact_users=pl.col("user").drop_nulls().unique().sort(),
+        fact_clients=pl.col("client").drop_nulls().unique().sort(),
+        fact_malformed=pl.col("malformed").sum().cast(pl.Int64),
+    )
+    pages = _pages(ordered)
+    return (
+        facts.join(pages, on="session_id", how="left")
+        .with_columns(pl.col("fact_pages").fill_null([]))
+        .select(FACT_COLUMNS.names())
+        .cast(FACT_COLUMNS)
+    )
+
+
+def _pages(events: pl.DataFrame) -> pl.DataFrame:
+    """Distinct pages in first-seen order: by timestamp, then `_id` as BSON orders it (str before ObjectId), then page."""
+    seen = (
+        events.filter(pl.col("page").is_not_null())
+        .sort("session_id", "timestamp", "id_rank", "id", "page", descending=[False, False, True, False, False])
+        .unique(["session_id", "page"], keep="first", maintain_order=True)
+    )
+    return seen.group_by("session_id", maintain_order=True).agg(fact_pages="page")
+
+
+def _user(user: pl.Expr, kind: pl.Expr) -> pl.Expr:
+    """One text a user: an ObjectId and its hex, in any case, are one; empty means none."""
+    text = user.replace("", None)
+    return pl.when((kind == "objectid") | text.str.contains(HEX24)).then(text.str.to_lowercase()).otherwise(text)
+
+
+def partition_keys(documents: pl.DataFrame, first: date, last: date) -> pl.Series:
+    """The day that each stored document stands in: first_event_at, else created_at, else the time in its ObjectId.
+
+    In: `first_event_at`, `created_at` (UTC), `key`. Earlier or undated ones go to `first`, later ones to `last`.
+    """
+    id_hex = pl.col("key").str.extract(r'^\{"\$oid":"([0-9a-f]{8})[0-9a-f]{16}"\}$')
+    id_time = (
+        (id_hex.str.to_integer(base=16, strict=False).cast(pl.Int64) * 1000)
+        .cast(pl.Datetime("ms"))
+        .dt.replace_time_zone("UTC")
+    )
+    day = pl.coalesce("first_event_at", "created_at", id_time).dt.date().fill_null(first).clip(first, last)
+    return documents.select(day.dt.to_string("%Y-%m-%d").alias("partition")).to_series()
+
+
+def classify(
+    sessions: pl.DataFrame, facts: pl.DataFrame, *, now: datetime, settle_minutes: float, allow_shrink: bool
+) -> pl.DataFrame:
+    """Compare stored documents with facts.
+
+    In: `SESSION_COLUMNS` (each document with a string session_id of these sessions) and `FACT_COLUMNS`.
+    Out: the session columns, the facts, and
+    `class` (unchanged | planned | listed | unsettled), `reasons` (List(String): why it is planned, listed or unsettled),
+    `notes` (List(String): listed beside a repair), `new_user` and `new_client` (the one of the events, or null).
+    """
+    joined = sessions.join(facts, on="session_id", how="left").with_columns(
+        duplicate=pl.len().over("session_id") > 1, new_user=_single("fact_users"), new_client=_single("fact_clients")
+    )
+    has_events = pl.col("fact_event_count").is_not_null()
+    count, recount = pl.col("event_count").fill_null(0), pl.col("fact_event_count")
+    pages = pl.col("pages").fill_null([])
+    stored_user = _user(pl.col("user_id"), pl.col("user_id_kind"))
+    empty_pages = (pages.list.len() == 0) & (pl.col("fact_pages").list.len() > 0)
+    wrong_pages = (pages.list.len() > 0) & (pages != pl.col("fact_pages"))
+    first, last = pl.col("first_event_at"), pl.col("last_event_at")
+    wrong_times = first.ne_missing(pl.col("fact_first")) | last.ne_missing(pl.col("fact_last"))
+    tests = {
+        "empty_pages": empty_pages,
+        "zero_event_count": (count == 0) & (recount > 0),
+        "event_count_mismatch": (count != 0) & (count != recount),
+        "pages_mismatch": wrong_pages,
+        "timestamps_mismatch": wrong_times & ~(first > last).fill_null(False),
+        "first_after_last": wrong_times & (first > last).fill_null(False),
+        "user_mismatch": pl.col("new_user").is_not_null() & stored_user.ne_missing(pl.col("new_user")),
+        "client_mismatch": pl.col("new_client").is_not_null() & pl.col("client_id").ne_missing(pl.col("new_client")),
+    }
+    repairs = _names({name: test & has_events for name, test in tests.items()})
+    notes = _names(
+        {
+            "ambiguous_user": pl.col("fact_users").list.len() > 1,
+            "ambiguous_client": pl.col("fact_clients").list.len() > 1,
+        }
+    )
+    dropped = pages.list.set_difference("fact_pages").list.drop_nulls().list.len() > 0
+    shrinks = has_events & ((count > recount) | dropped)
+    empty = (count <= 0) & (pages.list.len() == 0)
+    settled_before = now - timedelta(minutes=settle_minutes)
+    held = (  # the first that holds; of a duplicate group all documents are held for what one of them would lose
+        pl.when(pl.col("malformed"))
+        .then(pl.lit("malformed_session"))
+        .when(~has_events & empty)
+        .then(pl.lit("orphan_session"))
+        .when(~has_events)
+        .then(pl.lit("orphan_with_data"))
+        .when(pl.col("fact_malformed") > 0)
+        .then(pl.lit("malformed_event"))
+        .when(shrinks.any().over("session_id") if not allow_shrink else pl.lit(False))
+        .then(pl.lit("would_shrink"))
+        .when(pl.col("duplicate"))
+        .then(pl.lit("duplicate_session"))
+    )
+    young = (pl.col("fact_last") > settled_before).fill_null(False)
+    wrong = pl.col("repairs").list.len() > 0
+    return (
+        joined.with_columns(repairs=repairs, notes=notes.fill_null([]), held=held)
+        .with_columns(
+            pl.when(young & (wrong | pl.col("held").is_in(["would_shrink", "duplicate_session"])))
+            .then(pl.lit("unsettled"))
+            .when(pl.col("held").is_not_null())
+            .then(pl.lit("listed"))
+            .when(wrong)
+            .then(pl.lit("planned"))
+            .when(pl.col("notes").list.len() > 0)
+            .then(pl.lit("listed"))
+            .otherwise(pl.lit("unchanged"))
+            .alias("class")
+        )
+        .with_columns(
+            reasons=pl.when(pl.col("class") == "unsettled")
+            .then(pl.concat_list(pl.lit("unsettled")))
+            .when(pl.col("held").is_not_null())
+            .then(pl.concat_list("held"))
+            .when(wrong)
+            .then("repairs")
+            .otherwise("notes"),
+            notes=pl.when(wrong | pl.col("held").is_not_null() | (pl.col("class") == "unsettled")).then("notes"),
+        )
+        .with_columns(pl.col("notes").fill_null([]))
+    )
+
+
+def _single(column: str) -> pl.Expr:
+    """The only element of a list, else null."""
+    return pl.when(pl.col(column).list.len() == 1).then(pl.col(column).list.first())
+
+
+def _names(tests: dict[str, pl.Expr]) -> pl.Expr:
+    """The names of the tests that hold, as a list."""
+    return pl.concat_list(
+        [pl.when(test.fill_null(False)).then(pl.lit(name)) for name, test in tests.items()]
+    ).list.drop_nulls()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

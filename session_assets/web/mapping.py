@@ -1,0 +1,163 @@
+"""How the columns of a dropped file become events: the mapping file beside it, and the same rules over whole columns.
+
+`mapping.yaml` holds for all files of its folder, `{file name}.mapping.yaml` for that file alone. Pure but for reading the
+mapping file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from session_assets.errors import BadInput
+
+DEFAULT_MAPPING = "mapping.yaml"
+MAPPING_SUFFIX = ".mapping.yaml"
+_REQUIRED = ("session", "timestamp", "timestamp_unit")
+_TEXTS = ("session", "user", "client", "page", "timestamp", "timestamp_unit", "event_type", "event_type_value")
+_KEYS = (*_TEXTS, "properties", "format", "delimiter", "encoding")
+_UNITS = ("s", "ms", "us", "iso")
+_FORMATS = ("csv", "ndjson")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_COLUMN_NAME = re.compile(r"[\w$ -]+")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A column, or a template of columns: literal texts and column names in turn, a text first."""
+
+    parts: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.parts[1::2]
+
+    def text(self) -> pl.Expr:
+        """The text of each row; null where a column of it is null or empty."""
+        filled = [pl.col(name).replace("", None) for name in self.columns]
+        if len(self.parts) == 3 and not self.parts[0] and not self.parts[2]:
+            return filled[0]
+        pieces = [pl.lit(part) if place % 2 == 0 else filled[place // 2] for place, part in enumerate(self.parts)]
+        return pl.concat_str(pieces, ignore_nulls=False)
+
+
+@dataclass(frozen=True)
+class DropMapping:
+    """A mapping file, checked. `event_type` is a column, `event_type_value` the same for all events; one of them is set."""
+
+    session: Value
+    timestamp: str
+    timestamp_unit: str
+    event_type: str | None = None
+    event_type_value: str | None = None
+    user: Value | None = None
+    client: Value | None = None
+    page: Value | None = None
+    properties: tuple[str, ...] = ()
+    format: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads, `properties` apart, each once."""
+        values = [value for value in (self.session, self.user, self.client, self.page) if value is not None]
+        names = [name for value in values for name in value.columns]
+        return tuple(dict.fromkeys([*names, self.timestamp, *([self.event_type] if self.event_type else [])]))
+
+    def require(self, found: Collection[str], where: str) -> None:
+        """Raise `BadInput` where a column is not among those `found`."""
+        if absent := [name for name in (*self.columns, *self.properties) if name not in found]:
+            has = ", ".join(repr(name) for name in list(found)[:40]) or "none"
+            raise BadInput(
+                f"{where}: the mapping names {', '.join(map(repr, absent))}, which the file does not have. Its columns:"
+                f" {has}. Correct the mapping file, or the delimiter or encoding it gives."
+            )
+
+
+def load_mapping(path: Path) -> DropMapping:
+    """The mapping for a dropped file. Raises `BadInput` where there is none, or it is wrong."""
+    own, default = path.with_name(path.name + MAPPING_SUFFIX), path.with_name(DEFAULT_MAPPING)
+    chosen = own if own.is_file() else default
+    if not chosen.is_file():
+        raise BadInput(
+            f"{path}: no mapping. Put {own.name} or {default.name} beside it, saying which columns are what."
+        )
+    try:
+        content = yaml.safe_load(chosen.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{chosen}: not YAML: {' '.join(str(error).split())[:300]}") from error
+    return parse_mapping(content, str(chosen))
+
+
+def parse_mapping(content: object, where: str = "mapping") -> DropMapping:
+    """A mapping from the content of its file. Raises `BadInput` naming what is wrong."""
+    if not isinstance(content, dict):
+        raise BadInput(f"{where}: expected `key: value` lines with {', '.join(_REQUIRED)}.")
+    if unknown := [str(key) for key in content if key not in _KEYS]:
+        raise BadInput(f"{where}: unknown key {unknown[0]!r}. Known are {', '.join(_KEYS)}.")
+    given: dict[str, Any] = {key: value for key, value in content.items() if value is not None}
+    if absent := [key for key in _REQUIRED if key not in given]:
+        raise BadInput(f"{where}: {absent[0]} is missing. It needs {', '.join(_REQUIRED)}.")
+    for key in (*_TEXTS, "format", "delimiter", "encoding"):
+        if key in given and (not isinstance(given[key], str) or not given[key]):
+            raise BadInput(f"{where}: {key} must be a text (quote it in YAML), not {given[key]!r}.")
+    if ("event_type" in given) == ("event_type_value" in given):
+        raise BadInput(f"{where}: say either event_type (a column) or event_type_value (the same for all events).")
+    properties = given.get("properties", [])
+    if not isinstance(properties, list) or not all(isinstance(name, str) and name for name in properties):
+        raise BadInput(f"{where}: properties must be a list of columns.")
+    _one_of(given, "timestamp_unit", _UNITS, where)
+    _one_of(given, "format", _FORMATS, where)
+    _check_delimiter(given.get("delimiter"), where)
+    _check_encoding(given.get("encoding"), where)
+    values = {key: _value(given[key], key, where) for key in ("session", "user", "client", "page") if key in given}
+    return DropMapping(**{**given, **values, "properties": tuple(dict.fromkeys(properties))})
+
+
+def _one_of(given: dict[str, Any], key: str, allowed: tuple[str, ...], where: str) -> None:
+    if key in given and given[key] not in allowed:
+        raise BadInput(f"{where}: {key} must be one of {', '.join(allowed)}, not {given[key]!r}.")
+
+
+def _check_delimiter(delimiter: str | None, where: str) -> None:
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise BadInput(f"{where}: delimiter must be one character, no quote and no line end, not {delimiter!r}.")
+
+
+def _check_encoding(encoding: str | None, where: str) -> None:
+    if encoding is None:
+        return
+    try:
+        "a".encode(encoding)
+    except (LookupError, UnicodeError) as error:
+        raise BadInput(
+            f"{where}: {encoding!r} is no text encoding that Python knows, such as utf-8 or cp1252."
+        ) from error
+
+
+def _value(text: str, key: str, where: str) -> Value:
+    if "{" not in text and "}" not in text:
+        return Value(("", text, ""))
+    parts, literal, end = [], "", 0
+    for found in _PLACEHOLDER.finditer(text):
+        literal += text[end : found.start()]
+        end = found.end()
+        if found[0] in ("{{", "}}"):
+            literal += found[0][0]
+        elif found[1] is None or not _COLUMN_NAME.fullmatch(found[1]):
+            raise BadInput(
+                f"{where}: {key}: {found[0]!r} in {text!r} is no placeholder; write {{column name}}, nothing else."
+            )
+        else:
+            parts += [literal, found[1]]
+            literal = ""
+    if not parts:
+        raise BadInput(f"{where}: {key}: {text!r} names no column, so that all events would have the same.")
+    return Value((*parts, literal + text[end:]))

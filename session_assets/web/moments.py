@@ -1,0 +1,47 @@
+"""Timestamps of dropped files, as text, to UTC milliseconds."""
+
+from __future__ import annotations
+
+import polars as pl
+
+_FIRST_MS, _END_MS = -62135596800000, 253402300800000  # the years 1 to 9999
+_PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1}  # microseconds
+_INTEGER = r"^[+-]?\d{1,18}$"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_LOCAL = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:[0-5]\d([.,]\d{1,9})?)?"
+_OFFSET = r" ?([Zz]|[+-]\d\d:?\d\d)$"
+
+
+def moment(column: pl.Expr, unit: str) -> pl.Expr:
+    """Text → Datetime(ms, UTC), null where it is no moment in the unit. `unit`: s, ms, us, iso (ISO 8601 with an offset).
+
+    Cut to ms, as BSON holds dates; a fraction of a number is rounded to µs before, as Python does.
+    """
+    text = column.str.strip_chars()
+    millis = _iso(text) if unit == "iso" else _number(text, _PER_UNIT[unit])
+    usable = millis.is_between(_FIRST_MS, _END_MS, closed="left")
+    return pl.when(usable).then(millis).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+
+
+def has_no_offset(column: pl.Expr, unit: str) -> pl.Expr:
+    """Whether an ISO 8601 text says a local time, which could be any of many moments."""
+    return column.str.strip_chars().str.contains(_LOCAL + "$").fill_null(False) if unit == "iso" else pl.lit(False)
+
+
+def _number(text: pl.Expr, per_unit: int) -> pl.Expr:
+    most = _END_MS * 1000 // per_unit
+    integer = pl.when(text.str.contains(_INTEGER)).then(text).cast(pl.Int64, strict=False)
+    exact = pl.when(integer.abs() <= most).then(integer) * per_unit
+    number = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
+    rounded = (pl.when(number.abs() <= most).then(number) * per_unit).round(0).cast(pl.Int64, strict=False)
+    return pl.coalesce(exact, rounded) // 1000
+
+
+def _iso(text: pl.Expr) -> pl.Expr:
+    whole = pl.when(text.str.contains(_LOCAL + _OFFSET)).then(text)
+    local, offset = whole.str.extract(f"({_LOCAL})"), whole.str.extract(_OFFSET)
+    seconds = pl.when(local.str.len_chars() == 16).then(local + ":00").otherwise(local)
+    plain = seconds.str.replace("[Tt ]", "T").str.replace(",", ".", literal=True)
+    zone = offset.str.replace("[Zz]", "+00:00").str.replace(r"^(...)(\d\d)$", "${1}:${2}")
+    parsed = (plain + zone).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+    return parsed.dt.epoch("us") // 1000

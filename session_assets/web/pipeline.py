@@ -1,0 +1,318 @@
+"""The loop of web sessions, step by step, for assets, checks and jobs alike: collect, plan, inspect.
+
+Nothing here knows Dagster; nothing here writes to a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from session_assets.changes.change_set import Plan
+from session_assets.changes.ledger import Ledger, PlanWriter
+from session_assets.changes.tally import FINDINGS, Tally
+from session_assets.errors import SessionAssetsError
+from session_assets.failpoints import armed, failpoint
+from session_assets.partition_files import PartitionWriter
+from session_assets.settings import Settings
+from session_assets.storage import Storage, file_name
+from session_assets.stores.mongo import MongoSource, database
+from session_assets.web.facts import classify, session_facts
+from session_assets.web.model import DATABASE, EVENTS, FACT_COLUMNS, SESSION_COLUMNS, SESSIONS, VARIABLE
+from session_assets.web.source import Bucket, Progress, Selection, WebSource
+
+COLLECTED = pl.Schema({**SESSION_COLUMNS, **FACT_COLUMNS, "login": pl.Boolean})
+"""Documents with the facts of their session; `login` only for documents without a session_id."""
+
+RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
+Failures = dict[str, str]
+"""Partitions that failed, with the reason."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan as it was made: what was read and found, the full lists by reason, the partitions that failed."""
+
+    plan: Plan
+    tally: Tally
+    lists: dict[str, str]
+    failures: Failures
+
+
+@dataclass(frozen=True)
+class Web:
+    """The web slice on the current environment."""
+
+    settings: Settings
+    storage: Storage
+    source: WebSource
+
+    @staticmethod
+    def open(settings: Settings, storage: Storage, first: date) -> Web:
+        """Open the collections; raises `NotConfigured`, `StoreUnavailable`."""
+        db = database(VARIABLE, DATABASE)
+        sessions, events = MongoSource(db[SESSIONS], VARIABLE), MongoSource(db[EVENTS], VARIABLE)
+        return Web(settings, storage, WebSource(sessions, events, first, datetime.now(UTC).date()))
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    def selection(self, partitions: Iterable[str]) -> Selection:
+        """Partitions as a selection: the whole collection where they hold all its documents, which is read fastest."""
+        keys = frozenset(partitions)
+        standing = frozenset(self.source.standing()["partition"])
+        return Selection() if standing <= keys else Selection(keys)
+
+    def buckets(
+        self, selection: Selection, scratch: Path, progress: Progress | None = None, failures: Failures | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Frames of `COLLECTED`, bucket by bucket.
+
+        A partition whose facts cannot be computed goes to `failures` with the reason, the others go on; without
+        `failures` the error is raised.
+        """
+        for bucket in self.source.scan(selection, scratch, progress):
+            yield pl.concat([self._facts(bucket, failures), _collected(bucket.others)])
+
+    def _facts(self, bucket: Bucket, failures: Failures | None) -> pl.DataFrame:
+        try:
+            return _joined(bucket.sessions, bucket.events)
+        except Exception:
+            if failures is None:
+                raise
+        parts = [_collected(bucket.sessions.clear())]
+        for (partition,), sessions in bucket.sessions.partition_by("partition", as_dict=True).items():
+            try:
+                parts.append(_joined(sessions, bucket.events.join(sessions, on="session_id", how="semi")))
+            except Exception as error:
+                failures[str(partition)] = f"{type(error).__name__}: {error}"
+        return pl.concat(parts)
+
+    def collect(
+        self, partitions: Iterable[str], run_id: str, progress: Progress | None = None
+    ) -> tuple[dict[str, int], Failures]:
+        """Store documents and facts of partitions; returns how many documents each holds, and those that failed."""
+        partitions = sorted(partitions)
+        counts: dict[str, int] = dict.fromkeys(partitions, 0)
+        failures: Failures = {}
+        with self.storage.scratch() as scratch:
+            writer = PartitionWriter(scratch)
+            for frame in self.buckets(self.selection(partitions), scratch, progress, failures):
+                for (partition,), rows in frame.partition_by("partition", as_dict=True, maintain_order=True).items():
+                    counts[str(partition)] += rows.height
+                    writer.add(str(partition), rows)
+            files = writer.finish()
+            for partition in partitions:
+                if partition not in failures:
+                    self._publish(partition, files.get(partition, []), run_id, counts[partition])
+        return {partition: count for partition, count in counts.items() if partition not in failures}, failures
+
+    def collected(self, partition: str) -> Iterator[pl.DataFrame]:
+        """The stored facts of a partition, a file at a time."""
+        folder = _facts_folder(partition)
+        current = self.storage.read_json(f"{folder}/current.json")
+        for number in range(current["files"]):
+            yield self.storage.read_parquet(f"{folder}/{current['run_id']}/{number:03d}.parquet")
+
+    def collected_count(self, partition: str) -> int:
+        """How many documents were read for the stored facts of a partition."""
+        return self.storage.read_json(f"{_facts_folder(partition)}/current.json")["documents"]
+
+    def _publish(self, partition: str, files: list[Path], run_id: str, documents: int) -> None:
+        folder = _facts_folder(partition)
+        for number, file in enumerate(files):
+            self.storage.put(f"{folder}/{run_id}/{number:03d}.parquet", file)
+        current = {"run_id": run_id, "files": len(files), "documents": documents}
+        self.storage.write_json(f"{folder}/current.json", current)
+        for name in self.storage.names(folder):
+            if name not in (run_id, "current.json"):
+                self.storage.remove(f"{folder}/{name}")
+
+    # -- classes and changes -------------------------------------------------------------------------------------------
+
+    def classified(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of `COLLECTED` with `class`, `reasons` and `notes`; all documents of a session must be in the frame."""
+        apart = frame.filter(pl.col("session_id").is_null())
+        sessions = frame.filter(pl.col("session_id").is_not_null())
+        facts = sessions.filter(pl.col("fact_event_count").is_not_null()).select(FACT_COLUMNS.names())
+        judged = classify(
+            sessions.select(SESSION_COLUMNS.names()),
+            facts.unique("session_id"),
+            now=datetime.now(UTC),
+            settle_minutes=self.settings.settle_minutes,
+            allow_shrink=self.settings.allow_shrink,
+        )
+        login = pl.col("login").fill_null(False)
+        reason = pl.when(pl.col("malformed").fill_null(False)).then(pl.lit("malformed_session"))
+        others = apart.with_columns(
+            pl.when(login).then(pl.lit("not_applicable")).otherwise(pl.lit("listed")).alias("class"),
+            reasons=pl.when(login)
+            .then(pl.lit([], dtype=pl.List(pl.String)))
+            .otherwise(pl.concat_list(reason.otherwise(pl.lit("no_session_id")))),
+            notes=pl.lit([], dtype=pl.List(pl.String)),
+        )
+        return pl.concat([judged, others], how="diagonal_relaxed")
+
+    def plan(
+        self,
+        ledger: Ledger,
+        partitions: Iterable[str],
+        rows_of: RowBuilder,
+        run_id: str,
+        progress: Progress | None = None,
+    ) -> Planned:
+        """Plan changes from the stored facts of partitions. A partition that fails is left out and named with its error."""
+        partitions = sorted(partitions)
+        failures: Failures = {}
+        with self.storage.scratch() as scratch:
+            tally, writer = Tally(scratch), PlanWriter(scratch)
+            for number, partition in enumerate(partitions):
+                try:
+                    failpoint(f"web.plan.{partition}")
+                    tally.reads[partition] = self.collected_count(partition)
+                    for frame in self.collected(partition):
+                        self._plan_frame(frame, tally, writer, rows_of)
+                except Exception as error:
+                    failures[partition] = f"{type(error).__name__}: {error}"
+                    tally.drop(partition)
+                    writer.drop(partition)
+                if progress is not None:
+                    progress("partitions", number + 1, len(partitions))
+            for partition, reason in tally.unaccounted().items():
+                failures[partition] = f"documents are not accounted for: {reason}"
+                writer.drop(partition)
+            lists = self.publish_lists("plans", run_id, tally)
+            done = [partition for partition in partitions if partition not in failures]
+            failpoint("web.before_record")
+            plan = ledger.record(writer, run_id, done, tally.summary() | {"lists": lists})
+        return Planned(plan, tally, lists, failures)
+
+    def plan_now(
+        self,
+        ledger: Ledger,
+        selection: Selection,
+        rows_of: RowBuilder,
+        run_id: str,
+        *,
+        visited: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> Planned:
+        """Plan changes from the collections as they stand, without stored facts. `visited` counts as planned, if empty."""
+        with self.storage.scratch() as scratch:
+            tally, writer = Tally(scratch), PlanWriter(scratch)
+            for frame in self.buckets(selection, scratch, progress):
+                tally.read(frame)
+                self._plan_frame(frame, tally, writer, rows_of)
+            unaccounted = tally.unaccounted()
+            if unaccounted:
+                raise SessionAssetsError(f"documents are not accounted for, nothing is planned: {unaccounted}")
+            lists = self.publish_lists("plans", run_id, tally)
+            partitions = sorted({*visited, *tally.reads})
+            plan = ledger.record(writer, run_id, partitions, tally.summary() | {"lists": lists})
+        return Planned(plan, tally, lists, {})
+
+    def _plan_frame(self, frame: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:
+        classified = self.classified(frame)
+        tally.classify(classified)
+        tally.find(findings(classified))
+        rows = rows_of(classified)
+        for (partition,), part in rows.partition_by("partition", as_dict=True, maintain_order=True).items():
+            writer.add(str(partition), part)
+
+    # -- verify --------------------------------------------------------------------------------------------------------
+
+    def inspect(
+        self, selection: Selection, run_id: str, progress: Progress | None = None
+    ) -> tuple[Tally, dict[str, str]]:
+        """Recount from the source of truth, without anything that was stored. Returns the tally and the full lists."""
+        with self.storage.scratch() as scratch:
+            tally = Tally(scratch)
+            for frame in self.buckets(selection, scratch, progress):
+                tally.read(frame)
+                classified = self.classified(frame)
+                tally.classify(classified)
+                tally.find(findings(classified))
+            return tally, self.publish_lists("checks", run_id, tally)
+
+    def loose_events(self, scratch: Path, run_id: str) -> tuple[Tally, dict[str, str]]:
+        """Events that no session document claims, and events without a session_id; asked of the whole collection."""
+        tally = Tally(scratch)
+        for frame, reason in self.source.loose_events(scratch):
+            tally.reads["all"] += frame.height
+            found = frame.filter(pl.col("loose")).select(
+                partition=pl.lit("all"),
+                key="_id",
+                id=pl.coalesce("session_id", "_id"),
+                **{"class": pl.lit("listed")},
+                reason=pl.lit(reason),
+                stored=pl.lit(None, dtype=pl.String),
+                expected=pl.lit(None, dtype=pl.String),
+            )
+            tally.find(found)
+        return tally, self.publish_lists("checks", run_id, tally)
+
+    def publish_lists(self, kind: str, run_id: str, tally: Tally) -> dict[str, str]:
+        """Store the full lists: reason → path (a folder of Parquet files)."""
+        paths: dict[str, str] = {}
+        for reason, files in tally.finish().items():
+            folder = f"web/findings/{kind}/{run_id}/{reason}"
+            for number, file in enumerate(files):
+                self.storage.put(f"{folder}/{number:03d}.parquet", file)
+            paths[reason] = str(self.storage.path(folder))
+        return paths
+
+
+def findings(classified: pl.DataFrame) -> pl.DataFrame:
+    """One row a document and reason, notes included: columns of `FINDINGS`."""
+    stored = pl.format(
+        "event_count={} pages={} first={} last={}",
+        pl.col("event_count").cast(pl.Int64, strict=False).cast(pl.String).fill_null("missing"),
+        pl.col("pages").list.len().cast(pl.String).fill_null("missing"),
+        _text("first_event_at"),
+        _text("last_event_at"),
+    )
+    expected = pl.format(
+        "event_count={} pages={} first={} last={} users={}",
+        pl.col("fact_event_count").fill_null(0),
+        pl.col("fact_pages").list.len().fill_null(0),
+        _text("fact_first"),
+        _text("fact_last"),
+        pl.col("fact_users").list.len().fill_null(0),
+    )
+    return (
+        classified.select(
+            "partition",
+            "key",
+            "class",
+            pl.coalesce("session_id", "key").alias("id"),
+            pl.concat_list("reasons", "notes").alias("reason"),
+            stored.alias("stored"),
+            expected.alias("expected"),
+        )
+        .filter(pl.col("reason").list.len() > 0)
+        .explode("reason")
+        .select(FINDINGS.names())
+    )
+
+
+def _text(name: str) -> pl.Expr:
+    return pl.col(name).dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ").fill_null("missing")
+
+
+def _joined(sessions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    if armed():
+        for partition in sessions["partition"].unique():
+            failpoint(f"web.facts.{partition}")
+    return _collected(sessions.join(session_facts(events), on="session_id", how="left"))
+
+
+def _collected(frame: pl.DataFrame) -> pl.DataFrame:
+    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in COLLECTED.items() if name not in frame.columns]
+    return frame.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in COLLECTED.items())
+
+
+def _facts_folder(partition: str) -> str:
+    return f"web/session_facts/{file_name(partition)}"

@@ -1,0 +1,136 @@
+"""From classified documents to change rows: the repair of single documents, the fold of duplicates, the removal of orphans.
+
+Frames in have the columns that `facts.classify` gives; frames out have `CHANGES`. Documents are patched as bytes, so that
+fields that no rule touches stay exactly as they are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from session_assets.changes.change_set import conform, empty_changes
+from session_assets.stores.bson_documents import encode, identifier, merged, patched
+
+_TARGETS = (
+    "fact_event_count", "fact_pages", "fact_first", "fact_last", "new_user", "user_id_kind", "new_client",
+)  # fmt: skip
+
+
+def repair_rows(classified: pl.DataFrame) -> pl.DataFrame:
+    """One `update` for each document that is `planned`; only the fields that are wrong are touched."""
+    planned = classified.filter(pl.col("class") == "planned")
+    if planned.is_empty():
+        return empty_changes()
+    names = ("reasons", "first_event_at", "last_event_at", *_TARGETS)
+    after = [encode(_repaired(dict(zip(names, row, strict=True)))) for row in planned.select(names).iter_rows()]
+    return conform(
+        planned.select(
+            "partition",
+            "key",
+            pl.lit("update").alias("op"),
+            pl.col("document").alias("before"),
+            pl.Series("after", after, dtype=pl.Binary),
+            "reasons",
+        )
+    )
+
+
+def _repaired(row: dict[str, Any]) -> dict[str, Any]:
+    """The touched fields of one document as they shall stand."""
+    reasons = row["reasons"]
+    fields: dict[str, Any] = {}
+    if "zero_event_count" in reasons or "event_count_mismatch" in reasons:
+        fields["event_count"] = row["fact_event_count"]
+    if "timestamps_mismatch" in reasons or "first_after_last" in reasons:
+        if row["first_event_at"] != row["fact_first"]:
+            fields["first_event_at"] = row["fact_first"]
+        if row["last_event_at"] != row["fact_last"]:
+            fields["last_event_at"] = row["fact_last"]
+    if "empty_pages" in reasons or "pages_mismatch" in reasons:
+        fields["pages"] = row["fact_pages"]
+    if "user_mismatch" in reasons:
+        fields["user_id"] = identifier(row["new_user"], prefer_object_id=row["user_id_kind"] != "string")
+    if "client_mismatch" in reasons:
+        fields["client_id"] = row["new_client"]
+    return fields
+
+
+def fold_rows(classified: pl.DataFrame) -> pl.DataFrame:
+    """Duplicates of one session_id: the most complete document is recomputed, the others are deleted after it.
+
+    Fields that only the others have are taken over, the earliest `_id` first, so that nothing but repetition is lost.
+    """
+    duplicates = classified.filter((pl.col("class") == "listed") & pl.col("reasons").list.contains("duplicate_session"))
+    rows: list[dict[str, Any]] = []
+    for group in duplicates.partition_by("session_id", maintain_order=True):
+        documents = group.with_columns(score=_completeness()).sort("score", "key", descending=[True, False])
+        rows.extend(_fold(documents.to_dicts()))
+    return conform(pl.DataFrame(rows, schema_overrides=_ROW_TYPES)) if rows else empty_changes()
+
+
+_ROW_TYPES = {"before": pl.Binary, "after": pl.Binary, "requires": pl.List(pl.String), "reasons": pl.List(pl.String)}
+
+
+def _completeness() -> pl.Expr:
+    """How many fields say something; then how many pages, then how many events they say."""
+    said = [pl.col(name).is_not_null() & (pl.col(name) != "") for name in ("user_id", "client_id")] + [
+        pl.col(name).is_not_null() for name in ("first_event_at", "last_event_at", "created_at")
+    ]
+    pages, count = pl.col("pages").fill_null([]).list.len(), pl.col("event_count").fill_null(0)
+    filled = pl.sum_horizontal(*(test.cast(pl.Int64) for test in [*said, pages > 0, count > 0]))
+    return pl.struct(filled=filled, pages=pages, events=count)
+
+
+def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    survivor, *others = documents
+    folded = merged(survivor["document"], [other["document"] for other in sorted(others, key=lambda one: one["key"])])
+    target = {**survivor, "reasons": _ALL}
+    after = patched(folded, encode(_with_single_user(target)), [])
+    rows: list[dict[str, Any]] = []
+    partition, required = survivor["partition"], []
+    if after != survivor["document"]:
+        rows.append(_row(partition, survivor, "replace", after, []))
+        required = [survivor["key"]]
+    rows.extend(_row(partition, other, "delete", None, required) for other in others)
+    return rows
+
+
+_ALL = ("event_count_mismatch", "timestamps_mismatch", "pages_mismatch")
+
+
+def _with_single_user(row: dict[str, Any]) -> dict[str, Any]:
+    more = [name for name in ("user", "client") if row[f"new_{name}"] is not None]
+    same_user = (row["user_id"] or "").lower() == row["new_user"]
+    reasons = [*row["reasons"], *(f"{name}_mismatch" for name in more if not (name == "user" and same_user))]
+    return _repaired({**row, "reasons": reasons})
+
+
+def _row(partition: str, document: dict[str, Any], op: str, after: bytes | None, requires: list[str]) -> dict[str, Any]:
+    return {
+        "partition": partition,
+        "key": document["key"],
+        "op": op,
+        "before": document["document"],
+        "after": after,
+        "reasons": ["duplicate_session"],
+        "requires": requires,
+    }
+
+
+def orphan_rows(classified: pl.DataFrame, *, now: datetime, grace_days: float) -> pl.DataFrame:
+    """A `delete` for each session without events, count or pages that is older than the grace period."""
+    id_time = pl.col("key").str.extract(r'"\$oid":"([0-9a-f]{8})').str.to_integer(base=16, strict=False)
+    newest = pl.max_horizontal(
+        "created_at",
+        "first_event_at",
+        "last_event_at",
+        (id_time.cast(pl.Int64) * 1000).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"),
+    )
+    old = newest < now - timedelta(days=grace_days)
+    orphans = classified.filter((pl.col("class") == "listed") & pl.col("reasons").list.contains("orphan_session") & old)
+    return conform(
+        orphans.select("partition", "key", pl.lit("delete").alias("op"), pl.col("document").alias("before"), "reasons")
+    )

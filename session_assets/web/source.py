@@ -1,0 +1,213 @@
+"""Reads sessions and their events together, a bucket of sessions at a time, each document before its events.
+
+A document that changes after it was read fails its guard; an event that arrives after its document was read is counted or
+not, but never overwritten: see DESIGN 1, rule 1, and docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from session_assets.failpoints import failpoint
+from session_assets.spill import Buckets
+from session_assets.stores.bson_frames import Field, Kind
+from session_assets.stores.mongo import MongoSource
+from session_assets.web.facts import partition_keys
+from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
+
+_SESSION_FIELDS = (
+    Field("session_id", Kind.TEXT, strict=True),
+    Field("user_id", Kind.ID, strict=True),
+    Field("client_id", Kind.TEXT),
+    Field("event_count", Kind.NUMBER),
+    Field("first_event_at", Kind.DATE),
+    Field("last_event_at", Kind.DATE),
+    Field("pages", Kind.TEXTS),
+    Field("created_at", Kind.DATE),
+)
+_EVENT_FIELDS = (
+    Field("_id", Kind.ID),
+    Field("session_id", Kind.TEXT, strict=True),
+    Field("timestamp", Kind.MOMENT, strict=True),
+    Field("page", Kind.TEXT, strict=True),
+    Field("user_id", Kind.ID, strict=True),
+    Field("client_id", Kind.TEXT, strict=True),
+)
+_APART_FIELDS = (
+    Field("session_id_type", Kind.TEXT),
+    Field("first_event_at", Kind.DATE),
+    Field("created_at", Kind.DATE),
+    Field("expires_at", Kind.DATE),
+)
+_STANDING_FIELDS = (
+    Field("_id", Kind.ID),
+    Field("session_id", Kind.TEXT),
+    Field("first_event_at", Kind.DATE),
+    Field("created_at", Kind.DATE),
+)
+_BUCKET_ROWS = 200_000
+_HAS_ID: dict[str, object] = {"session_id": {"$type": "string", "$not": {"$type": "array"}}}
+_HAS_NONE: dict[str, object] = {"$nor": [_HAS_ID]}
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is read, how much so far, and how much there is in all (estimated)."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which documents a run visits: all, those standing in some partitions, or single sessions."""
+
+    partitions: frozenset[str] | None = None
+    sessions: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.partitions is None and not self.sessions
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Some sessions, all their documents, all their events; and the events in reach that no document claims.
+
+    `sessions` has `SESSION_COLUMNS`, `events` `EVENT_COLUMNS`. `others` (partition, key, login: Boolean) are documents
+    without a session_id that is text: log-ins, and those that nobody can place.
+    """
+
+    sessions: pl.DataFrame
+    events: pl.DataFrame
+    others: pl.DataFrame
+
+
+class WebSource:
+    """The two collections of the web slice."""
+
+    def __init__(self, sessions: MongoSource, events: MongoSource, first: date, last: date) -> None:
+        self._sessions = sessions
+        self._events = events
+        self._first = first
+        self._last = last
+
+    def scan(self, selection: Selection, scratch: Path, progress: Progress | None = None) -> Iterator[Bucket]:
+        """All selected documents once, each with all its events, whatever their date."""
+        tell = progress or (lambda _what, _done, _total: None)
+        keys = None if selection.is_whole else self._keys(selection)
+        count = self._bucket_count(keys)
+        sessions = Buckets(scratch, "sessions", count, "session_id", SESSION_COLUMNS)
+        others = self._read_others(selection)
+        total = self._sessions.estimated_count()
+        for frame in self._documents(keys):
+            loose = frame.filter(pl.col("session_id").is_null())
+            others.append(self._chosen(loose, selection).select("partition", "key", login=pl.lit(False)))
+            sessions.add(frame.filter(pl.col("session_id").is_not_null()))
+            tell("sessions", sessions.rows, total)
+        sessions.close()
+        failpoint("web.after_documents")
+        events = Buckets(scratch, "events", count, "session_id", EVENT_COLUMNS)
+        total = self._events.estimated_count()
+        for frame in self._event_frames(keys):
+            events.add(frame.filter(pl.col("session_id").is_not_null()))
+            tell("events", events.rows, total)
+        events.close()
+        failpoint("web.after_events")
+        apart = pl.concat(others)
+        for number in range(count):
+            group = pl.col("partition").min().over("session_id")  # duplicates stand where the earliest stands
+            documents = self._chosen(sessions.read(number).with_columns(partition=group), selection)
+            yield Bucket(documents, events.read(number), apart)
+            apart = apart.clear()
+
+    def standing(self) -> pl.DataFrame:
+        """How many documents each partition holds: `partition`, `documents`."""
+        frames = [frame.group_by("partition").agg(documents=pl.len()) for frame in self._standing({})]
+        if not frames:
+            return pl.DataFrame(schema={"partition": pl.String, "documents": pl.UInt32})
+        return pl.concat(frames).group_by("partition").agg(pl.col("documents").sum()).sort("partition")
+
+    def loose_events(self, scratch: Path) -> Iterator[tuple[pl.DataFrame, str]]:
+        """All events, in frames of `_id`, `session_id` and `loose` (Boolean), with the reason that makes them loose.
+
+        The events are read first: a session that is created in between claims its events.
+        """
+        columns = pl.Schema({"_id": pl.String, "session_id": pl.String})
+        count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
+        events = Buckets(scratch, "loose", count, "session_id", columns)
+        for frame in self._events.frames(_EVENT_FIELDS[:2], {}):
+            without = pl.col("session_id").is_null()
+            events.add(frame.filter(~without))
+            yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
+        events.close()
+        sessions = Buckets(scratch, "claims", count, "session_id", pl.Schema({"session_id": pl.String}))
+        for frame in self._sessions.frames(_STANDING_FIELDS[1:2], _HAS_ID):
+            sessions.add(frame.filter(pl.col("session_id").is_not_null()))
+        sessions.close()
+        for number in range(count):
+            claimed = pl.col("session_id").is_in(sessions.read(number)["session_id"].implode())
+            yield events.read(number).with_columns(loose=~claimed), "orphan_event"
+
+    def _standing(self, query: dict[str, object]) -> Iterator[pl.DataFrame]:
+        for frame in self._sessions.frames(_STANDING_FIELDS, query):
+            yield self._placed(_with_key(frame))
+
+    def _keys(self, selection: Selection) -> pl.Series:
+        """The session ids to visit."""
+        if selection.sessions:
+            return pl.Series("session_id", list(selection.sessions), dtype=pl.String).unique()
+        found = [
+            frame.filter(pl.col("partition").is_in(list(selection.partitions or ())))["session_id"]
+            .drop_nulls()
+            .unique()
+            for frame in self._standing(_HAS_ID)
+        ]
+        return pl.concat(found).unique() if found else pl.Series("session_id", [], dtype=pl.String)
+
+    def _documents(self, keys: pl.Series | None) -> Iterator[pl.DataFrame]:
+        """Whole documents whose session_id is text; of single keys all documents, wherever they stand."""
+        if keys is None:
+            for frame in self._sessions.documents(_SESSION_FIELDS, _HAS_ID):
+                yield self._placed(frame)
+            return
+        for query in self._sessions.by_values("session_id", keys):
+            for frame in self._sessions.documents(_SESSION_FIELDS, query or _HAS_ID):
+                yield self._placed(frame.filter(pl.col("session_id").is_in(keys.implode())))
+
+    def _event_frames(self, keys: pl.Series | None) -> Iterator[pl.DataFrame]:
+        queries = iter([{}]) if keys is None else self._events.by_values("session_id", keys)
+        for query in queries:
+            for frame in self._events.frames(_EVENT_FIELDS, query):
+                yield frame if keys is None else frame.filter(pl.col("session_id").is_in(keys.implode()))
+
+    def _read_others(self, selection: Selection) -> list[pl.DataFrame]:
+        """Documents without a session_id that is text: log-ins (no such field, and they expire), and others."""
+        empty = pl.DataFrame(schema={"partition": pl.String, "key": pl.String, "login": pl.Boolean})
+        if selection.sessions:
+            return [empty]
+        frames = self._sessions.keyed(_APART_FIELDS, _HAS_NONE, {"session_id_type": {"$type": "$session_id"}})
+        login = (pl.col("session_id_type") == "missing") & pl.col("expires_at").is_not_null()
+        return [
+            empty,
+            *(self._chosen(self._placed(frame), selection).select("partition", "key", login=login) for frame in frames),
+        ]
+
+    def _placed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(partition_keys(frame, self._first, self._last))
+
+    def _chosen(self, frame: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+        if selection.partitions is None:
+            return frame
+        return frame.filter(pl.col("partition").is_in(list(selection.partitions)))
+
+    def _bucket_count(self, keys: pl.Series | None) -> int:
+        events, sessions = self._events.estimated_count(), self._sessions.estimated_count()
+        share = 1.0 if keys is None else min(1.0, len(keys) / max(sessions, 1))
+        rows = max(events, sessions) * share
+        return max(1, min(512, round(rows / _BUCKET_ROWS + 0.5)))
+
+
+def _with_key(frame: pl.DataFrame) -> pl.DataFrame:
+    """`key` as change rows have it, where `_id` is an ObjectId: enough to tell the day."""
+    return frame.with_columns(key=pl.when(pl.col("_id_kind") == "objectid").then(pl.format('{{"$oid":"{}"}}', "_id")))

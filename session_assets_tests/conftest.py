@@ -1,0 +1,81 @@
+"""Real servers for tests: started once a run, a fresh database for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+import pymongo
+import pytest
+from psycopg import sql
+
+from session_assets.embedded.servers import Servers
+from session_assets_tests.shared_home import SharedHome
+
+# Servers of the tester's own, to be used instead of embedded ones; tests make and drop databases on them.
+_OWN_MONGO = "SESSION_ASSETS_TEST_MONGO_URI"
+_OWN_POSTGRES = "SESSION_ASSETS_TEST_POSTGRES_URL"
+
+
+@pytest.fixture(scope="session")
+def shared_home() -> Iterator[SharedHome]:
+    """The folder for homes of this test run."""
+    shared = SharedHome()
+    shared.join()
+    yield shared
+    shared.leave()
+
+
+@pytest.fixture(scope="session")
+def servers(shared_home: SharedHome) -> Servers:
+    """Embedded servers with MongoDB and PostgreSQL running; for others call `servers.up(["nats"])`. Never stop them."""
+    shared = Servers(shared_home.home, tell=print)
+    own = {"mongodb": _OWN_MONGO, "postgresql": _OWN_POSTGRES}
+    shared.up([name for name, variable in own.items() if not os.environ.get(variable)])
+    return shared
+
+
+@pytest.fixture(scope="session")
+def mongo_server(request: pytest.FixtureRequest) -> str:
+    """URI of the MongoDB server for tests: the tester's own or the embedded one."""
+    own = os.environ.get(_OWN_MONGO)
+    return own or request.getfixturevalue("servers").environment({})["WEB_MONGO_URI"]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> str:
+    """URL of the PostgreSQL server for tests: the tester's own or the embedded one."""
+    own = os.environ.get(_OWN_POSTGRES)
+    return own or request.getfixturevalue("servers").environment({})["FLOW_DATABASE_URL"]
+
+
+@pytest.fixture
+def mongo_uri(mongo_server: str) -> Iterator[str]:
+    """URI of a fresh MongoDB database, dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield with_database(mongo_server, name)
+    with pymongo.MongoClient[dict[str, Any]](mongo_server) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of a fresh PostgreSQL database, dropped after the test even where connections are left open."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield with_database(postgres_server, name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def with_database(uri: str, name: str) -> str:
+    """The same server, another database. MongoDB goes on to authenticate against the one that the URI named."""
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    if parts.scheme.startswith("mongodb") and "@" in parts.netloc:
+        options.setdefault("authSource", parts.path.strip("/") or "admin")
+    return urlunsplit(parts._replace(path=f"/{name}", query=urlencode(options)))
