@@ -65,6 +65,10 @@ class Buckets:
             .items()
         ):
             table = part.to_arrow()
-            writer = self._writers[number] or pa.ipc.new_file(str(self._paths[number]), table.schema)
-            self._writers[number] = writer
-            writer.write_table(table)
+            self._writer(int(str(number)), table.schema).write_table(table)
+
+    def _writer(self, number: int, schema: pa.Schema) -> pa.RecordBatchFileWriter:
+        writer = self._writers[number]
+        if writer is None:
+            writer = self._writers[number] = pa.ipc.new_file(str(self._paths[number]), schema)
+        return writer

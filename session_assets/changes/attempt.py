@@ -21,7 +21,7 @@ class BatchOutcome:
     """Outcome letters of a batch's rows, in order, and reasons by row position."""
 
     letters: str
-    errors: dict[int, str] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict[int, str])
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Attempt:
 
     @staticmethod
     def load(storage: Storage, folder: str) -> Attempt:
-        stored = storage.read_json(f"{folder}/started.json")
-        return Attempt(storage, folder, **{**stored, "partitions": tuple(stored["partitions"])})
+        stored: dict[str, Any] = storage.read_json(f"{folder}/started.json")
+        stored["partitions"] = tuple(stored["partitions"])
+        return Attempt(storage, folder, **stored)
 
     def save(self) -> None:
         self.storage.write_json(

@@ -78,8 +78,9 @@ class Ledger:
         """All recordings, the newest first."""
         folder = f"{self._base}/recorded"
         for name in reversed(self._storage.names(folder)):
-            stored = self._storage.read_json(f"{folder}/{name}")
-            yield Recording(**{**stored, "partitions": tuple(stored["partitions"])})
+            stored: dict[str, Any] = self._storage.read_json(f"{folder}/{name}")
+            stored["partitions"] = tuple(stored["partitions"])
+            yield Recording(**stored)
 
     def recorded_at(self, plan_id: str) -> int:
         """When a plan was last made, in ns since the epoch."""

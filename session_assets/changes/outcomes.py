@@ -27,9 +27,9 @@ CLASSES = ("unchanged", "planned", "listed", "unsettled", "not_applicable")
 class Outcomes:
     """Counts per outcome, and up to 20 errors and conflicts by key."""
 
-    counts: Counter[str] = field(default_factory=Counter)
-    errors: dict[str, str] = field(default_factory=dict)
-    conflicts: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter[str])
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+    conflicts: list[str] = field(default_factory=list[str])
 
     def add(self, other: Outcomes) -> None:
         self.counts.update(other.counts)

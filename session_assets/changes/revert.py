@@ -25,9 +25,9 @@ _INVERSE = {"update": "replace", "replace": "replace", "insert": "delete", "dele
 class RevertReport:
     """What an undo did, or would do: counts per outcome, and the keys that cannot be undone."""
 
-    partitions: list[str] = field(default_factory=list)
+    partitions: list[str] = field(default_factory=list[str])
     undoable: int = 0
-    refused: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list[str])
     refused_count: int = 0
     outcomes: Outcomes = field(default_factory=Outcomes)
 

@@ -25,10 +25,10 @@ Progress = Callable[[int, int], None]
 class ApplyReport:
     """What an apply did, per partition."""
 
-    plan_ids: list[str] = field(default_factory=list)
-    planned: dict[str, int] = field(default_factory=dict)
-    outcomes: dict[str, Outcomes] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)  # partitions set aside, with the error
+    plan_ids: list[str] = field(default_factory=list[str])
+    planned: dict[str, int] = field(default_factory=dict[str, int])
+    outcomes: dict[str, Outcomes] = field(default_factory=dict[str, Outcomes])
+    failed: dict[str, str] = field(default_factory=dict[str, str])  # partitions set aside, with the error
 
     def totals(self) -> Outcomes:
         total = Outcomes()

@@ -21,10 +21,10 @@ class State(StrEnum):
 class Written:
     """What a guarded write knows of its rows, by position: `done` were matched and written by this call."""
 
-    done: set[int] = field(default_factory=set)
-    missed: set[int] = field(default_factory=set)  # the guard did not match: somebody else was first
-    unknown: set[int] = field(default_factory=set)  # look to tell
-    errors: dict[int, str] = field(default_factory=dict)  # refused by the store, with the masked reason
+    done: set[int] = field(default_factory=set[int])
+    missed: set[int] = field(default_factory=set[int])  # the guard did not match: somebody else was first
+    unknown: set[int] = field(default_factory=set[int])  # look to tell
+    errors: dict[int, str] = field(default_factory=dict[int, str])  # refused by the store, with the masked reason
 
 
 class Store(Protocol):

@@ -49,8 +49,8 @@ class Runner:
 
         self._defs = defs
         self._slices = SLICES
-        self._instance = DagsterInstance.get()
-        self._environment = Environment.load()
+        self.instance = DagsterInstance.get()
+        self.environment = Environment.load()
 
     # -- targets -------------------------------------------------------------------------------------------------------
 
@@ -112,8 +112,8 @@ class Runner:
         config = {"loop": loop, "plan_id": plan_id, "dry_run": dry_run, "batch_size": batch_size}
         name = slice_.split("/")[0]
         ops = {"ops": {f"revert_{name}_plan": {"config": config}}}
-        run_id, error, code = self._execute(f"{name}_revert", {}, ops)
-        summary = self._environment.reported(run_id, "revert") or {}
+        run_id, error, code = self.execute(f"{name}_revert", {}, ops)
+        summary = self.environment.reported(run_id, "revert") or {}
         body = {"slice": slice_, "command": "revert", "run_id": run_id, "plan_id": plan_id, **summary}
         return Result(body, code, error)
 
@@ -123,7 +123,7 @@ class Runner:
         self, target: Target, partitions: Sequence[str], config: dict[str, Any]
     ) -> tuple[str, Sequence[str]]:
         """The job that applies what is planned, where there is such a plan, else the one that plans first."""
-        ledger = self._environment.ledger(target.loop.name)
+        ledger = self.environment.ledger(target.loop.name)
         if config["plan_id"]:
             ledger.plan(config["plan_id"])
             keys = [part.partition for part in ledger.plan(config["plan_id"]).parts]
@@ -141,7 +141,7 @@ class Runner:
         tags: dict[str, str] = {}
         if target.order is not None and target.standing is not None:
             order = list(target.order())
-            keys = list(partitions) or target.standing(self._environment)
+            keys = list(partitions) or target.standing(self.environment)
             unknown = [key for key in keys if key not in order]
             if unknown:
                 raise UsageError(f"there is no partition {unknown[0]}; they go from {order[0]} to {order[-1]}.")
@@ -159,7 +159,7 @@ class Runner:
         if "apply" in configs:
             step = next(node for node in definition.nodes_in_topological_order if "plan_id" in _fields(node))
             ops = {"ops": {step.name: {"config": configs["apply"]}}}
-        return self._execute(job, tags, ops)
+        return self.execute(job, tags, ops)
 
     def _one_session(
         self, target: Target, sessions: Sequence[str], command: str, config: dict[str, Any]
@@ -168,13 +168,13 @@ class Runner:
             raise UsageError(f"{target.name} does not know single sessions.")
         step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
         options = {"sessions": list(sessions), "command": command, "batch_size": config.get("batch_size", 5000)}
-        return self._execute(target.one_session, {}, {"ops": {step: {"config": options}}})
+        return self.execute(target.one_session, {}, {"ops": {step: {"config": options}}})
 
-    def _execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
+    def execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
         config = config | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         definition = self._defs.resolve_job_def(job)
         with self._bar():
-            run_id, result = run_here(self._instance, definition, packaged("workspace.yaml"), tags=tags, config=config)
+            run_id, result = run_here(self.instance, definition, packaged("workspace.yaml"), tags=tags, config=config)
         failures = [event for event in result.all_events if event.is_step_failure]
         if result.success:
             return run_id, None, 0
@@ -212,7 +212,7 @@ class Runner:
 
     def _body(self, target: Target, command: str, run_id: str) -> dict[str, Any]:
         """The object of `--json`, from what the steps of the run reported."""
-        reports = {step: self._environment.reported(run_id, step) or {} for step in ("plan", "apply", "verify")}
+        reports = {step: self.environment.reported(run_id, step) or {} for step in ("plan", "apply", "verify")}
         seen = reports["verify"] or reports["plan"]
         body: dict[str, Any] = {
             "slice": target.name,
@@ -231,11 +231,11 @@ class Runner:
         if reports["apply"]:
             for name in ("outcomes", "errors", "conflicts"):
                 body[name] = reports["apply"][name]
-        body["failed_partitions"] = self._environment.failures(run_id)
+        body["failed_partitions"] = self.environment.failures(run_id)
         body["checks"] = [
             check
             for step in ("checks_sessions", "checks_events")
-            for check in (self._environment.reported(run_id, step) or {}).get("checks", [])
+            for check in (self.environment.reported(run_id, step) or {}).get("checks", [])
         ]
         return body
 
@@ -246,9 +246,9 @@ class Runner:
         if not mine:
             raise UsageError(f"there is no slice {slice_}. Choose from: {', '.join(self._slices)}.")
         for name in mine:
-            if any(record.plan_id == plan_id for record in self._environment.ledger(name).recordings()):
+            if any(record.plan_id == plan_id for record in self.environment.ledger(name).recordings()):
                 return name
-        self._environment.ledger(slice_).plan(plan_id)
+        self.environment.ledger(slice_).plan(plan_id)
         return slice_
 
     def _say(self, text: str) -> None:

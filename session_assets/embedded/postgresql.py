@@ -158,7 +158,7 @@ class PostgreSQL(Server):
         lock = self._lock_file()
         try:
             holder = psutil.Process(int(lock[0])) if lock else None
-            if holder is not None and False:
+            if holder is not None and (process.gone(holder) or "postgres" not in holder.name()):
                 (self._data / "postmaster.pid").unlink()
         except (psutil.NoSuchProcess, ValueError):
             return  # postgres itself copes with a lock file of a process that is gone

@@ -86,7 +86,7 @@ def abandoned(command: Sequence[str], port: int) -> list[psutil.Process]:
         arguments = _arguments(process)
         if len(arguments) == len(known) and all(k in (None, a) for k, a in zip(known, arguments, strict=True)):
             with suppress(OSError):  # no /proc, or not ours to look at: then it is left alone
-                if os.readlink(f"/proc/{process.pid}/cwd").endswith(" (deleted)"):
+                if str(Path(f"/proc/{process.pid}/cwd").readlink()).endswith(" (deleted)"):
                     found.append(process)
     return found
 
@@ -123,16 +123,17 @@ def await_end(record: Record, patience: float = 5.0) -> None:
             time.sleep(0.02)
 
 
-def stop(process: psutil.Process, steps: Sequence[StopStep]) -> None:
-    """End the process gracefully: each signal in turn, until it is gone. Raises nothing if it was gone already."""
+def stop(process: psutil.Process, steps: Sequence[StopStep]) -> bool:
+    """End the process gracefully: each signal in turn, until it is gone. False if it outlived them all."""
     for number, patience in steps:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)  # psutil looks at the start time again, right before the signal
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if gone(process):
-                return
+                return True
             time.sleep(0.02)
+    return False
 
 
 def listens(process: psutil.Process, port: int) -> bool:
@@ -145,7 +146,7 @@ def listens(process: psutil.Process, port: int) -> bool:
 
 
 def _arguments(process: psutil.Process) -> tuple[str, ...]:
-    """The command line without the program, which a wrapper on PATH may have replaced; `()` for a process that ended."""
+    """The command line without the program, which a wrapper on PATH may replace; `()` for a process that ended."""
     try:
         return tuple(process.cmdline()[1:])
     except (psutil.Error, OSError):

@@ -109,11 +109,11 @@ class Server(ABC):
             raise ServerFailed(self.title, f"{error.filename or self.folder}: {error.strerror}") from error
 
     def down(self) -> bool:
-        """Stop the server if it runs; True if it did."""
+        """Stop the server if it runs; True if it did. Raises `ServerFailed` if not even SIGKILL ends it."""
         record = load(self._record_path)
         running = process.find(record)
-        if running is not None:
-            process.stop(running, self.stop_steps)
+        if running is not None and not process.stop(running, self.stop_steps):
+            raise self.failed(f"process {running.pid} does not end")
         if record.command:
             save(self._record_path, Record(port=record.port))
         return running is not None
@@ -139,17 +139,18 @@ class Server(ABC):
                 break
             except _Ended:
                 save(self._record_path, Record(port=record.port))
-                lines = logs.lines_since(self.log, offset)
-                passing = any(fault in line for fault in self.passing_faults for line in lines)
-                if not ports.is_free(port):  # somebody took it in between
-                    taken.add(port)
-                elif passing:
-                    time.sleep(0.5)
-                else:
-                    attempt = _ATTEMPTS
-                if attempt == _ATTEMPTS:
+                lost_port = not ports.is_free(port)  # somebody took it in between
+                if attempt == _ATTEMPTS or not (lost_port or self._will_pass(offset)):
                     raise self.failed("it ended while starting", offset) from None
+                if lost_port:
+                    taken.add(port)
+                else:
+                    time.sleep(0.5)
         return replace(self.state(), started_here=True)
+
+    def _will_pass(self, offset: int) -> bool:
+        lines = logs.lines_since(self.log, offset)
+        return any(fault in line for fault in self.passing_faults for line in lines)
 
     def _launch(self, port: int) -> psutil.Process:
         command = tuple(self.command(port))

@@ -51,7 +51,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read (mode 0600), atomically."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)
 
@@ -62,7 +62,7 @@ def exclusive(path: Path, patience: float, tell: Callable[[str], None]) -> Itera
 
     The kernel releases the lock when the holder dies, however it dies. Servers do not inherit it.
     """
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         deadline = time.monotonic() + patience
         told = False
         while True:

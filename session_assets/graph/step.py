@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from dagster import AssetCheckExecutionContext, AssetExecutionContext, AssetKey, AssetMaterialization
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
@@ -43,7 +43,7 @@ class Step:
         self.planned_by_dagster = TAG not in context.run.tags
         if context.run.tags.get("dagster/defer_asset_events") != "true":
             context.instance.add_run_tags(context.run_id, DEFER_TAG)
-            context.run.tags.update(DEFER_TAG)
+            cast(dict[str, str], context.run.tags).update(DEFER_TAG)
         self.asked = asked_keys(context)
 
     def wanted(self) -> list[str]:

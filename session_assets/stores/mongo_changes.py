@@ -94,7 +94,7 @@ class MongoStore:
 
     def _others(self, after: bytes, beside: set[str], session: ClientSession | None = None) -> bool:
         """Whether a document that is not `beside` stands in the place of `after`."""
-        whole = RawBSONDocument(after, RAW_VALUES)
+        whole = _raw(after)
         if not self._place or not all(name in whole for name in self._place):
             return False
         query = {name: {"$eq": whole[name]} for name in self._place}
@@ -139,7 +139,7 @@ class MongoStore:
         def transaction(session: ClientSession) -> str | None:
             if self._others(row["after"], set(row["beside"] or ()), session):
                 return "another document took its place"
-            self._collection.insert_one(RawBSONDocument(row["after"]), session=session)
+            self._collection.insert_one(_raw(row["after"]), session=session)
             return None
 
         self._in_transaction(transaction, position, result)
@@ -201,11 +201,16 @@ def _operation(
 ) -> UpdateOne | ReplaceOne:
     guard = _guard(before)
     if op == "replace":
-        return ReplaceOne(guard, RawBSONDocument(after), collation=collation)
-    change: dict[str, Any] = {"$set": RawBSONDocument(after)} if len(after) > 5 else {}
+        return ReplaceOne(guard, _raw(after), collation=collation)
+    change: dict[str, Any] = {"$set": _raw(after)} if len(after) > 5 else {}
     if removed:
         change["$unset"] = dict.fromkeys(removed, "")
     return UpdateOne(guard, change, collation=collation)
+
+
+def _raw(document: bytes) -> RawBSONDocument:
+    """A document to be sent as it is. The driver looks into it: without these options it stumbles over odd dates."""
+    return RawBSONDocument(document, RAW_VALUES)
 
 
 def _guard(before: bytes) -> dict[str, Any]:
@@ -213,7 +218,7 @@ def _guard(before: bytes) -> dict[str, Any]:
         "_id": id_value(before),
         "$expr": {
             "$and": [
-                {"$eq": ["$$ROOT", {"$literal": RawBSONDocument(before)}]},
+                {"$eq": ["$$ROOT", {"$literal": _raw(before)}]},
                 {"$eq": [{"$bsonSize": "$$ROOT"}, len(before)]},
             ]
         },

@@ -104,9 +104,15 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
 
     job = f"web_{step}"
     jobs = [
-        dg.define_asset_job(f"{job}_plan", selection=[plan], description=texts[0]),
-        dg.define_asset_job(f"{job}_apply", selection=[plan, apply], description=texts[1]),
-        dg.define_asset_job(f"{job}_apply_pending", selection=[apply], description="Apply the newest plan."),
+        dg.define_asset_job(f"{job}_plan", selection=dg.AssetSelection.assets(key(plan_asset)), description=texts[0]),
+        dg.define_asset_job(
+            f"{job}_apply", selection=dg.AssetSelection.assets(key(plan_asset), key(apply_asset)), description=texts[1]
+        ),
+        dg.define_asset_job(
+            f"{job}_apply_pending",
+            selection=dg.AssetSelection.assets(key(apply_asset)),
+            description="Apply the newest plan.",
+        ),
     ]
     target = Target(loop, model.VARIABLE, f"{job}_plan", f"{job}_apply", f"{job}_apply_pending")
     return [plan, apply], jobs, target

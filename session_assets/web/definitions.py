@@ -7,10 +7,12 @@ import dagster as dg
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import revert_job
 from session_assets.graph.target import Target
-from session_assets.web import cleanups, one_session
+from session_assets.web import cleanups, indexes, one_session
 from session_assets.web.assets import ASSETS, DAYS, LOOP, key, open_web
 from session_assets.web.checks import CHECKS
+from session_assets.web.drop_assets import event_drops
 from session_assets.web.model import SLICE, VARIABLE
+from session_assets.web.sensors import DROP_JOB, SCHEDULES, SENSORS
 
 
 def _standing(environment: Environment) -> list[str]:
@@ -71,8 +73,16 @@ JOBS = [
         description="Apply the newest plan.",
     ),
     one_session.web_session,
+    indexes.web_indexes,
+    DROP_JOB,
     revert_job(SLICE, LOOPS),
     *cleanups.JOBS,
 ]
 
-DEFINITIONS = dg.Definitions(assets=[*ASSETS, *cleanups.ASSETS], asset_checks=CHECKS, jobs=JOBS)
+DEFINITIONS = dg.Definitions(
+    assets=[event_drops, *ASSETS, *cleanups.ASSETS],
+    asset_checks=CHECKS,
+    jobs=JOBS,
+    sensors=SENSORS,
+    schedules=SCHEDULES,
+)

@@ -127,11 +127,14 @@ def test_recycled_pid_in_the_lock_file_of_postgresql(used_home: Path) -> None:
     os.kill(pid, signal.SIGKILL)
     # Of the same user, for `postgres` ignores a pid that it may not signal.
     user = lock.stat().st_uid if os.geteuid() == 0 else None
-    with subprocess.Popen(["sleep", "600"], user=user) as bystander:
+    bystander = subprocess.Popen(["sleep", "600"], user=user)
+    try:
         lock.write_text(lock.read_text().replace(str(pid), str(bystander.pid), 1))
         servers.up(["postgresql"])
         assert bystander.poll() is None
+    finally:
         bystander.kill()
+        bystander.wait()
 
 
 def test_damaged_record_does_not_hinder(used_home: Path) -> None:

@@ -81,7 +81,7 @@ def test_missing_wheel_names_the_extra(home: Path, monkeypatch: pytest.MonkeyPat
 def test_all_that_failed_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(binaries.metadata, "distributions", list)
-    with pytest.raises(SeveralFailed, match="(?s)MongoDB.*PostgreSQL"):
+    with pytest.raises(SeveralFailed, match=r"(?s)MongoDB.*PostgreSQL"):
         Servers(home).up(["mongodb", "postgresql"])
 
 

@@ -1,0 +1,23 @@
+"""`index`: the explicit step that creates indexes."""
+
+from __future__ import annotations
+
+import click
+
+from session_assets.cli.runner import Runner
+from session_assets.masking import safe_text
+
+
+@click.command()
+@click.argument("slice_", metavar="SLICE", type=click.Choice(["web"]))
+@click.option("--unique", is_flag=True, help="The unique index on session_id; refused while duplicates exist.")
+def index(slice_: str, unique: bool) -> int:
+    """Create the indexes that look-ups by session need, or the one that keeps duplicates out."""
+    runner = Runner(quiet=False)
+    config = {"ops": {f"create_{slice_}_indexes": {"config": {"unique": unique}}}}
+    run_id, error, code = runner.execute(f"{slice_}_indexes", {}, config)
+    if error:
+        click.echo(f"error: {safe_text(error)}", err=True)
+        return code
+    click.echo(f"indexes: {', '.join((runner.environment.reported(run_id, 'index') or {})['indexes'])}")
+    return 0
