@@ -60,7 +60,7 @@ _LAST_MS = 253402300799999  # 9999-12-31, the last date that all readers of the 
 class Decoder:
     """Decodes raw batches of one projection, or of whole documents, into frames with the same columns each time."""
 
-    def __init__(self, fields: tuple[Field, ...], *, flat: bool = True) -> None:  # noqa: ARG002
+    def __init__(self, fields: tuple[Field, ...], *, flat: bool = True) -> None:
         self.fields = fields
         self._first = Schema({field.name: _FIRST[field.kind] for field in fields})
         second = {field.name: _SECOND[field.kind] for field in fields if field.kind in _SECOND}

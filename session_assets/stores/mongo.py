@@ -139,7 +139,7 @@ class MongoSource:
                     if not put(batch):
                         return
                 put(None)
-            except BaseException as error:  # noqa: BLE001 - handed to the reader, who raises it
+            except BaseException as error:
                 put(error)
 
         thread = threading.Thread(target=read, name="mongo-read", daemon=True)

@@ -237,7 +237,7 @@ def stays_if_found(collection: Collection, field: str, reason: str) -> Recount:
     def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
         found = {}
         for position, document in enumerate(documents):
-            value = RawBSONDocument(document)[field]
+            value = _raw(document)[field]
             if collection.count_documents({field: {"$eq": value}}, limit=1, session=session):
                 found[position] = reason
         return found
@@ -251,7 +251,7 @@ def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
     def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
         found = {}
         for position, document in enumerate(documents):
-            value = RawBSONDocument(document)[field]
+            value = _raw(document)[field]
             if collection.count_documents({field: {"$eq": value}}, limit=2, session=session) < 2:
                 found[position] = reason
         return found

@@ -35,7 +35,7 @@ from session_assets.web.session_update import facts_by_session
 
 _CHUNK = 1000  # events a transaction
 _TRIES = 8  # transactions that lost a claim; the driver itself repeats transient errors
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120  # a killed writer's transaction stays open for 60 to 90 s (transactionLifetimeLimitSeconds)
 _MAX_EVENT = 16 * 1024 * 1024 - 16 * 1024
 _NAMESPACE_EXISTS, _ILLEGAL_OPERATION, _DUPLICATE_KEY = 48, 20, 11000
 
