@@ -7,12 +7,13 @@ order in which the server gives it fastest.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
-_FLUSH_ROWS = 250_000
+_FLUSH_ROWS = 120_000
 
 
 class Buckets:
@@ -24,6 +25,8 @@ class Buckets:
         self._key = key
         self._schema = schema
         self._buffer: list[pl.DataFrame] = []
+        self._pool = ThreadPoolExecutor(1, "spill")  # splitting and writing go on while the next rows are decoded
+        self._pending: Future[None] | None = None
         self._buffered = 0
         self.rows = 0
 
@@ -39,6 +42,8 @@ class Buckets:
     def close(self) -> None:
         """No more rows: files can be read."""
         self._flush()
+        self._wait()
+        self._pool.shutdown()
         for writer in self._writers:
             if writer is not None:
                 writer.close()
@@ -54,16 +59,25 @@ class Buckets:
             yield self.read(number)
 
     def _flush(self) -> None:
-        if not self._buffer:
-            return
-        rows = pl.concat(self._buffer)
-        self._buffer, self._buffered = [], 0
+        if self._buffer:
+            frames, self._buffer, self._buffered = self._buffer, [], 0
+            self._wait()
+            self._pending = self._pool.submit(self._split, frames)
+
+    def _wait(self) -> None:
+        """At most one buffer is on its way to the disk; what went wrong there is raised here."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _split(self, frames: list[pl.DataFrame]) -> None:
         bucket = (pl.col(self._key).hash(seed=1) % len(self._paths)).cast(pl.UInt32)
-        for (number,), part in (
-            rows.with_columns(__bucket=bucket)
+        parts = (
+            pl.concat(frames)
+            .with_columns(__bucket=bucket)
             .partition_by("__bucket", as_dict=True, include_key=False, maintain_order=True)
-            .items()
-        ):
+        )
+        for (number,), part in parts.items():
             table = part.to_arrow()
             self._writer(int(str(number)), table.schema).write_table(table)
 

@@ -117,8 +117,9 @@ class Storage:
 
 
 def file_name(text: str) -> str:
-    """A text as one safe path segment."""
-    return quote(text, safe="@+") or "_"
+    """A text as one safe path segment, never hidden."""
+    name = quote(text, safe="@+") or "_"
+    return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
 def _sync(path: Path) -> None:

@@ -124,12 +124,15 @@ def _inverse_rows(ledger: Ledger, plan: Plan, partition: str, attempt: Attempt, 
     part = plan.part(partition)
 
     def rows() -> Iterator[pl.DataFrame]:
-        dependants = _dependants(applied())
+        dependants, siblings = _dependants(applied()), _dependants(planned())
         for batch in applied():
-            yield inverse(batch, store, dependants)
+            yield inverse(batch, store, dependants, siblings)
+
+    def planned() -> Iterable[pl.DataFrame]:
+        return ledger.rows(part) if part else ()
 
     def applied() -> Iterator[pl.DataFrame]:
-        for number, batch in batches(lambda: ledger.rows(part) if part else (), attempt.batch_size):
+        for number, batch in batches(planned, attempt.batch_size):
             letters = settled(attempt, partition, number, batch, store).letters
             written = [row for row, letter in enumerate(letters) if letter == Outcome.APPLIED]
             if written:
@@ -148,9 +151,23 @@ def _dependants(files: Iterable[pl.DataFrame]) -> dict[str, list[str]]:
     return result
 
 
-def inverse(rows: pl.DataFrame, store: Store, dependants: dict[str, list[str]] | None = None) -> pl.DataFrame:
-    """Change rows turned round: applying them after `rows` restores the documents exactly."""
-    dependants = dependants or {}
+def inverse(
+    rows: pl.DataFrame,
+    store: Store,
+    dependants: dict[str, list[str]] | None = None,
+    siblings: dict[str, list[str]] | None = None,
+) -> pl.DataFrame:
+    """Change rows turned round: applying them after `rows` restores the documents exactly.
+
+    A deleted document may stand again beside what it required, and beside all that required the same.
+    """
+    dependants, siblings = dependants or {}, siblings or {}
+    beside = [
+        sorted({*others, *requires, *(key for required in requires for key in siblings.get(required, []))})
+        if op == "delete"
+        else []
+        for op, requires, others in rows.select("op", "requires", "beside").iter_rows()
+    ]
     left = [
         store.image_after(before, after, removed or []) if op == "update" else after
         for op, before, after, removed in rows.select("op", "before", "after", "removed").iter_rows()
@@ -163,6 +180,6 @@ def inverse(rows: pl.DataFrame, store: Store, dependants: dict[str, list[str]] |
         pl.col("before").alias("after"),
         "reasons",
         pl.Series("requires", [dependants.get(key, []) for key in rows["key"]], dtype=pl.List(pl.String)),
-        pl.when(pl.col("op") == "delete").then("requires").alias("beside"),
+        pl.Series("beside", beside, dtype=pl.List(pl.String)),
     )
     return conform(turned)

@@ -60,11 +60,12 @@ _LAST_MS = 253402300799999  # 9999-12-31, the last date that all readers of the 
 class Decoder:
     """Decodes raw batches of one projection, or of whole documents, into frames with the same columns each time."""
 
-    def __init__(self, fields: tuple[Field, ...], *, flat: bool = True) -> None:
+    def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self._first = Schema({field.name: _FIRST[field.kind] for field in fields})
-        second = {field.name: _SECOND[field.kind] for field in fields if field.kind in _SECOND}
-        self._second = Schema(second) if second else None
+        self._both = [field for field in fields if field.kind in _SECOND]
+        self._usual = {
+            field.name: 0 for field in self._both
+        }  # which of a field's two types the last batch held more of
 
     def frame(self, batch: bytes) -> pl.DataFrame:
         """One row a document, in order: the fields' columns and `malformed` (Boolean)."""
@@ -74,17 +75,39 @@ class Decoder:
             return self._frame(b"".join(from_elements(elements(document).values()) for document in split(batch)))
 
     def _frame(self, batch: bytes) -> pl.DataFrame:
-        first = _decode(batch, self._first)
-        second = _decode(batch, self._second) if self._second is not None else None
         columns: list[pl.Series] = []
+        read = self._read(batch)
         for field in self.fields:
-            one = _series(first, field.name)
-            two = _series(second, field.name) if second is not None and field.kind in _SECOND else None
-            columns.extend(_columns(field, one, two))
+            columns.extend(_columns(field, *read[field.name]))
         frame = pl.DataFrame(columns).with_columns(
             _without(field.name, _booleans(batch, field.name)) for field in self.fields if field.kind in _NUMERIC
         )
         return frame.with_columns(malformed=self._malformed(batch, frame))
+
+    def _read(self, batch: bytes) -> dict[str, list[pl.Series]]:
+        """Each field's values, by type. A field is read as its second type only where the first left values out.
+
+        Old and new data lie apart, so most batches hold one type: which one came last is tried first.
+        """
+        first = {field.name: (_FIRST, _SECOND)[self._usual.get(field.name, 0)][field.kind] for field in self.fields}
+        table = _decode(batch, Schema(first))
+        read = {field.name: [_series(table, field.name)] for field in self.fields}
+        rest: list[Field] = []
+        for field in self._both:
+            found = read[field.name][0]
+            values = len(found) - found.null_count()
+            if values < len(found) and _typed(batch, field.name) != values:
+                rest.append(field)
+        other = {field.name: (_SECOND, _FIRST)[self._usual[field.name]][field.kind] for field in rest}
+        more = _decode(batch, Schema(other)) if rest else None
+        for field in self._both:
+            one, usual = read[field.name][0], self._usual[field.name]
+            left_out = more is not None and field in rest
+            two = _series(more, field.name) if left_out else _nothing(field, 1 - usual, len(one))
+            if left_out and two.null_count() < one.null_count():
+                self._usual[field.name] = 1 - usual
+            read[field.name] = [one, two] if usual == 0 else [two, one]
+        return read
 
     def _malformed(self, batch: bytes, frame: pl.DataFrame) -> pl.Series:
         suspects = []
@@ -102,6 +125,15 @@ class Decoder:
                 if _typed(documents[row], name) and not marks[row]:
                     marks[row] = _kind(documents[row], name) not in (None, _NULL, _UNDEFINED)
         return pl.Series("malformed", marks, dtype=pl.Boolean)
+
+
+def _nothing(field: Field, which: int, rows: int) -> pl.Series:
+    """A column of nulls in place of the type that a batch does not hold."""
+    if which == 0:
+        dtype = pl.String() if field.kind is Kind.ID else pl.Datetime("ms")
+    else:
+        dtype = pl.Binary() if field.kind is Kind.ID else pl.Float64()
+    return pl.Series(field.name, [None], dtype=dtype).new_from_index(0, rows)
 
 
 def _decode(batch: bytes, schema: Schema) -> pa.Table:
@@ -136,7 +168,7 @@ def _text(value: bytes | None) -> str | None:
         return None
 
 
-def _columns(field: Field, one: pl.Series, two: pl.Series | None) -> list[pl.Series]:
+def _columns(field: Field, one: pl.Series, two: pl.Series | None = None) -> list[pl.Series]:
     frame = pl.DataFrame({"one": one} if two is None else {"one": one, "two": two})
     if field.kind is Kind.MOMENT:
         return frame.select(

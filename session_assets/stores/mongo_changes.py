@@ -6,6 +6,7 @@ Every guard is on the whole document: `$expr: {$eq: [$$ROOT, literal]}` compares
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,7 @@ class MongoStore:
         self._variable = variable
         self._place = place
         self._recount = recount
+        self._one_by_one = threading.Lock()  # two transactions that count what the other deletes would both go through
         self._collation = _simple_if_needed(collection, variable)
 
     def look(self, changes: pl.DataFrame) -> list[State]:
@@ -164,7 +166,7 @@ class MongoStore:
         self, transaction: Callable[[ClientSession], str | None], position: int, result: Written
     ) -> None:
         try:
-            with self._collection.database.client.start_session() as session:
+            with self._one_by_one, self._collection.database.client.start_session() as session:
                 refused = session.with_transaction(transaction)
         except WriteError as error:
             result.errors[position] = safe_text(error.details.get("errmsg", error) if error.details else error)[:300]

@@ -78,7 +78,7 @@ class EventIngest:
         self._events = database.get_collection(EVENTS, codec_options=CODEC)
         self._upserts = SessionUpserts(database)
         self._variable = variable
-        self._decoder = Decoder(EVENT_FIELDS, flat=True)
+        self._decoder = Decoder(EVENT_FIELDS)
         self._ready = False
 
     def ingest(self, events: list[dict[str, Any]]) -> IngestResult:

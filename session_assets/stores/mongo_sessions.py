@@ -44,7 +44,7 @@ class SessionUpserts:
     def __init__(self, database: Database) -> None:
         self._events = database.get_collection(EVENTS, codec_options=CODEC)
         self._sessions = database.get_collection(SESSIONS, codec_options=CODEC)
-        self._decoder = Decoder(EVENT_FIELDS, flat=True)
+        self._decoder = Decoder(EVENT_FIELDS)
 
     def write(self, news: dict[str, Facts], session: ClientSession) -> tuple[int, int]:
         """Add new events to their sessions, by session_id; the events themselves are stored already. Returns created, updated."""

@@ -44,8 +44,12 @@ def look(path: Path) -> Look:
 
 
 def is_complete(path: Path, previous: Look | None) -> bool:
-    """Whether `{name}.done` lies beside the file, or it still looks as at the previous look."""
-    return path.with_name(path.name + DONE_SUFFIX).exists() or (previous is not None and look(path) == tuple(previous))
+    """Whether `{name}.done` lies beside the file, or it still looks as at the previous look. A file that is gone is not."""
+    try:
+        now = look(path)
+    except FileNotFoundError:
+        return False
+    return path.with_name(path.name + DONE_SUFFIX).exists() or (previous is not None and now == tuple(previous))
 
 
 def drop_key(path: Path, sha256: str) -> str:

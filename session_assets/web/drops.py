@@ -50,7 +50,6 @@ class _NotStorable(ValueError):
     """A JSON value that MongoDB cannot hold, or that is no id or text."""
 
 
-
 @dataclass(frozen=True)
 class DropBatch:
     """Some rows of a file: `events` (EVENTS) and `rejected` (REJECTED, `raw` cut to 200 characters)."""

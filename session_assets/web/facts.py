@@ -114,7 +114,8 @@ def classify(
             "ambiguous_client": pl.col("fact_clients").list.len() > 1,
         }
     )
-    dropped = pages.list.set_difference("fact_pages").list.drop_nulls().list.len() > 0
+    kept = pl.concat_list("fact_pages", pl.lit(""))  # an empty page is none
+    dropped = pages.list.set_difference(kept).list.drop_nulls().list.len() > 0
     shrinks = has_events & ((count > recount) | dropped)
     empty = (count <= 0) & (pages.list.len() == 0)
     settled_before = now - timedelta(minutes=settle_minutes)

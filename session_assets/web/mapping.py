@@ -16,6 +16,7 @@ import polars as pl
 import yaml
 
 from session_assets.errors import BadInput
+from session_assets.masking import mask_emails
 
 DEFAULT_MAPPING = "mapping.yaml"
 MAPPING_SUFFIX = ".mapping.yaml"
@@ -74,7 +75,7 @@ class DropMapping:
     def require(self, found: Collection[str], where: str) -> None:
         """Raise `BadInput` where a column is not among those `found`."""
         if absent := [name for name in (*self.columns, *self.properties) if name not in found]:
-            has = ", ".join(repr(name) for name in list(found)[:40]) or "none"
+            has = mask_emails(", ".join(repr(name) for name in list(found)[:40])) or "none"
             raise BadInput(
                 f"{where}: the mapping names {', '.join(map(repr, absent))}, which the file does not have. Its columns:"
                 f" {has}. Correct the mapping file, or the delimiter or encoding it gives."

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from session_assets.errors import BadInput
+from session_assets.masking import mask_emails
 from session_assets.web.lines import LIMIT, Damaged, Lines, Reason, RecordTooLong, shortened, utf8_chunks
 from session_assets.web.mapping import DropMapping
 
@@ -182,7 +183,9 @@ class Drop:
             )
         header = [name.strip() for name in header]
         if twice := [name for name in header if header.count(name) > 1]:
-            raise BadInput(f"{self._path}: line {lines.line}: the header names {twice[0]!r} more than once.")
+            raise BadInput(
+                f"{self._path}: line {lines.line}: the header names {mask_emails(repr(twice[0]))} more than once."
+            )
         self.columns = dict.fromkeys(header)
         self._mapping.require(self.columns, str(self._path))
         return len(header)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import bson
 import polars as pl
@@ -37,11 +37,11 @@ class Loop:
     batch_size: int = 3
     options: dict[str, Any] = field(default_factory=dict)
 
-    @staticmethod
-    def new(collection: Collection[Any], folder: Path, *, base: str | None = None, batch_size: int = 3) -> Loop:
+    @classmethod
+    def new(cls, collection: Collection[Any], folder: Path, *, base: str | None = None, batch_size: int = 3) -> Self:
         """A loop with a ledger of its own: in memory, where `base` names no other place."""
         storage = Storage(base or f"memory://{secrets.token_hex(8)}", folder / "scratch")
-        return Loop(collection, Ledger(storage, "web"), storage, folder, batch_size)
+        return cls(collection, Ledger(storage, "web"), storage, folder, batch_size)
 
     @property
     def store(self) -> Store:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
-from session_assets.errors import BadInput, SessionAssetsError, StoreUnavailable, UsageError
+from session_assets.errors import BadInput, NotConfigured, SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.stores.mongo_indexes import (
     create_event_indexes,
     create_event_indexes_if_empty,
@@ -153,7 +156,7 @@ def test_log_in_session_is_never_taken_for_a_session(database: Database) -> None
     [
         ({"session_id": ""}, "session_id"),
         ({"session_id": 5}, "session_id"),
-        ({"timestamp": datetime(2025, 1, 1)}, "timestamp"),  # noqa: DTZ001
+        ({"timestamp": datetime(2025, 1, 1)}, "timestamp"),
         ({"timestamp": float("nan")}, "timestamp"),
         ({"timestamp": 1740787200000}, "timestamp"),
         ({"timestamp": True}, "timestamp"),
@@ -172,11 +175,38 @@ def test_wrong_event_is_refused_before_anything_is_written(database: Database, c
     assert database.list_collection_names() == []
 
 
-def test_server_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEB_MONGO_URI", "mongodb://u:secret@127.0.0.1:1/web?serverSelectionTimeoutMS=200")
-    with pytest.raises(StoreUnavailable, match="WEB_MONGO_URI") as failure:
+def test_database_is_that_of_the_variable(database: Database, mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WEB_MONGO_URI", raising=False)
+    with pytest.raises(NotConfigured, match="WEB_MONGO_URI"):
         ingest_event(event("s", 1))
+    monkeypatch.setenv("WEB_MONGO_URI", mongo_uri)
+    ingest_event(event("s", 1))
+    assert_sessions_right(database)
+
+
+def test_server_that_is_down_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match="WEB_MONGO_URI") as failure:
+        ingest_event(event("s", 1), connect("mongodb://u:secret@127.0.0.1:1/web?serverSelectionTimeoutMS=200"))
     assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("label", ["UnknownTransactionCommitResult", "TransientTransactionError", None])
+def test_connection_lost_at_commit_adds_nothing_twice(
+    database: Database, monkeypatch: pytest.MonkeyPatch, label: str | None
+) -> None:
+    commit, losses = ClientSession.commit_transaction, [1, 2]
+
+    def committed_then_lost(session: ClientSession) -> None:
+        commit(session)
+        if losses:
+            losses.pop()
+            raise AutoReconnect("lost", {"errorLabels": [label]} if label else None)
+
+    monkeypatch.setattr(ClientSession, "commit_transaction", committed_then_lost)
+    ingest_events([event("s", 1, "/a"), event("s", 2, "/b")], database)
+    assert not losses
+    assert stored(database)["s"]["event_count"] == 2
+    assert_sessions_right(database)
 
 
 def test_foreign_unique_index_is_named(database: Database) -> None:
@@ -189,13 +219,14 @@ def test_foreign_unique_index_is_named(database: Database) -> None:
 
 def test_concurrent_writers_make_one_document_each(mongo_uri: str) -> None:
     ids = [f"{number:024x}" if number % 2 else f"session {number}" for number in range(200)]
+    together = Barrier(8)
 
     def work(worker: int) -> None:
         database = connect(mongo_uri)
         store = EventIngest(database)
         for start in range(0, 200, 10):
-            part = [ids[(start + worker * 25 + offset) % 200] for offset in range(10)]
-            store.ingest([event(one, worker, f"/{worker}") for one in part])
+            together.wait(60)
+            store.ingest([event(one, worker, f"/{worker}") for one in ids[start : start + 10]])
         database.client.close()
 
     with ThreadPoolExecutor(8) as pool:
