@@ -24,7 +24,9 @@ CHANGES = pl.Schema(
         "removed": pl.List(pl.String),  # update: touched fields that shall be missing
         "reasons": pl.List(pl.String),
         "requires": pl.List(pl.String),  # keys whose change must show before this one is written
-        "beside": pl.List(pl.String),  # insert, or delete that is undone: keys of documents that may stand in the same place
+        "beside": pl.List(
+            pl.String
+        ),  # insert, or delete that is undone: keys of documents that may stand in the same place
         "identity": pl.Binary,  # what `plan_id` hashes in place of `after`, where that holds values fixed at plan time
     }
 )

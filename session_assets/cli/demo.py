@@ -85,14 +85,15 @@ def demo(no_ui: bool, port: int) -> int:
     here = servers()
     folder = here.home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), _servers(here) as stopped_later:
-        environment = _enter(here, folder)
-        faults, plan_ids = _loop(folder)
+    with _alone(folder), _servers(here) as are_stopped:
+        _enter(here, folder)
+        faults, plan_ids = _loop()
         _say_verdict(faults)
         if not no_ui:
+            _say_undo(here.home, plan_ids, after_up=False)
             _show_ui(_free_port(port))
-    if plan_ids:
-        _say_undo(folder, environment, plan_ids, starts=no_ui and stopped_later)
+    if no_ui:
+        _say_undo(here.home, plan_ids, after_up=are_stopped)
     return int(bool(faults))
 
 
@@ -122,8 +123,8 @@ def _servers(here: Servers) -> Iterator[bool]:
                 here.down(mine)
 
 
-def _enter(here: Servers, folder: Path) -> dict[str, str]:
-    """Point this process, and the UI that it starts, at the demo alone; returns the variables."""
+def _enter(here: Servers, folder: Path) -> None:
+    """Point this process, and the UI that it starts, at the demo alone; `{folder}/env` does it for a shell."""
     for name in (VARIABLE, _DAGSTER, "SESSION_ASSETS_STORAGE"):
         if is_users(os.environ, name):
             click.echo(f"{name} is your own: the demo leaves it alone and works on embedded servers, below {here.home}")
@@ -146,14 +147,14 @@ def _enter(here: Servers, folder: Path) -> dict[str, str]:
     for name in (*_LEFT_ALONE, *_DEFAULTS):
         os.environ.pop(name, None)
     os.environ.update(variables)
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # Dagster warns of each beta feature, in each process
     write_private(folder / "env", "".join(f"export {name}={shlex.quote(one)}\n" for name, one in variables.items()))
-    return variables
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
 
 
-def _loop(folder: Path) -> tuple[list[str], dict[str, str]]:
+def _loop() -> tuple[list[str], dict[str, str]]:
     """Plant, find, repair, count again, and show the table; returns what is wrong, and the plans that were applied."""
     with _step("sample data", "plant") as note:
         planted = replant(os.environ[VARIABLE], now=datetime.now(UTC))
@@ -286,13 +287,12 @@ def _say_verdict(faults: list[str]) -> None:
         click.secho(f"WRONG: {fault}", fg="red")
 
 
-def _say_undo(folder: Path, environment: Mapping[str, str], plan_ids: Mapping[str, str], *, starts: bool) -> None:
-    click.echo("To undo the repair of the sample (the duplicates first):")
-    home = shlex.quote(environment["SESSION_ASSETS_HOME"])
-    if starts:
-        click.echo(f"  SESSION_ASSETS_HOME={home} session-assets up --detach")
-    click.echo(f"  . {shlex.quote(str(folder / 'env'))}")
-    for plan_id in reversed(plan_ids.values()):
+def _say_undo(home: Path, plan_ids: Mapping[str, str], *, after_up: bool) -> None:
+    click.echo("To undo the repair of the sample (the last plan first), in a shell:")
+    if after_up:
+        click.echo(f"  SESSION_ASSETS_HOME={shlex.quote(str(home))} session-assets up --detach")
+    click.echo(f"  . {shlex.quote(str(home / 'demo' / 'env'))}")
+    for plan_id in reversed(list(plan_ids.values())):
         click.echo(f"  session-assets revert {SLICE} --plan-id {plan_id}")
 
 
@@ -314,4 +314,4 @@ def _show_ui(port: int) -> None:
     ):
         click.echo(f"  {url + path:<56} {text}")
     click.echo("Ctrl-C stops the UI, and the servers that the demo started.")
-    run_ui(ports.LOOPBACK, port)
+    run_ui(ports.LOOPBACK, port, quiet=True)

@@ -127,11 +127,11 @@ class Runner:
         if config["plan_id"]:
             ledger.plan(config["plan_id"])
             keys = [part.partition for part in ledger.plan(config["plan_id"]).parts]
-            return target.apply_pending, partitions or keys
+            return target.apply_pending, partitions or (keys if target.order is not None else ())
         pending = ledger.pending(partitions or None)
         keys = sorted({key for some in pending.values() for key in some})
         if pending and (not partitions or set(partitions) <= set(keys)):
-            return target.apply_pending, partitions or keys
+            return target.apply_pending, partitions or (keys if target.order is not None else ())
         self._say(f"{target.name}: no plan is pending, so the changes are planned first")
         return target.apply, partitions
 

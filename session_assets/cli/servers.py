@@ -98,14 +98,19 @@ def dev(host: str, port: int, read_only: bool) -> None:
     run_ui(host, port, read_only=read_only)
 
 
-def run_ui(host: str, port: int, *, read_only: bool = False) -> None:
-    """Run UI and daemon as two processes of our own (`dagster dev` leaves its children behind when stopped)."""
+def run_ui(host: str, port: int, *, read_only: bool = False, quiet: bool = False) -> None:
+    """Run UI and daemon as two processes of our own (`dagster dev` leaves its children behind when stopped).
+
+    `quiet`: only warnings of theirs, so that what stands in the terminal stays there.
+    """
     workspace = str(packaged("workspace.yaml"))
     scripts = Path(sys.executable).parent
     web = [str(scripts / "dagster-webserver"), "-h", host, "-p", str(port), "-w", workspace]
-    commands = [[*web, "--read-only"] if read_only else web]
-    if not read_only:
-        commands.append([str(scripts / "dagster-daemon"), "run", "-w", workspace])
+    daemon = [str(scripts / "dagster-daemon"), "run", "-w", workspace]
+    if quiet:
+        web += ["--dagster-log-level", "warning", "--code-server-log-level", "warning"]
+        daemon += ["--log-level", "warning"]
+    commands = [[*web, "--read-only"]] if read_only else [web, daemon]
     processes = [subprocess.Popen(command, start_new_session=True) for command in commands]
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:

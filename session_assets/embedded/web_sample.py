@@ -28,6 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000  # ms
 _SPAN_DAYS = 30
 _BATCH = 20_000
+_FEWEST = 100
 _TYPES = (
     "pageview", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase", "login", "signup",
     "logout",
@@ -72,15 +73,14 @@ def replant(uri: str, *, now: datetime, sessions: int = 2000, seed: int = 1) -> 
 def plant(database: Database[Document], *, now: datetime, sessions: int = 2000, seed: int = 1) -> Planted:
     """Sessions of the last 30 days with defects of every kind, log-ins, and loose events. Same arguments, same documents.
 
-    `sessions` counts all documents but log-ins; at least 400. Defects grow with it.
+    `sessions` counts all documents but log-ins; at least 100. Defects grow with it.
     """
+    if sessions < _FEWEST:
+        raise ValueError(f"sessions must be at least {_FEWEST}: one of each kind of defect, and some right ones")
     maker = _Maker(now, seed)
     garden = _Garden(maker, sessions / 2000)
     garden.plant_defects()
-    healthy = sessions - len(garden.documents)
-    if healthy < 0:
-        raise ValueError("sessions must be at least 400")
-    for number in range(healthy):
+    for number in range(sessions - len(garden.documents)):
         garden.plant_healthy(number)
     logins = [maker.login() for _ in range(max(1, sessions // 10))]
     _insert(database, maker, [([*garden.documents, *logins], garden.events)])

@@ -63,9 +63,9 @@ class Decoder:
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
         self._both = [field for field in fields if field.kind in _SECOND]
-        self._usual = {
-            field.name: 0 for field in self._both
-        }  # which of a field's two types the last batch held more of
+        # Of fields that come in two types: which one the last batch held more of, and whether it held both.
+        self._usual = {field.name: 0 for field in self._both}
+        self._mixed: set[str] = set()
 
     def frame(self, batch: bytes) -> pl.DataFrame:
         """One row a document, in order: the fields' columns and `malformed` (Boolean)."""
@@ -96,18 +96,29 @@ class Decoder:
         for field in self._both:
             found = read[field.name][0]
             values = len(found) - found.null_count()
-            if values < len(found) and _typed(batch, field.name) != values:
+            if values < len(found) and (field.name in self._mixed or _typed(batch, field.name) != values):
                 rest.append(field)
         other = {field.name: (_SECOND, _FIRST)[self._usual[field.name]][field.kind] for field in rest}
         more = _decode(batch, Schema(other)) if rest else None
         for field in self._both:
             one, usual = read[field.name][0], self._usual[field.name]
-            left_out = more is not None and field in rest
-            two = _series(more, field.name) if left_out else _nothing(field, 1 - usual, len(one))
-            if left_out and two.null_count() < one.null_count():
-                self._usual[field.name] = 1 - usual
+            two = (
+                _series(more, field.name)
+                if more is not None and field in rest
+                else _nothing(field, 1 - usual, len(one))
+            )
+            self._remember(field.name, one, two)
             read[field.name] = [one, two] if usual == 0 else [two, one]
         return read
+
+    def _remember(self, name: str, one: pl.Series, two: pl.Series) -> None:
+        if two.null_count() < one.null_count():
+            self._usual[name] = 1 - self._usual[name]
+        both = max(one.null_count(), two.null_count()) < len(one)
+        if both:
+            self._mixed.add(name)
+        else:
+            self._mixed.discard(name)
 
     def _malformed(self, batch: bytes, frame: pl.DataFrame) -> pl.Series:
         suspects = []

@@ -78,7 +78,6 @@ class EventIngest:
         self._events = database.get_collection(EVENTS, codec_options=CODEC)
         self._upserts = SessionUpserts(database)
         self._variable = variable
-        self._decoder = Decoder(EVENT_FIELDS)
         self._ready = False
 
     def ingest(self, events: list[dict[str, Any]]) -> IngestResult:
@@ -118,7 +117,7 @@ class EventIngest:
                     f"event {number} cannot be stored: it takes {len(document)} bytes, MongoDB holds 16 MiB."
                 )
             documents.append(RawBSONDocument(document, RAW_VALUES))
-        frame = self._decoder.frame(b"".join(projected))
+        frame = Decoder(EVENT_FIELDS).frame(b"".join(projected))
         wrong = (frame["malformed"] | frame["timestamp"].is_null()).arg_true()
         if len(wrong):
             raise BadInput(

@@ -44,7 +44,6 @@ class SessionUpserts:
     def __init__(self, database: Database) -> None:
         self._events = database.get_collection(EVENTS, codec_options=CODEC)
         self._sessions = database.get_collection(SESSIONS, codec_options=CODEC)
-        self._decoder = Decoder(EVENT_FIELDS)
 
     def write(self, news: dict[str, Facts], session: ClientSession) -> tuple[int, int]:
         """Add new events to their sessions, by session_id; the events themselves are stored already. Returns created, updated."""
@@ -91,7 +90,8 @@ class SessionUpserts:
         raw = self._events.with_options(codec_options=RAW_VALUES)
         projection = {"_id": 0} | dict.fromkeys(EVENT_NAMES, 1)
         batches = raw.find_raw_batches({"session_id": {"$in": session_ids}}, projection, session=session)
-        frames = [self._decoder.frame(batch) for batch in batches if batch]
+        decoder = Decoder(EVENT_FIELDS)  # not kept: it remembers batches, and callers may be threads
+        frames = [decoder.frame(batch) for batch in batches if batch]
         return facts_by_session(pl.concat(frames).filter(pl.col("session_id").is_in(session_ids)))
 
     def _claims(self, session_ids: list[str], session: ClientSession) -> dict[str, ObjectId]:

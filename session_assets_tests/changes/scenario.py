@@ -119,7 +119,8 @@ def rows_of(changes: Iterable[Change]) -> pl.DataFrame:
     """Rows of a change set."""
     names = ("partition", "key", "op", "before", "after", "removed", "requires")
     rows = [
-        (one.partition, one.key, one.op, one.before, one.after, list(one.removed), list(one.requires)) for one in changes
+        (one.partition, one.key, one.op, one.before, one.after, list(one.removed), list(one.requires))
+        for one in changes
     ]
     return conform(
         pl.DataFrame(

@@ -27,7 +27,7 @@ from session_assets_tests.counts import examples
 Plans = tuple[list[bytes], list[Change]]
 
 
-@examples(60)
+@examples(40)
 @given(plans())
 def test_revert_restores_every_byte(collection: Collection[Any], tmp_path: Path, drawn: Plans) -> None:
     whole, changes = drawn
@@ -49,7 +49,7 @@ def test_revert_restores_every_byte(collection: Collection[Any], tmp_path: Path,
     assert loop.revert(plan).partitions == []
 
 
-@examples(25)
+@examples(15)
 @given(plans())
 def test_applying_twice_is_applying_once(collection: Collection[Any], tmp_path: Path, drawn: Plans) -> None:
     whole, changes = drawn
@@ -65,7 +65,7 @@ def test_applying_twice_is_applying_once(collection: Collection[Any], tmp_path: 
     assert loop.now() == before
 
 
-@examples(25)
+@examples(15)
 @given(drawn=plans(), seed=st.integers(0, 99), parts=st.integers(1, 3))
 def test_the_order_of_rows_changes_nothing(
     collection: Collection[Any], tmp_path: Path, drawn: Plans, seed: int, parts: int
@@ -83,8 +83,10 @@ def test_the_order_of_rows_changes_nothing(
 EDITS = ("none", "none", "field", "gone", "already", "refused")
 
 
-@examples(60)
-@given(drawn=plans(), edits=st.lists(st.sampled_from(EDITS), min_size=12, max_size=12), later=st.sets(st.integers(0, 11)))
+@examples(40)
+@given(
+    drawn=plans(), edits=st.lists(st.sampled_from(EDITS), min_size=12, max_size=12), later=st.sets(st.integers(0, 11))
+)
 def test_every_row_ends_in_one_class_and_live_edits_survive(
     collection: Collection[Any], tmp_path: Path, drawn: Plans, edits: list[str], later: set[int]
 ) -> None:

@@ -68,9 +68,7 @@ def test_an_edit_between_look_and_write_is_a_conflict(
     assert loop.now() == by_key([doc(1, **live), doc(2, a=6)])
 
 
-def test_a_document_deleted_between_look_and_write_is_a_conflict(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_document_deleted_between_look_and_write_is_a_conflict(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rows_of([_change(op, {}, number) for number, op in enumerate(["update", "replace", "delete"])])
     loop.fill([doc(number) for number in range(3)])
     loop.plan(rows)
@@ -159,3 +157,16 @@ def _applied_beside(
     marker.unlink()
     worker.join()
     return reports[0]
+
+
+@pytest.mark.parametrize("op", ["update", "replace", "delete"])
+def test_a_collection_that_ignores_case_is_guarded_exactly(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    loop.collection.drop()
+    loop.collection.database.create_collection(loop.collection.name, collation={"locale": "en", "strength": 1})
+    loop.fill([doc(1, a="é")])
+    loop.plan(rows_of([_change(op, {"a": "é"})]))
+    report = _applied_beside(loop, monkeypatch, "apply.after_intent", lambda: loop.fill([doc(1, a="É")]))
+    assert outcomes(report) == {"conflicted": 1}
+    assert loop.now() == by_key([doc(1, a="É")])

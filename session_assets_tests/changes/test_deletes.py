@@ -129,13 +129,14 @@ def test_a_recount_inside_the_transaction_refuses_a_delete(loop: Loop) -> None:
     assert loop.now() == by_key([odd])
 
 
-def test_of_several_deletes_of_one_session_the_last_is_refused(loop: Loop) -> None:
+def test_of_several_deletes_of_one_session_the_last_is_refused_also_when_they_run_at_once(loop: Loop) -> None:
     loop.options["recount"] = stays_if_last(loop.collection, "session_id", "the only one")
-    twins = [doc(number, session_id="s") for number in range(4)]
+    loop.batch_size = 1
+    twins = [doc(number, session_id=f"s{number // 2}") for number in range(60)]
     loop.fill(twins)
     loop.plan(rows_of([Change("delete", twin) for twin in twins]))
-    assert outcomes(loop.apply()) == {"applied": 3, "failed": 1}
-    assert len(loop.now()) == 1
+    assert outcomes(loop.apply()) == {"applied": 30, "failed": 30}
+    assert len(loop.now()) == 30
 
 
 @pytest.mark.parametrize("lists", [{"requires": None}, {"removed": None, "beside": None, "reasons": None}])

@@ -145,7 +145,9 @@ def test_an_unknown_plan_is_refused(loop: Loop) -> None:
             loop.ledger.plan(plan_id)
 
 
-def test_files_with_before_images_are_private_and_never_written_twice(collection: Collection[Any], tmp_path: Path) -> None:
+def test_files_with_before_images_are_private_and_never_written_twice(
+    collection: Collection[Any], tmp_path: Path
+) -> None:
     base = tmp_path / "storage"
     loop = Loop.new(collection, tmp_path, base=str(base))
     loop.fill([doc(1, a=1), doc(2, a=1)])
@@ -160,7 +162,12 @@ def test_files_with_before_images_are_private_and_never_written_twice(collection
 
     plan = loop.plan(rows_of([change(1), change(2, SECOND)]))
     look()
-    for step in (loop.apply, lambda: loop.apply(plan), lambda: loop.revert(plan), lambda: loop.plan(rows_of([change(1)]))):
+    for step in (
+        loop.apply,
+        lambda: loop.apply(plan),
+        lambda: loop.revert(plan),
+        lambda: loop.plan(rows_of([change(1)])),
+    ):
         step()
         look()
     loop.apply()

@@ -16,7 +16,9 @@ from session_assets.stores.bson_documents import RAW_VALUES, from_elements, key_
 INT64 = st.integers(-(2**63), 2**63 - 1)
 DECIMALS = ["0", "-0", "1", "1.0", "1.00", "NaN", "Infinity", "-Infinity", "-12.5E+30", "1E-6176"]
 NAMES = st.one_of(
-    st.sampled_from(["a", "b", "B", "é", "日本", "2", "10", "1a", "100", "01", "0", " ", "user_id", "a b", "\U0001f600"]),
+    st.sampled_from(
+        ["a", "b", "B", "é", "日本", "2", "10", "1a", "100", "01", "0", " ", "user_id", "a b", "\U0001f600"]
+    ),
     st.text(st.characters(exclude_characters="\0$.", exclude_categories=["Cs"]), min_size=1, max_size=4),
 )
 """Names that `$set` takes."""

@@ -26,7 +26,7 @@ from session_assets_tests.counts import examples
 from session_assets_tests.stores.scenario import NAMES, VALUES, documents, element, fields_of, insert, stored, text
 
 
-@examples(200)
+@examples(120)
 @given(documents())
 def test_taking_a_document_apart_loses_nothing(document: bytes) -> None:
     assert from_elements(elements(document).values()) == document
@@ -58,7 +58,9 @@ def test_a_patch_is_what_a_server_makes_of_set_and_unset(
     assert _on_server(collection, before, after, removed) == patched(before, after, removed)
 
 
-@pytest.mark.parametrize("names", [["2", "10", "1a", "100", "9", "0", "01", "00", "1"], ["b", "B", "é", "a", "1x", "12"]])
+@pytest.mark.parametrize(
+    "names", [["2", "10", "1a", "100", "9", "0", "01", "00", "1"], ["b", "B", "é", "a", "1x", "12"]]
+)
 def test_new_fields_are_appended_in_the_order_of_servers(collection: Collection[Any], names: list[str]) -> None:
     before, after = fields_of([("_id", (10, b""))]), fields_of((name, (10, b"")) for name in names)
     assert _on_server(collection, before, after, []) == patched(before, after, [])
@@ -73,7 +75,7 @@ def test_of_a_repeated_name_the_first_is_patched(
     assert _on_server(collection, before, after, removed) == patched(before, after, removed)
 
 
-@examples(200)
+@examples(120)
 @given(documents())
 def test_a_key_stands_for_one_id(collection: Collection[Any], document: bytes) -> None:
     collection.delete_many({})

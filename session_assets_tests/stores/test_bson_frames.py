@@ -69,17 +69,24 @@ def batches(draw: st.DrawFn) -> list[bytes]:
     ]
 
 
-@examples(300)
-@given(batches())
-def test_each_value_is_as_plain_python_decodes_it(documents: list[bytes]) -> None:
-    frame = Decoder(FIELDS).frame(b"".join(documents))
-    rows = [_expected(document) for document in documents]
-    for name in rows[0]:
-        found = frame[name].to_list()
-        assert (found if name != "pages" else [pages or None for pages in found]) == [row[name] for row in rows], name
+@examples(200)
+@given(st.lists(batches(), min_size=1, max_size=3))
+def test_each_value_is_as_plain_python_decodes_it_whatever_came_before(given_batches: list[list[bytes]]) -> None:
+    decoder = Decoder(FIELDS)
+    for documents in given_batches:
+        frame = decoder.frame(b"".join(documents))
+        rows = [_expected(document) for document in documents]
+        assert frame.height == len(rows)
+        for name in rows[0]:
+            found = frame[name].to_list()
+            assert (found if name != "pages" else [pages or None for pages in found]) == [row[name] for row in rows], (
+                name
+            )
 
 
-@pytest.mark.parametrize("document", [{"page": {"page": None}}, {"page": 5, "x": "a\npage"}, {"page": 5, "x": {"page": None}}])
+@pytest.mark.parametrize(
+    "document", [{"page": {"page": None}}, {"page": 5, "x": "a\npage"}, {"page": 5, "x": {"page": None}}]
+)
 def test_a_malformed_value_is_seen_beside_bytes_that_look_like_a_null(document: dict[str, Any]) -> None:
     frame = Decoder((Field("page", Kind.TEXT, strict=True),)).frame(bson.encode(document))
     assert frame["malformed"].to_list() == [True]

@@ -22,8 +22,21 @@ MOMENTS = [
     NOW - timedelta(minutes=SETTLE_MINUTES),
     NOW - timedelta(minutes=SETTLE_MINUTES, milliseconds=-1),
 ]
-USERS = [(None, "null"), ("", "string"), (HEX, "objectid"), (HEX.upper(), "string"), ("bob", "string"), ("Bob", "string")]
-IDS = [(HEX[:-1] + "0", "objectid"), (HEX[:-1] + "1", "objectid"), ("a", "string"), ("f" * 24, "string"), (None, "null")]
+USERS = [
+    (None, "null"),
+    ("", "string"),
+    (HEX, "objectid"),
+    (HEX.upper(), "string"),
+    ("bob", "string"),
+    ("Bob", "string"),
+]
+IDS = [
+    (HEX[:-1] + "0", "objectid"),
+    (HEX[:-1] + "1", "objectid"),
+    ("a", "string"),
+    ("f" * 24, "string"),
+    (None, "null"),
+]
 ID_ORDER = {"null": 0, "string": 1, "objectid": 2}
 PAGES = [None, "", "/a", "/b", "/c?x=1"]
 

@@ -1,0 +1,136 @@
+"""`session-assets` as people call it, in a process of its own, from a fork server that has loaded Dagster already.
+
+Loading takes three of the four seconds of a command; what reads the environment at import is loaded after the fork.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["session_assets_tests.web.acceptance.loaded", "session_assets_tests.changes.killed"])
+_PATIENCE_SECONDS = 240
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: exit code, the objects of `--json`, and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
+
+    @property
+    def body(self) -> dict[str, Any]:
+        (only,) = self.bodies
+        return only
+
+    def check(self, name: str) -> dict[str, Any]:
+        return next(one for one in self.body["checks"] if one["name"] == name)
+
+
+class Running:
+    """A command at work."""
+
+    def __init__(self, process: ForkServerProcess, streams: Path) -> None:
+        self._process = process
+        self._streams = streams
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+
+    def wait(self) -> Answer:
+        self._process.join(_PATIENCE_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise TimeoutError(self._read("err"))
+        return Answer(self._process.exitcode, self._read("out"), self._read("err"))
+
+    def _read(self, name: str) -> str:
+        with suppress(FileNotFoundError):
+            return self._streams.with_suffix(f".{name}").read_text()
+        return ""
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A shell with an environment. `home` is SESSION_ASSETS_HOME."""
+
+    home: Path
+    variables: Mapping[str, str]
+    streams: Path
+    options: dict[str, str] = field(default_factory=dict)  # more variables for all commands from now on
+
+    def __call__(self, *arguments: str | Path, **variables: str | None) -> Answer:
+        """Run a command to its end. A variable that is None is unset."""
+        return self.start(*arguments, **variables).wait()
+
+    def start(self, *arguments: str | Path, **variables: str | None) -> Running:
+        environment = {**self.variables, **self.options, **variables}
+        streams = self.streams / secrets.token_hex(6)
+        target = (
+            [str(one) for one in arguments],
+            {name: value for name, value in environment.items() if value is not None},
+            streams,
+        )
+        process = _CONTEXT.Process(target=_command, args=target)
+        process.start()
+        return Running(process, streams)
+
+    def killed_at(self, failpoint: str, *arguments: str | Path) -> Answer:
+        """Run a command that kills itself with -9 at a failpoint."""
+        answer = self(*arguments, SESSION_ASSETS_FAILPOINTS=f"{failpoint}=kill")
+        assert answer.code == KILLED, (failpoint, answer)
+        return answer
+
+    def killed_after(self, seconds: float, *arguments: str | Path) -> bool:
+        """Run a command and kill it with -9 some time after its start; False where it was quicker."""
+        running = self.start(*arguments)
+        deadline = time.monotonic() + seconds
+        while running.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        running.kill()
+        return running.wait().code == KILLED
+
+
+def _command(arguments: list[str], variables: dict[str, str], streams: Path) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+    for descriptor, name in ((1, "out"), (2, "err")):
+        opened = os.open(streams.with_suffix(f".{name}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, descriptor)
+    sys.argv = ["session-assets", *arguments]
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    from session_assets.cli import main
+
+    try:
+        main()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
