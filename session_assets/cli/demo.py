@@ -137,7 +137,7 @@ def _enter(here: Servers, folder: Path) -> None:
     variables = {
         "SESSION_ASSETS_HOME": str(here.home),
         "SESSION_ASSETS_STORAGE": str(storage),
-        "SESSION_ASSETS_DROPS": str(here.home / "drops"),
+        "SESSION_ASSETS_DROPS": str(here.home / "demo" / "drops"),
         VARIABLE: here.mongodb.uri(port, DATABASE),
         "WEB_START_DATE": (datetime.now(UTC) - timedelta(days=_DAYS)).date().isoformat(),
         _DAGSTER: found[_DAGSTER],

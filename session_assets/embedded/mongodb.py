@@ -45,6 +45,7 @@ class MongoDB(Server):
             *("--nounixsocket", "--quiet"),
             # A signalled member of a replica set waits 15 s for clients to move elsewhere: there is no elsewhere.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
+            *("--setParameter", "transactionLifetimeLimitSeconds=20"),  # a killed client holds its sessions so long
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from session_assets.errors import BadInput
 from session_assets.failpoints import failpoint
@@ -17,7 +16,7 @@ from session_assets.stores.mongo_indexes import create_event_indexes_if_empty
 from session_assets.stores.mongo_ingest import EventIngest, IngestResult
 from session_assets.web import model
 from session_assets.web.assets import OWNERS, key
-from session_assets.web.drop_folder import drop_key, find_drops, private_copy
+from session_assets.web.drop_folder import drop_key, find_drops, fingerprint, private_copy
 from session_assets.web.drops import EVENTS, DropSummary, check_drop, read_drop
 from session_assets.web.ingest import event_documents
 from session_assets.web.mapping import DropMapping, load_mapping
@@ -82,6 +81,9 @@ def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.Mat
             "sessions_created": result.sessions_created,
             "sessions_updated": result.sessions_updated,
             "rejected": rejected,
+            "rejected_rows": dg.MetadataValue.path(
+                str(environment.storage.path(f"web/event_drops/{partition}/rejected"))
+            ),
             "rejects": dg.MetadataValue.md(markdown(sorted(summary.rejected.items()), ["reason", "rows"])),
             "sha256": sha256,
             "bytes": size,
@@ -104,26 +106,27 @@ def _ingest(
     store = EventIngest(db)
     progress = LogProgress(context.log.info, "events")
     total, done, began = IngestResult(), 0, time.monotonic()
-    rejects: list[pl.DataFrame] = []
+    rejects = 0
     for batch in read_drop(copy, mapping, summary):
         total += store.ingest(event_documents(batch.events))
         failpoint("drops.after_batch")
         done += batch.events.height
         progress(done, summary.events)
         if batch.rejected.height:
-            rejects.append(batch.rejected)
-    if rejects:
-        environment.storage.write_parquet(f"web/event_drops/{partition}/rejected.parquet", pl.concat(rejects))
+            name = f"web/event_drops/{partition}/rejected/{rejects:05d}.parquet"
+            environment.storage.write_parquet(name, batch.rejected)
+            rejects += 1
     return total, time.monotonic() - began
 
 
 def _find(folder: Path, partition: str) -> Path:
     """The file of the drop folder that a partition stands for, told by its content."""
-    name = partition.rsplit("@", 1)[0]
-    candidates = [path for path in find_drops(folder) if drop_key(path, "").startswith(f"{name}@")] if folder.is_dir() else []
-    if not candidates:
-        raise BadInput(f"{folder} holds no file for {partition}. Drop it there again, or give its path in the config.")
-    return candidates[0]
+    found = [path for path in find_drops(folder) if not path.is_symlink()] if folder.is_dir() else []
+    prefix = partition.rsplit("@", 1)[0]
+    for path in found:
+        if drop_key(path, "").startswith(f"{prefix}@") and drop_key(path, fingerprint(path)) == partition:
+            return path
+    raise BadInput(f"{folder} holds no file for {partition}. Drop it there again, or give its path in the config.")
 
 
 def _count() -> int:

@@ -52,6 +52,12 @@ def is_complete(path: Path, previous: Look | None) -> bool:
     return path.with_name(path.name + DONE_SUFFIX).exists() or (previous is not None and now == tuple(previous))
 
 
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def drop_key(path: Path, sha256: str) -> str:
     """The partition of a file: its name, and the first 12 characters of its fingerprint."""
     return f"{_safe_name(path)}@{sha256[:12]}"

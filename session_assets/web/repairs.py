@@ -15,7 +15,7 @@ from session_assets.changes.change_set import conform, empty_changes
 from session_assets.stores.bson_documents import encode, identifier, merged, patched
 
 _TARGETS = (
-    "fact_event_count", "fact_pages", "fact_first", "fact_last", "new_user", "user_id_kind", "new_client",
+    "fact_event_count", "fact_pages", "fact_first", "fact_last", "new_user", "user_id", "user_id_kind", "new_client",
 )  # fmt: skip
 
 
@@ -52,7 +52,9 @@ def _repaired(row: dict[str, Any]) -> dict[str, Any]:
     if "empty_pages" in reasons or "pages_mismatch" in reasons:
         fields["pages"] = row["fact_pages"]
     if "user_mismatch" in reasons:
-        fields["user_id"] = identifier(row["new_user"], prefer_object_id=row["user_id_kind"] != "string")
+        fields["user_id"] = identifier(
+            row["new_user"], prefer_object_id=row["user_id_kind"] != "string" or row["user_id"] == ""
+        )
     if "client_mismatch" in reasons:
         fields["client_id"] = row["new_client"]
     return fields

@@ -1,6 +1,5 @@
 """What happens by itself: dropped files are ingested, and each morning all sessions are verified."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from session_assets.graph.step import DEFER_TAG
 from session_assets.masking import safe_text
 from session_assets.web.assets import DAYS, key, open_web
 from session_assets.web.drop_assets import FILES, FOLDER
-from session_assets.web.drop_folder import drop_key, find_drops, is_complete, look
+from session_assets.web.drop_folder import drop_key, find_drops, fingerprint, is_complete, look
 
 _TICK_SECONDS = 40.0  # a tick has 60
 _RUNS_PER_TICK = 25
@@ -97,11 +96,6 @@ def _is_ingested(instance: dg.DagsterInstance, partition: str) -> bool:
         dg.AssetRecordsFilter(asset_key=key("event_drops"), asset_partitions=[partition]), limit=1
     )
     return bool(found.records)
-
-
-def fingerprint(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dg.schedule(

@@ -17,6 +17,7 @@ from session_assets.failpoints import failpoint
 from session_assets.spill import Buckets
 from session_assets.stores.bson_frames import Field, Kind
 from session_assets.stores.mongo import MongoSource
+from session_assets.stores.mongo_sessions import EVENT_FIELDS
 from session_assets.web.facts import partition_keys
 from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
 
@@ -29,14 +30,6 @@ _SESSION_FIELDS = (
     Field("last_event_at", Kind.DATE),
     Field("pages", Kind.TEXTS),
     Field("created_at", Kind.DATE),
-)
-_EVENT_FIELDS = (
-    Field("_id", Kind.ID),
-    Field("session_id", Kind.TEXT, strict=True),
-    Field("timestamp", Kind.MOMENT, strict=True),
-    Field("page", Kind.TEXT, strict=True),
-    Field("user_id", Kind.ID, strict=True),
-    Field("client_id", Kind.TEXT, strict=True),
 )
 _APART_FIELDS = (
     Field("session_id_type", Kind.TEXT),
@@ -74,7 +67,7 @@ class Selection:
 class Bucket:
     """Some sessions, all their documents, all their events; and the events in reach that no document claims.
 
-    `sessions` has `SESSION_COLUMNS`, `events` `EVENT_COLUMNS`. `others` (partition, key, login: Boolean) are documents
+    `sessions` has `SESSION_COLUMNS`, `events` `EVENT_COLUMNS`. `others` (partition, key, login, malformed: Boolean) are documents
     without a session_id that is text: log-ins, and those that nobody can place.
     """
 
@@ -102,7 +95,7 @@ class WebSource:
         total = self._sessions.estimated_count()
         for frame in self._documents(keys):
             loose = frame.filter(pl.col("session_id").is_null())
-            others.append(self._chosen(loose, selection).select("partition", "key", login=pl.lit(False)))
+            others.append(self._chosen(loose, selection).select("partition", "key", "malformed", login=pl.lit(False)))
             sessions.add(frame.filter(pl.col("session_id").is_not_null()))
             tell("sessions", sessions.rows, total)
         sessions.close()
@@ -136,7 +129,7 @@ class WebSource:
         columns = pl.Schema({"_id": pl.String, "session_id": pl.String})
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
         events = Buckets(scratch, "loose", count, "session_id", columns)
-        for frame in self._events.frames(_EVENT_FIELDS[:2], {}):
+        for frame in self._events.frames(EVENT_FIELDS[:2], {}):
             without = pl.col("session_id").is_null()
             events.add(frame.filter(~without))
             yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
@@ -178,19 +171,25 @@ class WebSource:
     def _event_frames(self, keys: pl.Series | None) -> Iterator[pl.DataFrame]:
         queries = iter([{}]) if keys is None else self._events.by_values("session_id", keys)
         for query in queries:
-            for frame in self._events.frames(_EVENT_FIELDS, query):
+            for frame in self._events.frames(EVENT_FIELDS, query):
                 yield frame if keys is None else frame.filter(pl.col("session_id").is_in(keys.implode()))
 
     def _read_others(self, selection: Selection) -> list[pl.DataFrame]:
         """Documents without a session_id that is text: log-ins (no such field, and they expire), and others."""
-        empty = pl.DataFrame(schema={"partition": pl.String, "key": pl.String, "login": pl.Boolean})
+        empty = pl.DataFrame(
+            schema={"partition": pl.String, "key": pl.String, "malformed": pl.Boolean, "login": pl.Boolean}
+        )
         if selection.sessions:
             return [empty]
         frames = self._sessions.keyed(_APART_FIELDS, _HAS_NONE, {"session_id_type": {"$type": "$session_id"}})
-        login = (pl.col("session_id_type") == "missing") & pl.col("expires_at").is_not_null()
+        kind = pl.col("session_id_type")
+        columns = {
+            "malformed": ~kind.is_in(["missing", "null", "undefined"]),
+            "login": (kind == "missing") & pl.col("expires_at").is_not_null(),
+        }
         return [
             empty,
-            *(self._chosen(self._placed(frame), selection).select("partition", "key", login=login) for frame in frames),
+            *(self._chosen(self._placed(frame), selection).select("partition", "key", **columns) for frame in frames),
         ]
 
     def _placed(self, frame: pl.DataFrame) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from session_assets_tests.counts import times
 
 POINTS = ["after_look", "after_intent", "after_write", "after_outcome", "before_finish"]
 PLACES = [f"apply.{point}{nth}=kill" for point in POINTS for nth in ("", "@2")]
-HALVES = ["half@1", "half@2", "mongo.before_delete=kill"]
+IN_THE_MIDDLE = ["half@1", "half@2", "mongo.before_delete=kill"]
 ROWS = 24
 
 
@@ -105,7 +105,7 @@ def setting(collection: Collection[Any], mongo_uri: str, tmp_path: Path) -> Sett
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("place", [*PLACES, *HALVES])
+@pytest.mark.parametrize("place", [*PLACES, *IN_THE_MIDDLE])
 def test_a_killed_apply_is_finished_by_running_again(setting: Setting, place: str, workers: int) -> None:
     assert setting.run("apply", place, workers)
     assert setting.attempts() == 1
@@ -113,7 +113,7 @@ def test_a_killed_apply_is_finished_by_running_again(setting: Setting, place: st
     setting.finish_revert()
 
 
-@pytest.mark.parametrize("place", [*PLACES, *HALVES])
+@pytest.mark.parametrize("place", [*PLACES, *IN_THE_MIDDLE])
 def test_a_killed_revert_is_finished_by_running_again(setting: Setting, place: str) -> None:
     setting.loop.apply()
     assert setting.run("revert", place)
@@ -121,7 +121,7 @@ def test_a_killed_revert_is_finished_by_running_again(setting: Setting, place: s
     setting.finish_revert()
 
 
-@pytest.mark.parametrize("place", [*PLACES, *HALVES])
+@pytest.mark.parametrize("place", [*PLACES, *IN_THE_MIDDLE])
 def test_a_killed_apply_can_be_reverted_at_once(setting: Setting, place: str) -> None:
     assert setting.run("apply", place)
     foreseen, files = setting.loop.preview(setting.plan), setting.loop.ledger_files()
