@@ -4,11 +4,11 @@ from typing import Literal
 
 import dagster as dg
 
+from session_assets.errors import BadInput
 from session_assets.graph.check_report import check_reports
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
-from session_assets.errors import BadInput
 from session_assets.stores.locks import collection_lock
 from session_assets.web import model
 from session_assets.web.assets import LOCK, open_store, open_web, plan_summary
