@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import polars as pl
+import psutil
 from upath import UPath
 
 
@@ -38,11 +39,19 @@ class Storage:
     def scratch(self) -> Iterator[Path]:
         """A private local folder for spilled data, removed at the end."""
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder = Path(tempfile.mkdtemp(dir=self._scratch))
+        self._sweep()
+        folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix=f"{os.getpid()}-"))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes of this machine left behind."""
+        for folder in self._scratch.glob("*-*"):
+            pid = folder.name.split("-")[0]
+            if folder.is_dir() and pid.isdigit() and not psutil.pid_exists(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def put(self, name: str, source: Path) -> None:
         """Move a finished local file to its name, durably, replacing what was there."""

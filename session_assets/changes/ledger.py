@@ -84,7 +84,9 @@ class Ledger:
 
     def recorded_at(self, plan_id: str) -> int:
         """When a plan was last made, in ns since the epoch."""
-        return max((record.at_ns for record in self.recordings() if record.plan_id == plan_id), default=0)
+        names = self._storage.names(f"{self._base}/recorded")
+        times = [name.partition("-")[0] for name in names if name.endswith(f"-{plan_id}.json")]
+        return int(max(times, default="0"))
 
     def pending(self, partitions: Iterable[str] | None = None) -> dict[str, list[str]]:
         """Newest plan of each partition that is not applied yet: plan_id → partitions.

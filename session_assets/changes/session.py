@@ -48,9 +48,13 @@ def chosen(ledger: Ledger, partitions: Iterable[str] | None, plan_id: str | None
 
 def refuse_large(ledger: Ledger, plans: Iterable[str], share: float) -> None:
     """Raise `PlanRefused` where a plan changes more than this share of the documents that it read."""
+    if share >= 1:
+        return
+    wanted = set(plans)
     for recording in ledger.recordings():
-        if recording.plan_id not in set(plans):
+        if recording.plan_id not in wanted:
             continue
+        wanted.discard(recording.plan_id)  # the newest recording counts
         read = sum(recording.summary["read"].values())
         planned = ledger.plan(recording.plan_id).rows
         if read and planned / read > share:

@@ -24,7 +24,7 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
         try:
             report, error, code = _ingest(runner, file)
         except BadInput as refused:
-            report, error, code = {"file": file.name}, str(refused), refused.exit_code
+            report, error, code = dict[str, Any](file=file.name), str(refused), refused.exit_code
         rejected = sum(report.get("rejected", {}).values())
         worst = max(worst, code, int(rejected > 0))
         if as_json:
@@ -42,12 +42,12 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _ingest(runner: Runner, file: Path) -> tuple[dict[str, Any], str | None, int]:
-    from session_assets.web.drop_assets import FILES, launch_config
+    from session_assets.web.drop_assets import FILES_NAME, launch_config
     from session_assets.web.drop_folder import drop_key, fingerprint
 
     if file.is_symlink() or not file.is_file():
         raise BadInput(f"{file} is not a regular file: name the file itself.")
     partition = drop_key(file, fingerprint(file))
-    runner.instance.add_dynamic_partitions(FILES.name, [partition])
+    runner.instance.add_dynamic_partitions(FILES_NAME, [partition])
     run_id, error, code = runner.execute("web_ingest", {"dagster/partition": partition}, launch_config(file.absolute()))
     return runner.environment.reported(run_id, "ingest") or {"file": file.name}, error, code

@@ -8,16 +8,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterInstance, ExecuteInProcessResult, JobDefinition, JobExecutionResult
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    ExecuteInProcessResult,
+    JobDefinition,
+    JobExecutionResult,
+    RunsFilter,
+)
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
+from session_assets.errors import LockHeld
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.stores.locks import collection_lock
 
 LOCATION = "session_assets"
 RunResult = ExecuteInProcessResult | JobExecutionResult
+_TAG = "session_assets/terminal"  # the run's own id: a run that the UI re-executes copies the tag of another
+_LOCK = "session_assets.runs"
+_UNFINISHED = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
 
 
 def run_here(
@@ -25,6 +42,7 @@ def run_here(
 ) -> tuple[str, JobExecutionResult]:
     """Execute a job now; returns the run's id and result. Does not raise when a step fails."""
     keep_connections(instance)
+    end_killed_runs(instance)
     origins = location_origins_from_yaml_paths([str(workspace)])
     origin = next(origin for origin in origins if origin.location_name == LOCATION)
     run = instance.create_run_for_job(
@@ -33,4 +51,21 @@ def run_here(
         run_config=config,
         remote_job_origin=RemoteRepositoryOrigin(origin, "__repository__").get_job_origin(job.name),
     )
-    return run.run_id, execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+    with collection_lock(_LOCK, [run.run_id], f"run {run.run_id}"):
+        instance.add_run_tags(run.run_id, {_TAG: run.run_id})
+        return run.run_id, execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+
+
+def end_killed_runs(instance: DagsterInstance) -> None:
+    """End runs of the terminal whose process is gone: nobody watches over them, and they hold slots of pools for ever."""
+    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
+        if run.tags.get(_TAG) != run.run_id:
+            continue
+        try:
+            with collection_lock(_LOCK, [run.run_id], "the end of a killed run"):
+                current = instance.get_run_by_id(run.run_id)
+                if current is not None and not current.is_finished:
+                    instance.report_run_failed(current, "The process of this run was killed. Run the command again.")
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        except LockHeld:
+            continue

@@ -21,6 +21,7 @@ from session_assets.stores.bson_frames import Decoder, Field
 
 _T = TypeVar("_T")
 _IN_CHUNK = 10_000
+_BATCH = 30_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _AUTHORIZATION = {13, 18}  # Unauthorized, AuthenticationFailed
 _clients: dict[tuple[int, str], MongoClient] = {}
 
@@ -72,7 +73,7 @@ class MongoSource:
     def batches(self, query: dict[str, Any], projection: dict[str, Any] | None = None) -> Iterator[bytes]:
         """Raw batches of the documents that match, in natural order; at most three are held in memory."""
         raw = self.collection.with_options(codec_options=RAW_VALUES)
-        cursor = raw.find_raw_batches(query, projection)
+        cursor = raw.find_raw_batches(query, projection, batch_size=_BATCH)
         yield from self._prefetched(cursor)
 
     def frames(self, fields: tuple[Field, ...], query: dict[str, Any]) -> Iterator[pl.DataFrame]:

@@ -73,9 +73,12 @@ def session_facts(context: dg.AssetExecutionContext) -> None:
     step = Step(context, key("session_facts"))
     web = open_web(step.environment)
     progress = {name: LogProgress(context.log.info, f"{name} read") for name in ("sessions", "events")}
-    counts, failures = web.collect(
-        step.wanted(), step.run_id, lambda what, done, total: progress[what](min(done, total), total)
-    )
+    wanted = step.wanted()
+    with collection_lock(LOCK, wanted, "plan web"):
+        counts, failures = web.collect(
+            wanted, step.run_id, lambda what, done, total: progress[what](min(done, total), total)
+        )
+    context.log_event(dg.AssetObservation(key("events"), metadata=web.observed_events()))
     held = {partition: {"documents": count} for partition, count in counts.items() if count}
     step.finish(held, failures)
 

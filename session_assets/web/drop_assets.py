@@ -21,7 +21,8 @@ from session_assets.web.drops import EVENTS, DropSummary, check_drop, read_drop
 from session_assets.web.ingest import event_documents
 from session_assets.web.mapping import DropMapping, load_mapping
 
-FILES = dg.DynamicPartitionsDefinition(name="web_event_files")
+FILES_NAME = "web_event_files"
+FILES = dg.DynamicPartitionsDefinition(name=FILES_NAME)
 FOLDER = "web_events"
 
 

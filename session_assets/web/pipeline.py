@@ -110,6 +110,11 @@ class Web:
                     self._publish(partition, files.get(partition, []), run_id, counts[partition])
         return {partition: count for partition, count in counts.items() if partition not in failures}, failures
 
+    def observed_events(self) -> dict[str, int | str]:
+        """What is known of the events collection after a read."""
+        count, newest = self.source.observed_events()
+        return {"dagster/row_count": count} | ({"newest_event": newest.isoformat()} if newest else {})
+
     def collected(self, partition: str) -> Iterator[pl.DataFrame]:
         """The stored facts of a partition, a file at a time."""
         folder = _facts_folder(partition)

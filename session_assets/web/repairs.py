@@ -73,7 +73,8 @@ def fold_rows(classified: pl.DataFrame) -> pl.DataFrame:
     return conform(pl.DataFrame(rows, schema_overrides=_ROW_TYPES)) if rows else empty_changes()
 
 
-_ROW_TYPES = {"before": pl.Binary, "after": pl.Binary, "requires": pl.List(pl.String), "reasons": pl.List(pl.String)}
+_LISTS = ("requires", "reasons", "beside")
+_ROW_TYPES = {"before": pl.Binary, "after": pl.Binary, **dict.fromkeys(_LISTS, pl.List(pl.String))}
 
 
 def _completeness() -> pl.Expr:
@@ -96,7 +97,8 @@ def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if after != survivor["document"]:
         rows.append(_row(partition, survivor, "replace", after, []))
         required = [survivor["key"]]
-    rows.extend(_row(partition, other, "delete", None, required) for other in others)
+    group = [document["key"] for document in documents]
+    rows.extend({**_row(partition, other, "delete", None, required), "beside": group} for other in others)
     return rows
 
 
@@ -119,6 +121,7 @@ def _row(partition: str, document: dict[str, Any], op: str, after: bytes | None,
         "after": after,
         "reasons": ["duplicate_session"],
         "requires": requires,
+        "beside": [],
     }
 
 

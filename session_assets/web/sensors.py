@@ -13,7 +13,7 @@ from session_assets.graph.keys import TAG, encode
 from session_assets.graph.step import DEFER_TAG
 from session_assets.masking import safe_text
 from session_assets.web.assets import DAYS, key, open_web
-from session_assets.web.drop_assets import FILES, FOLDER
+from session_assets.web.drop_assets import FILES, FILES_NAME, FOLDER
 from session_assets.web.drop_folder import drop_key, find_drops, fingerprint, is_complete, look
 
 _TICK_SECONDS = 40.0  # a tick has 60
@@ -36,7 +36,7 @@ def web_event_drops_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
     if not folder.is_dir():
         return dg.SkipReason(f"{folder} does not exist: create it to drop event files there")
     seen: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-    known = set(context.instance.get_dynamic_partitions(FILES.name))
+    known = set(context.instance.get_dynamic_partitions(FILES_NAME))
     requests: list[dg.RunRequest] = []
     notes: list[str] = []
     now: dict[str, Any] = {}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -84,6 +85,11 @@ class WebSource:
         self._events = events
         self._first = first
         self._last = last
+        self._newest: Any = None
+
+    def observed_events(self) -> tuple[int, datetime | None]:
+        """How many events there are (estimated by the server), and the newest timestamp of those read so far."""
+        return self._events.estimated_count(), self._newest
 
     def scan(self, selection: Selection, scratch: Path, progress: Progress | None = None) -> Iterator[Bucket]:
         """All selected documents once, each with all its events, whatever their date."""
@@ -104,6 +110,7 @@ class WebSource:
         total = self._events.estimated_count()
         for frame in self._event_frames(keys):
             events.add(frame.filter(pl.col("session_id").is_not_null()))
+            self._newest = max(filter(None, (self._newest, frame["timestamp"].max())), default=None)
             tell("events", events.rows, total)
         events.close()
         failpoint("web.after_events")

@@ -21,7 +21,7 @@ from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["session_assets_tests.web.acceptance.loaded", "session_assets_tests.changes.killed"])
-_PATIENCE_SECONDS = 240
+_PATIENCE_SECONDS = 120
 KILLED = -signal.SIGKILL
 
 

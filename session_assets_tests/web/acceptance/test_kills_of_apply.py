@@ -89,7 +89,8 @@ def test_a_killed_revert_is_finished_by_the_same_command(cli: Terminal, web: Web
     assert cli(*undo).code == 0
     assert dump(web) == wiped
     assert accounted(cli.home, "web", plan_id, reverts=True) == {"A": ROWS}
-    assert cli("plan", "web", "--json").body["plan_id"] == plan_id
+    planned = cli("plan", "web", "--json")
+    assert planned.body["plan_id"] == plan_id, planned
 
 
 @pytest.mark.parametrize("place", ["apply.after_intent", "apply.after_write", "apply.after_outcome", "mongo.before_delete"])
