@@ -98,7 +98,7 @@ class MongoSource:
             yield decoder.frame(batch).with_columns(key=_keys(whole), document=pl.Series(whole, dtype=pl.Binary))
 
     def by_values(self, field: str, values: pl.Series) -> Iterator[dict[str, Any]]:
-        """Queries that together match all documents whose `field` is among `values`, or all documents.
+        """Queries that together match all documents whose `field` is among `values` (texts), or all documents.
 
         With an index on the field they are a chunk of values each; without one, a single read of everything is cheaper
         than a scan per chunk: the caller keeps what it wants.
@@ -107,12 +107,16 @@ class MongoSource:
             yield {}
             return
         for chunk in values.sort().to_frame().iter_slices(_IN_CHUNK):
-            yield {field: {"$in": chunk.to_series().to_list()}}
+            yield {field: {"$in": chunk.to_series().to_list(), "$type": "string"}}
 
     def has_index(self, field: str) -> bool:
-        """Whether an index leads with the field, so that looking values up is cheap."""
+        """Whether an index leads with the field, so that looking text values up is cheap; one on texts alone will do."""
+        texts = {field: {"$type": "string"}}
         indexes = attempt(self.variable, lambda: list(self.collection.list_indexes()))
-        return any(next(iter(index["key"])) == field and "partialFilterExpression" not in index for index in indexes)
+        return any(
+            next(iter(index["key"])) == field and index.get("partialFilterExpression", texts) == texts
+            for index in indexes
+        )
 
     def estimated_count(self) -> int:
         return attempt(self.variable, self.collection.estimated_document_count)

@@ -102,8 +102,9 @@ class Web:
             writer = PartitionWriter(scratch)
             for frame in self.buckets(self.selection(partitions), scratch, progress, failures):
                 for (partition,), rows in frame.partition_by("partition", as_dict=True, maintain_order=True).items():
-                    counts[str(partition)] += rows.height
-                    writer.add(str(partition), rows)
+                    if partition in counts:  # a live document may stand elsewhere by now: it is another run's
+                        counts[str(partition)] += rows.height
+                        writer.add(str(partition), rows)
             files = writer.finish()
             for partition in partitions:
                 if partition not in failures:

@@ -59,6 +59,7 @@ def test_an_error_of_the_server_reaches_the_reader(source: MongoSource) -> None:
         ([("s", "hashed")], {}, True),
         ([("n", 1), ("s", 1)], {}, False),
         ([("s", 1)], {"partialFilterExpression": {"n": 1}}, False),
+        ([("s", 1)], {"partialFilterExpression": {"s": {"$type": "string"}}, "unique": True}, True),
     ],
 )
 def test_values_are_looked_up_where_an_index_leads_with_the_field(
@@ -67,7 +68,7 @@ def test_values_are_looked_up_where_an_index_leads_with_the_field(
     values = pl.Series(["b", "a"])
     assert list(source.by_values("s", values)) == [{}]
     source.collection.create_index(index, **options)
-    assert list(source.by_values("s", values)) == [{"s": {"$in": ["a", "b"]}} if useful else {}]
+    assert list(source.by_values("s", values)) == [{"s": {"$in": ["a", "b"], "$type": "string"}} if useful else {}]
 
 
 def test_an_unset_variable_and_an_unreadable_uri_are_named() -> None:

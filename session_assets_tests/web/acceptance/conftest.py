@@ -79,6 +79,15 @@ def own_servers(shared_home: SharedHome) -> Iterator[Servers]:
     own.down()
 
 
+@pytest.fixture
+def own_mongo_uri(own_servers: Servers) -> Iterator[str]:
+    """URI of a fresh database there."""
+    uri = own_servers.mongodb.uri(own_servers.status()["mongodb"].port or 0, f"test_{secrets.token_hex(6)}")
+    yield uri
+    with pymongo.MongoClient[dict[str, Any]](uri) as client:
+        client.drop_database(client.get_default_database())
+
+
 def _terminal(folder: Path, dagster_url: str, mongo_uri: str | None, **variables: str) -> Terminal:
     streams = folder / "streams"
     streams.mkdir(exist_ok=True)

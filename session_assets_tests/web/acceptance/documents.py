@@ -148,3 +148,14 @@ def wipe(web: Web, session_ids: list[str]) -> None:
     web.sessions.bulk_write(
         [UpdateOne({"session_id": one}, {"$set": {"pages": [], "event_count": 0}}) for one in session_ids], ordered=False
     )
+
+
+def end_transactions(web: Web) -> None:
+    """What the server does by itself 60 to 90 s after a client was killed. For a server that no other test uses."""
+    admin = web.client.admin
+    of_killed: list[Document] = [
+        {"$currentOp": {"allUsers": True, "idleSessions": True}},
+        {"$match": {"type": "idleSession", "appName": "session-assets"}},
+    ]
+    for session in admin.aggregate(of_killed):
+        admin.command("killSessions", [{"id": session["lsid"]["id"]}])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from session_assets_tests.counts import times
-from session_assets_tests.web.acceptance.documents import Web, add_duplicates, add_orphans, dump, fill, wrong_sessions
+from session_assets_tests.web.acceptance.documents import Web, add_duplicates, add_orphans, dump, end_transactions, fill, wrong_sessions
 from session_assets_tests.web.acceptance.ledgers import accounted
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
@@ -25,6 +25,11 @@ PLACES = [
     "apply.partition.2025-03-02",
 ]
 POOL_SLOTS = 4  # dagster.yaml
+
+
+@pytest.fixture
+def mongo_uri(own_mongo_uri: str) -> str:
+    return own_mongo_uri
 
 
 def right(web: Web) -> dict[str, str]:
@@ -102,6 +107,7 @@ def test_a_killed_clean_up_is_finished_and_can_be_undone(cli: Terminal, web: Web
     before = dump(web)
     command = ("apply", loop, "--batch-size", "2", "--json")
     cli.killed_at(place, *command)
+    end_transactions(web)
     answer = cli(*command)
     assert answer.code == 0, answer
     assert dump(web) == goal

@@ -6,7 +6,6 @@ import csv
 import gzip
 import json
 import random
-import secrets
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import pymongo
 import pytest
 
-from session_assets.embedded.servers import Servers
 from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.documents import Web, dump, indexes, listed, wipe
 
@@ -57,12 +55,11 @@ class Writes:
 
 
 def test_portal_sessions_are_ingested_repaired_and_restored(
-    own_servers: Servers, open_terminal: Open, tmp_path: Path
+    own_mongo_uri: str, open_terminal: Open, tmp_path: Path
 ) -> None:
-    uri = own_servers.mongodb.uri(own_servers.status()["mongodb"].port or 0, f"web_{secrets.token_hex(4)}")
-    cli = open_terminal(uri, WEB_START_DATE="2017-10-01")
+    cli = open_terminal(own_mongo_uri, WEB_START_DATE="2017-10-01")
     files = _copies(tmp_path)
-    with pymongo.MongoClient[dict[str, Any]](uri, tz_aware=True) as client:
+    with pymongo.MongoClient[dict[str, Any]](own_mongo_uri, tz_aware=True) as client:
         web = client.get_default_database()
 
         first = cli("ingest", *files, "--json")
