@@ -35,14 +35,19 @@ class Recording:
     run_id: str
     partitions: tuple[str, ...]
     summary: dict[str, Any]
+    source: str | None = None
 
 
 class Ledger:
-    """The ledger of one loop, that is of one collection and kind of change."""
+    """The ledger of one loop, that is of one collection and kind of change.
 
-    def __init__(self, storage: Storage, loop: str) -> None:
+    `source` names the database that plans are made of: those of another one are passed over, and refused when named.
+    """
+
+    def __init__(self, storage: Storage, loop: str, source: str | None = None) -> None:
         self._storage = storage
         self.loop = loop
+        self.source = source
         self._base = f"ledger/{file_name(loop)}"
 
     # -- plans ---------------------------------------------------------------------------------------------------------
@@ -55,7 +60,7 @@ class Ledger:
         if not self._storage.exists(name):
             self._storage.write_json(name, {"loop": self.loop, "parts": [asdict(part) for part in parts]})
         at = time.time_ns()
-        recording = Recording(at, plan.plan_id, run_id, tuple(partitions), summary)
+        recording = Recording(at, plan.plan_id, run_id, tuple(partitions), summary, self.source)
         self._storage.write_json(f"{self._base}/recorded/{at:020d}-{plan.plan_id}.json", asdict(recording))
         return plan
 
@@ -75,12 +80,14 @@ class Ledger:
             yield self._storage.read_parquet(f"{self._part_folder(part)}/{number:03d}.parquet")
 
     def recordings(self) -> Iterator[Recording]:
-        """All recordings, the newest first."""
+        """All recordings of this source, the newest first."""
         folder = f"{self._base}/recorded"
         for name in reversed(self._storage.names(folder)):
             stored: dict[str, Any] = self._storage.read_json(f"{folder}/{name}")
             stored["partitions"] = tuple(stored["partitions"])
-            yield Recording(**stored)
+            recording = Recording(**stored)
+            if self.source in (None, recording.source):
+                yield recording
 
     def recorded_at(self, plan_id: str) -> int:
         """When a plan was last made, in ns since the epoch."""

@@ -123,15 +123,20 @@ class Runner:
         self, target: Target, partitions: Sequence[str], config: dict[str, Any]
     ) -> tuple[str, Sequence[str]]:
         """The job that applies what is planned, where there is such a plan, else the one that plans first."""
-        ledger = self.environment.ledger(target.loop.name)
+        ledger = target.loop.ledger(self.environment)
         if config["plan_id"]:
             ledger.plan(config["plan_id"])
             keys = [part.partition for part in ledger.plan(config["plan_id"]).parts]
             return target.apply_pending, partitions or (keys if target.order is not None else ())
-        pending = ledger.pending(partitions or None)
+        order = None if target.order is None else set(target.order())
+        pending = {
+            plan_id: keys
+            for plan_id, some in ledger.pending(partitions or None).items()
+            if (keys := [key for key in some if order is None or key in order]) and ledger.plan(plan_id).rows
+        }
         keys = sorted({key for some in pending.values() for key in some})
         if pending and (not partitions or set(partitions) <= set(keys)):
-            return target.apply_pending, partitions or (keys if target.order is not None else ())
+            return target.apply_pending, partitions or (keys if order is not None else ())
         self._say(f"{target.name}: no plan is pending, so the changes are planned first")
         return target.apply, partitions
 

@@ -22,8 +22,9 @@ class Environment:
         settings = Settings.from_env()
         return Environment(settings, Storage(settings.storage, settings.home / "tmp"))
 
-    def ledger(self, loop: str) -> Ledger:
-        return Ledger(self.storage, loop)
+    def ledger(self, loop: str, source: str | None = None) -> Ledger:
+        """The ledger of a loop; `source` names the database that its plans must have been made of."""
+        return Ledger(self.storage, loop, source)
 
     def report(self, run_id: str, step: str, value: dict[str, Any]) -> None:
         """Keep what a step of a run has to tell."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import OUTCOME_NAMES
 from session_assets.changes.revert import preview, revert
 from session_assets.changes.session import ApplyReport, Progress, apply_plans, chosen, refuse_large
@@ -25,6 +26,11 @@ class Loop:
     store: Callable[[], Store]
     plan_first: Callable[[Environment, list[str] | None, str], None]
     """Plans partitions (None: all that hold documents) for a run id, where nothing is pending."""
+    source: Callable[[], str]
+    """Names the database, without credentials."""
+
+    def ledger(self, environment: Environment) -> Ledger:
+        return environment.ledger(self.name, self.source())
 
 
 class ApplyConfig(dg.Config):
@@ -45,7 +51,7 @@ def apply_loop(
     progress: Progress | None = None,
 ) -> ApplyReport:
     """Apply what is pending, or the named plan; plans first where nothing is pending, and says so."""
-    ledger = environment.ledger(loop.name)
+    ledger = loop.ledger(environment)
     todo = chosen(ledger, partitions, config.plan_id)
     if config.plan_id is None:
         covered = {partition for keys in todo.values() for partition in keys}
@@ -105,7 +111,7 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
     def revert_plan(context: dg.OpExecutionContext, config: RevertConfig) -> None:
         keep_connections(context.instance)
         loop, environment = by_name[config.loop], Environment.load()
-        ledger = environment.ledger(loop.name)
+        ledger = loop.ledger(environment)
         plan = ledger.plan(config.plan_id)
         if config.dry_run:
             report = preview(ledger, plan, loop.store())

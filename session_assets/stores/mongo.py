@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.masking import safe_text
@@ -46,6 +47,19 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
         attempt(variable, lambda: client.admin.command("ping"))
         _clients[os.getpid(), uri] = client
     return client.get_default_database(default)
+
+
+def source_name(variable: str, default: str, env: Mapping[str, str] | None = None) -> str:
+    """The database that a variable's URI names, as hosts and name: no credentials, no options."""
+    uri = (os.environ if env is None else env).get(variable, "")
+    if not uri:
+        raise NotConfigured(variable, "MongoDB")
+    try:
+        parsed = parse_uri(uri, validate=False)
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
+    hosts = ",".join(sorted(f"{host}:{port}" for host, port in parsed["nodelist"]))
+    return f"mongodb://{hosts}/{parsed['database'] or default}"
 
 
 def attempt(variable: str, action: Callable[[], _T]) -> _T:

@@ -14,7 +14,7 @@ from session_assets.graph.step import LogProgress, Step
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.settings import start_date
 from session_assets.stores.locks import collection_lock
-from session_assets.stores.mongo import database
+from session_assets.stores.mongo import database, source_name
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets.web import model
 from session_assets.web.activity import ACTIVITY, user_activity
@@ -40,6 +40,11 @@ def open_web(environment: Environment) -> Web:
 def open_store() -> MongoStore:
     """Guarded writes to the sessions."""
     return MongoStore(database(model.VARIABLE, model.DATABASE)[model.SESSIONS], model.VARIABLE)
+
+
+def source() -> str:
+    """The database, as ledgers name it."""
+    return source_name(model.VARIABLE, model.DATABASE)
 
 
 def _asset(name: str, kinds: set[str], schema: pl.Schema, **options: Any) -> Any:
@@ -90,7 +95,7 @@ def session_changes(context: dg.AssetExecutionContext) -> None:
     web = open_web(step.environment)
     wanted = step.wanted()
     with collection_lock(LOCK, wanted, "plan web"):
-        planned = web.plan(step.environment.ledger(model.SLICE), wanted, repair_rows, step.run_id)
+        planned = web.plan(LOOP.ledger(step.environment), wanted, repair_rows, step.run_id)
     step.environment.report(step.run_id, "plan", plan_summary(model.SLICE, planned))
     step.finish(_plan_metadata(step.environment, planned), planned.failures)
 
@@ -132,11 +137,11 @@ def _plan_first(environment: Environment, partitions: list[str] | None, run_id: 
     web = open_web(environment)
     keys = partitions if partitions is not None else web.source.standing()["partition"].to_list()
     with collection_lock(LOCK, keys, "plan web"):
-        planned = web.plan_now(environment.ledger(model.SLICE), web.selection(keys), repair_rows, run_id, visited=keys)
+        planned = web.plan_now(LOOP.ledger(environment), web.selection(keys), repair_rows, run_id, visited=keys)
     environment.report(run_id, "plan", plan_summary(model.SLICE, planned))
 
 
-LOOP = Loop(model.SLICE, LOCK, open_store, _plan_first)
+LOOP = Loop(model.SLICE, LOCK, open_store, _plan_first, source)
 
 
 @_asset("sessions", {"mongodb"}, model.SESSION_COLUMNS, deps=[key("session_changes")])

@@ -20,7 +20,7 @@ from session_assets.graph.partition_checks import (
 from session_assets.graph.step import LogProgress, asked_keys
 from session_assets.masking import safe_text
 from session_assets.web import model
-from session_assets.web.assets import DAYS, key, open_web
+from session_assets.web.assets import DAYS, LOOP, key, open_web
 from session_assets.web.model import Fix
 
 SESSIONS, CHANGES, EVENTS = key("sessions"), key("session_changes"), key("events")
@@ -76,7 +76,7 @@ def documents_accounted(context: dg.AssetCheckExecutionContext) -> Iterator[dg.A
     environment = Environment.load()
     wanted = set(asked_keys(context)) - environment.failures(context.op_execution_context.run_id).keys()
     results: dict[str, PartitionResult] = {}
-    for recording in environment.ledger(model.SLICE).recordings():
+    for recording in LOOP.ledger(environment).recordings():
         for partition in wanted & set(recording.partitions) - results.keys():
             read = recording.summary["read"].get(partition, 0)
             classes = recording.summary["classes"].get(partition, {})
@@ -156,7 +156,7 @@ def _verify(
 
 def _outcomes(environment: Environment, partitions: list[str]) -> dict[str, PartitionResult]:
     """Rows of each partition's last apply against the outcomes in the ledger, both counted from the stored files."""
-    ledger = environment.ledger(model.SLICE)
+    ledger = LOOP.ledger(environment)
     results: dict[str, PartitionResult] = {}
     for partition, (plan, attempt) in ledger.last_applies(partitions).items():
         rows, letters = recount(ledger, attempt, plan, partition)

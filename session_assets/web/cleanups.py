@@ -22,7 +22,7 @@ from session_assets.stores.locks import collection_lock
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_changes import MongoStore, stays_if_found, stays_if_last
 from session_assets.web import model
-from session_assets.web.assets import LOCK, OWNERS, key, open_web, plan_summary
+from session_assets.web.assets import LOCK, OWNERS, key, open_web, plan_summary, source
 from session_assets.web.preview import preview_changes
 from session_assets.web.repairs import fold_rows, orphan_rows
 from session_assets.web.source import Selection
@@ -47,7 +47,7 @@ def _orphans(classified: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plan(loop: str, rows_of: Any, environment: Environment, run_id: str) -> dict[str, Any]:
-    web, ledger = open_web(environment), environment.ledger(loop)
+    web, ledger = open_web(environment), environment.ledger(loop, source())
     keys = web.source.standing()["partition"].to_list()
     with collection_lock(LOCK, keys, f"plan {loop}"):
         planned = web.plan_now(ledger, Selection(), rows_of, run_id, visited=keys)
@@ -71,7 +71,7 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     def plan_first(environment: Environment, _partitions: list[str] | None, run_id: str) -> None:
         _plan(name, rows_of, environment, run_id)
 
-    loop = Loop(name, LOCK, store, plan_first)
+    loop = Loop(name, LOCK, store, plan_first, source)
     common: dict[str, Any] = {"group_name": model.SLICE, "owners": OWNERS, "pool": "web_mongodb"}
     metadata = {"dagster/column_schema": column_schema(CHANGES)}
 

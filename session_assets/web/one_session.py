@@ -11,7 +11,7 @@ from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.stores.locks import collection_lock
 from session_assets.web import model
-from session_assets.web.assets import LOCK, open_store, open_web, plan_summary
+from session_assets.web.assets import LOCK, open_store, open_web, plan_summary, source
 from session_assets.web.checks import RULES
 from session_assets.web.repairs import repair_rows
 from session_assets.web.source import Selection
@@ -31,7 +31,7 @@ def _plan_first(environment: Environment, partitions: list[str] | None, run_id: 
     raise BadInput("name the session: session-assets apply web --session ID")
 
 
-LOOP = Loop(NAME, LOCK, open_store, _plan_first)
+LOOP = Loop(NAME, LOCK, open_store, _plan_first, source)
 
 
 @dg.op
@@ -42,7 +42,7 @@ def repair_one_session(context: dg.OpExecutionContext, config: OneSession) -> No
     web = open_web(environment)
     selection = Selection(sessions=tuple(config.sessions))
     if config.command != "verify":
-        ledger = environment.ledger(NAME)
+        ledger = LOOP.ledger(environment)
         planned = web.plan_now(ledger, selection, repair_rows, context.run_id)
         if not planned.tally.reads:
             raise BadInput("no session has this id: look it up in the sessions collection, field session_id")

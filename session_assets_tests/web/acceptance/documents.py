@@ -85,13 +85,15 @@ def listed(check: Document, *reasons: str) -> list[str]:
     return [one for path in paths for one in pl.read_parquet(Path(path) / "*.parquet")["id"].to_list()]
 
 
-def fill(web: Web, sessions: int = 24, *, wrong: int | None = 2, events: int = 3) -> set[str]:
-    """Sessions on three days and a log-in, the same each time; every `wrong`th session is wiped. Returns those."""
+def fill(
+    web: Web, sessions: int = 24, *, wrong: int | None = 2, events: int = 3, days: list[datetime] = DAYS
+) -> set[str]:
+    """Sessions on some days and a log-in, the same each time; every `wrong`th session is wiped. Returns those."""
     writes, more = [], []
     wiped: set[str] = set()
     for number in range(sessions):
         key = ObjectId(f"65{number:022x}")
-        day, user = DAYS[number % len(DAYS)] + timedelta(minutes=number), ObjectId(f"66{number:022x}")
+        day, user = days[number % len(days)] + timedelta(minutes=number), ObjectId(f"66{number:022x}")
         session_id, last = str(key), day + timedelta(seconds=events - 1)
         rows = [
             {
