@@ -6,7 +6,9 @@ A partition that fails is set aside and named; the others finish.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 
 from session_assets.changes.apply import apply_part
 from session_assets.changes.attempt import Attempt
@@ -17,6 +19,7 @@ from session_assets.changes.store import Store
 from session_assets.errors import PlanRefused, SessionAssetsError, StoreUnavailable
 from session_assets.failpoints import failpoint
 
+_PARTITIONS_AT_ONCE = 2
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""
 
@@ -79,29 +82,47 @@ def apply_plans(
     report = ApplyReport(plan_ids=list(todo))
     plans = {plan_id: ledger.plan(plan_id) for plan_id in todo}
     total = sum(part.rows for plan in plans.values() for part in plan.parts if part.partition in todo[plan.plan_id])
-    done = 0
+    done, lock = 0, Lock()
 
     def tell(outcomes: Outcomes) -> None:
         nonlocal done
-        done += sum(outcomes.counts.values())
-        if progress is not None:
-            progress(done, total)
+        with lock:
+            done += sum(outcomes.counts.values())
+            if progress is not None:
+                progress(done, total)
 
+    def work(plan: Plan, attempt: Attempt, partition: str) -> Outcomes:
+        failpoint(f"apply.partition.{partition}")
+        part = plan.part(partition)
+        return apply_part(attempt, partition, lambda: ledger.rows(part) if part else (), store, progress=tell)
+
+    with ThreadPoolExecutor(_PARTITIONS_AT_ONCE) as pool:
+        futures = {
+            partition: pool.submit(work, plans[plan_id], attempt, partition)
+            for plan_id, partitions in todo.items()
+            for attempt, keys in _attempts(ledger, plans[plan_id], partitions, run_id, batch_size)
+            for partition in keys
+        }
+        try:
+            for partition, future in futures.items():
+                _collect(partition, future, report)
+        except BaseException:  # nothing more is begun; what is under way ends first
+            for future in futures.values():
+                future.cancel()
+            raise
     for plan_id, partitions in todo.items():
-        for attempt, keys in _attempts(ledger, plans[plan_id], partitions, run_id, batch_size):
-            for partition in keys:
-                part = plans[plan_id].part(partition)
-                report.planned[partition] = part.rows if part else 0
-                try:
-                    failpoint(f"apply.partition.{partition}")
-                    report.outcomes[partition] = apply_part(
-                        attempt, partition, lambda part=part: ledger.rows(part) if part else (), store, progress=tell
-                    )
-                except StoreUnavailable:
-                    raise
-                except Exception as error:
-                    report.failed[partition] = f"{type(error).__name__}: {error}"
+        parts = {part.partition: part.rows for part in plans[plan_id].parts}
+        report.planned |= {partition: parts.get(partition, 0) for partition in partitions}
     return report
+
+
+def _collect(partition: str, future: Future[Outcomes], report: ApplyReport) -> None:
+    try:
+        report.outcomes[partition] = future.result()
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        report.failed[partition] = f"{type(error).__name__}: {error}"
 
 
 def raise_for(failed: dict[str, str], what: str) -> None:

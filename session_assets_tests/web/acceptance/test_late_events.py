@@ -46,9 +46,7 @@ class Writers:
 
     def act(self, moment: str) -> None:
         """All kinds of writers, one after the other; halves that were left for later come first."""
-        later, self._later = self._later, []
-        for half in later:
-            half()
+        self.finish()
         for kind in (self._ingest, self._ingest_new, self._legacy, self._event_only):
             for _ in range(2):
                 kind(moment)
@@ -64,7 +62,8 @@ class Writers:
                 self._later.append(second)
 
     def finish(self) -> None:
-        for half in self._later:
+        later, self._later = self._later, []
+        for half in later:
             half()
 
     def assert_nothing_lost(self, when: str) -> None:
@@ -148,7 +147,6 @@ def test_a_late_event_survives_every_step(
     assert outcomes["conflicted"] > 0
     assert outcomes["failed"] == 0
     assert sum(outcomes.values()) == answer.body["planned"]
-    writers.finish()
     act("after")
     writers.finish()
     writers.assert_nothing_lost("after")
@@ -163,7 +161,7 @@ def test_a_late_event_survives_every_step(
 
 
 def paused(cli: Terminal, folder: Path) -> Running:
-    pauses = ";".join(f"{place}=pause:{folder / place}" for place in PAUSES)
+    pauses = ";".join(f"{place}@1=pause:{folder / place}" for place in PAUSES)
     return cli.start("apply", "web", "--json", SESSION_ASSETS_FAILPOINTS=pauses)
 
 
