@@ -1,7 +1,6 @@
 """Guarded writes to MongoDB: the `Store` of the loop. A write happens only to a document that is exactly as planned.
 
-Every guard is on the whole document: `$expr: {$eq: [$$ROOT, literal]}` compares fields, their order and values, and
-`$bsonSize` tells an int from a long or double of the same value. Looking compares bytes, and so tells all types apart.
+Every guard is on the whole document, see `mongo_statements`. Looking compares bytes, and so tells all types apart.
 """
 
 from __future__ import annotations
@@ -22,11 +21,22 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, DocumentTooLarge, 
 from session_assets.changes.store import State, Written
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
-from session_assets.stores.bson_documents import RAW_VALUES, id_element, id_of, id_value, key_of, patched, split
+from session_assets.stores.bson_documents import (
+    RAW_VALUES,
+    encode,
+    from_elements,
+    id_element,
+    id_value,
+    key_of,
+    patched,
+    split,
+)
 from session_assets.stores.mongo import attempt, unavailable
+from session_assets.stores.mongo_statements import guard, statement
 
 _RETRIES = 5
 _MAX_DOCUMENT = 16 * 1024 * 1024
+_MAX_COMMAND = 12 * 1024 * 1024
 _TOO_LARGE = "the document is too large to be changed under a guard: before and after may have 16 MiB together"
 _MISSED = "the document changed since it was planned"
 
@@ -50,14 +60,16 @@ class MongoStore:
         self._recount = recount
         self._one_by_one = threading.Lock()  # two transactions that count what the other deletes would both go through
         self._collation = _simple_if_needed(collection, variable)
+        self._collation_bytes = None if self._collation is None else encode(self._collation.document)
 
     def look(self, changes: pl.DataFrame) -> list[State]:
-        found = self._found([id_of(key) for key in changes["key"]] if changes.height else [])
+        columns = changes.select("key", "op", "before", "after", "removed").rows()
+        ids = [id_element(after if before is None else before) for _, _, before, after, _ in columns]
+        found = self._found(ids)
         taken = self._taken(changes.filter(pl.col("op") == "insert"))
         states: list[State] = []
-        columns = changes.select("key", "op", "before", "after", "removed")
-        for key, op, before, after, removed in columns.iter_rows():
-            document = found.get(key)
+        for one, (key, op, before, after, removed) in zip(ids, columns, strict=True):
+            document = found.get(one)
             if document == before and key not in taken:
                 states.append(State.BEFORE)
             elif document == (None if op == "delete" else self._wanted(op, before, after, removed)):
@@ -82,10 +94,13 @@ class MongoStore:
     def _wanted(self, op: str, before: bytes, after: bytes, removed: list[str]) -> bytes:
         return patched(before, after, removed or []) if op == "update" else after
 
-    def _found(self, ids: list[Any]) -> dict[str, bytes]:
-        def read() -> dict[str, bytes]:
-            cursor = self._collection.find_raw_batches({"_id": {"$in": ids}}, batch_size=max(len(ids), 1))
-            return {key_of(document): document for batch in cursor for document in split(batch)}
+    def _found(self, ids: list[bytes]) -> dict[bytes, bytes]:
+        """Documents as they are, by `_id` element."""
+        values = [id_value(from_elements([one])) for one in ids]
+
+        def read() -> dict[bytes, bytes]:
+            cursor = self._collection.find_raw_batches({"_id": {"$in": values}}, batch_size=max(len(ids), 1))
+            return {id_element(document): document for batch in cursor for document in split(batch)}
 
         return self._retried(read)
 
@@ -108,32 +123,69 @@ class MongoStore:
         return read() if session is not None else self._retried(read)
 
     def _write_bulk(self, changes: pl.DataFrame, positions: list[int], result: Written) -> None:
-        operations = []
-        kept = []
+        chunk: list[bytes] = []
+        kept: list[int] = []
+        size = 0
         columns = changes.select("op", "before", "after", "removed")
         for position, (op, before, after, removed) in zip(positions, columns.iter_rows(), strict=True):
             if len(before) + len(after) + len(id_element(before)) + sum(map(len, removed or ())) > _MAX_DOCUMENT:
                 result.errors[position] = _TOO_LARGE
                 continue
+            one = statement(op, before, after, removed or (), self._collation_bytes)
+            if len(one) > _MAX_COMMAND:
+                self._send_large(op, one, position, result)
+                continue
+            if size + len(one) > _MAX_COMMAND:
+                self._send(chunk, kept, result)
+                chunk, kept, size = [], [], 0
+            chunk.append(one)
             kept.append(position)
-            operations.append(_operation(op, before, after, removed or [], self._collation))
-        if not operations:
-            return
+            size += len(one) + 10
+        if chunk:
+            self._send(chunk, kept, result)
+
+    def _send(self, statements: list[bytes], kept: list[int], result: Written) -> None:
+        """One update command; what it matched in all tells whether each row was written, else rows are looked at."""
+        collection = self._collection
+        command: dict[str, Any] = {
+            "update": collection.name,
+            "updates": [RawBSONDocument(one, RAW_VALUES) for one in statements],
+            "ordered": False,
+        }
+        if collection.write_concern.document:
+            command["writeConcern"] = collection.write_concern.document
         try:
-            done = self._collection.bulk_write(operations, ordered=False)
-        except BulkWriteError as error:
-            for failure in error.details["writeErrors"]:
-                result.errors[kept[failure["index"]]] = safe_text(failure.get("errmsg", "refused"))[:300]
-            result.unknown.update(position for position in kept if position not in result.errors)
-            return
+            reply = collection.database.command(command)
         except ConnectionFailure:
             result.unknown.update(kept)  # looked at again; what was not written stays for the next run
             return
-        except DocumentTooLarge as error:
-            raise ValueError("a batch holds a document larger than checked") from error
         except OperationFailure as error:
             raise unavailable(self._variable, error) from error
-        (result.done if done.matched_count == len(kept) else result.unknown).update(kept)
+        failures = reply.get("writeErrors", [])
+        for failure in failures:
+            result.errors[kept[failure["index"]]] = safe_text(failure.get("errmsg", "refused"))[:300]
+        certain = not failures and reply["n"] == len(kept) and "writeConcernError" not in reply
+        (result.done if certain else result.unknown).update(one for one in kept if one not in result.errors)
+
+    def _send_large(self, op: str, one: bytes, position: int, result: Written) -> None:
+        """A statement that fills a message of its own: the driver sends it beside the command, not in it."""
+        parts = RawBSONDocument(one, RAW_VALUES)
+        kind = ReplaceOne if op == "replace" else UpdateOne
+        operation = kind(parts["q"], parts["u"], collation=self._collation)
+        try:
+            done = self._collection.bulk_write([operation])
+        except BulkWriteError as error:
+            result.errors[position] = safe_text(error.details["writeErrors"][0].get("errmsg", "refused"))[:300]
+            return
+        except DocumentTooLarge:
+            result.errors[position] = _TOO_LARGE
+            return
+        except ConnectionFailure:
+            result.unknown.add(position)
+            return
+        except OperationFailure as error:
+            raise unavailable(self._variable, error) from error
+        (result.done if done.matched_count else result.unknown).add(position)
 
     def _insert(self, row: dict[str, Any], position: int, result: Written) -> None:
         """Put a deleted document back, where nothing took its place."""
@@ -156,7 +208,7 @@ class MongoStore:
                     return reasons[0]
             failpoint("mongo.before_delete")
             deleted = self._collection.delete_one(
-                _guard(row["before"]), session=session, collation=self._collation
+                _raw(guard(row["before"])), session=session, collation=self._collation
             ).deleted_count
             return None if deleted else _MISSED
 
@@ -198,33 +250,9 @@ class MongoStore:
         raise AssertionError("unreachable")
 
 
-def _operation(
-    op: str, before: bytes, after: bytes, removed: list[str], collation: Collation | None
-) -> UpdateOne | ReplaceOne:
-    guard = _guard(before)
-    if op == "replace":
-        return ReplaceOne(guard, _raw(after), collation=collation)
-    change: dict[str, Any] = {"$set": _raw(after)} if len(after) > 5 else {}
-    if removed:
-        change["$unset"] = dict.fromkeys(removed, "")
-    return UpdateOne(guard, change, collation=collation)
-
-
 def _raw(document: bytes) -> RawBSONDocument:
     """A document to be sent as it is. The driver looks into it: without these options it stumbles over odd dates."""
     return RawBSONDocument(document, RAW_VALUES)
-
-
-def _guard(before: bytes) -> dict[str, Any]:
-    return {
-        "_id": id_value(before),
-        "$expr": {
-            "$and": [
-                {"$eq": ["$$ROOT", {"$literal": _raw(before)}]},
-                {"$eq": [{"$bsonSize": "$$ROOT"}, len(before)]},
-            ]
-        },
-    }
 
 
 def _simple_if_needed(collection: Collection, variable: str) -> Collation | None:

@@ -1,0 +1,51 @@
+"""Guarded update statements composed as bytes: building them as Python objects cost more than the server's own work.
+
+    {q: {_id: …, $expr: {$and: [{$eq: ["$$ROOT", {$literal: before}]}, {$eq: [{$bsonSize: "$$ROOT"}, size]}]}},
+     u: {$set: after, $unset: {…}} | after, collation: …}
+
+The guard compares the whole document: fields, their order and values; the size tells most equal numbers of unequal type apart.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from session_assets.stores.bson_documents import from_elements, id_element
+
+_INT = struct.Struct("<i")
+_ROOT = b"$$ROOT\x00"
+_ROOT_FIRST = b"\x020\x00" + _INT.pack(len(_ROOT)) + _ROOT
+_SIZE_OF_ROOT = b"\x030\x00" + from_elements([b"\x02$bsonSize\x00" + _INT.pack(len(_ROOT)) + _ROOT])
+
+
+def guard(before: bytes) -> bytes:
+    """The query that matches a document only where it is exactly `before`."""
+    literal = _embedded(b"\x031\x00", [b"\x03$literal\x00" + before])
+    same = _embedded(b"\x030\x00", [_embedded(b"\x04$eq\x00", [_ROOT_FIRST, literal])])
+    size = b"\x101\x00" + _INT.pack(len(before))
+    as_large = _embedded(b"\x031\x00", [_embedded(b"\x04$eq\x00", [_SIZE_OF_ROOT, size])])
+    both = _embedded(b"\x03$expr\x00", [_embedded(b"\x04$and\x00", [same, as_large])])
+    return from_elements([id_element(before), both])
+
+
+def statement(op: str, before: bytes, after: bytes, removed: Iterable[str], collation: bytes | None) -> bytes:
+    """One element of the `updates` of an update command; `op` is update or replace."""
+    parts = [b"\x03q\x00" + guard(before), b"\x03u\x00" + _update(op, after, removed)]
+    if collation is not None:
+        parts.append(b"\x03collation\x00" + collation)
+    return from_elements(parts)
+
+
+def _update(op: str, after: bytes, removed: Iterable[str]) -> bytes:
+    if op == "replace":
+        return after
+    parts = [b"\x03$set\x00" + after] if len(after) > 5 else []
+    names = [b"\x0a" + name.encode() + b"\x00" for name in removed]
+    if names:
+        parts.append(_embedded(b"\x03$unset\x00", names))
+    return from_elements(parts)
+
+
+def _embedded(name: bytes, parts: list[bytes]) -> bytes:
+    return name + from_elements(parts)
