@@ -19,7 +19,7 @@ from session_assets import errors, progress
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.errors import NotConfigured, SessionAssetsError, UsageError
 from session_assets.graph.environment import Environment
-from session_assets.graph.keys import TAG, encode
+from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import Target
@@ -155,6 +155,7 @@ class Runner:
                 "dagster/asset_partition_range_start": keys[0],
                 "dagster/asset_partition_range_end": keys[-1],
                 TAG: encode(keys, order),
+                **({} if partitions else {WHOLE_TAG: "true"}),
                 **DEFER_TAG,
             }
         elif partitions:

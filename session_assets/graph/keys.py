@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 TAG = "session_assets/partitions"
+WHOLE_TAG = "session_assets/whole"
+"""Set where the keys were all that held documents when the run was started: the whole collection is read, without a filter."""
 _TO, _AND = "...", ","
 
 

@@ -15,7 +15,7 @@ from dagster import AssetCheckExecutionContext, AssetExecutionContext, AssetKey,
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
 from session_assets.graph.environment import Environment
-from session_assets.graph.keys import TAG, decode
+from session_assets.graph.keys import TAG, WHOLE_TAG, decode
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.masking import safe_text
 from session_assets.progress import tell
@@ -29,6 +29,11 @@ def asked_keys(context: AssetExecutionContext | AssetCheckExecutionContext) -> l
     keys = list(op.partition_keys)
     text = op.run.tags.get(TAG)
     return keys if text is None else decode(text, keys)
+
+
+def is_whole(context: AssetExecutionContext | AssetCheckExecutionContext) -> bool:
+    """Whether a run is about all documents."""
+    return WHOLE_TAG in context.op_execution_context.run.tags
 
 
 class Step:
@@ -45,6 +50,7 @@ class Step:
             context.instance.add_run_tags(context.run_id, DEFER_TAG)
             cast(dict[str, str], context.run.tags).update(DEFER_TAG)
         self.asked = asked_keys(context)
+        self.whole = is_whole(context)
 
     def wanted(self) -> list[str]:
         """The partitions of this run that no earlier step set aside."""

@@ -81,7 +81,10 @@ def session_facts(context: dg.AssetExecutionContext) -> None:
     wanted = step.wanted()
     with collection_lock(LOCK, wanted, "plan web"):
         counts, failures = web.collect(
-            wanted, step.run_id, lambda what, done, total: progress[what](min(done, total), total)
+            wanted,
+            step.run_id,
+            lambda what, done, total: progress[what](min(done, total), total),
+            whole=step.whole,
         )
     context.log_event(dg.AssetObservation(key("events"), metadata=web.observed_events()))
     held = {partition: {"documents": count} for partition, count in counts.items() if count}

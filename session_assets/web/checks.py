@@ -17,7 +17,7 @@ from session_assets.graph.partition_checks import (
     log_partition_results,
     newest_materializations,
 )
-from session_assets.graph.step import LogProgress, asked_keys
+from session_assets.graph.step import LogProgress, asked_keys, is_whole
 from session_assets.masking import safe_text
 from session_assets.web import model
 from session_assets.web.assets import DAYS, LOOP, key, open_web
@@ -135,7 +135,7 @@ def _verify(
     web = open_web(environment)
     progress = {name: LogProgress(context.log.info, f"{name} read") for name in ("sessions", "events")}
     tally, lists = web.inspect(
-        web.selection(partitions),
+        web.selection(partitions, whole=is_whole(context)),
         context.op_execution_context.run_id,
         lambda what, done, total: progress[what](min(done, total), total),
     )

@@ -60,8 +60,10 @@ class Web:
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
-    def selection(self, partitions: Iterable[str]) -> Selection:
+    def selection(self, partitions: Iterable[str], *, whole: bool = False) -> Selection:
         """Partitions as a selection: the whole collection where they hold all its documents, which is read fastest."""
+        if whole:
+            return Selection()
         keys = frozenset(partitions)
         standing = frozenset(self.source.standing()["partition"])
         return Selection() if standing <= keys else Selection(keys)
@@ -92,7 +94,7 @@ class Web:
         return pl.concat(parts)
 
     def collect(
-        self, partitions: Iterable[str], run_id: str, progress: Progress | None = None
+        self, partitions: Iterable[str], run_id: str, progress: Progress | None = None, *, whole: bool = False
     ) -> tuple[dict[str, int], Failures]:
         """Store documents and facts of partitions; returns how many documents each holds, and those that failed."""
         partitions = sorted(partitions)
@@ -100,7 +102,7 @@ class Web:
         failures: Failures = {}
         with self.storage.scratch() as scratch:
             writer = PartitionWriter(scratch)
-            for frame in self.buckets(self.selection(partitions), scratch, progress, failures):
+            for frame in self.buckets(self.selection(partitions, whole=whole), scratch, progress, failures):
                 for (partition,), rows in frame.partition_by("partition", as_dict=True, maintain_order=True).items():
                     if partition in counts:  # a live document may stand elsewhere by now: it is another run's
                         counts[str(partition)] += rows.height
