@@ -17,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from session_assets import errors, progress
 from session_assets.cli.servers import packaged, prepare_dagster_home
-from session_assets.errors import NotConfigured, SessionAssetsError, UsageError
+from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import Target
+from session_assets.stores.locks import require_dagster_database
 
 
 @dataclass
@@ -42,8 +43,7 @@ class Runner:
         self._quiet = quiet
         warnings.simplefilter("ignore")
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        if not os.environ.get("DAGSTER_POSTGRES_URL"):
-            raise NotConfigured("DAGSTER_POSTGRES_URL", "The Dagster database")
+        require_dagster_database()
         prepare_dagster_home()
         from session_assets.definitions import SLICES, defs
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from session_assets.errors import LockHeld, NotConfigured, StoreUnavailable
+from session_assets.errors import LockHeld, NotConfigured, StoreUnavailable, UsageError
 from session_assets.masking import safe_text
 
 VARIABLE = "DAGSTER_POSTGRES_URL"
@@ -31,21 +31,8 @@ def collection_lock(
     collection: str, partitions: Iterable[str], purpose: str, env: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """Hold the locks of some partitions of a collection, all or none. Raises `LockHeld` naming the holder."""
-    url = (os.environ if env is None else env).get(VARIABLE, "")
-    if not url:
-        raise NotConfigured(VARIABLE, "The Dagster database")
     keys = {_number(collection, partition): partition for partition in partitions}
-    name = f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63]
-    try:
-        connection = psycopg.connect(
-            url.replace("postgresql+psycopg2://", "postgresql://", 1),
-            autocommit=True,
-            application_name=name,
-            connect_timeout=8,
-        )
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable("PostgreSQL", VARIABLE, safe_text(error).strip()[:300]) from None
-    with connection:
+    with _connected(f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63], env) as connection:
         refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
         if refused:
             holder = connection.execute(_HOLDER, [refused[0]]).fetchone()
@@ -55,7 +42,32 @@ def collection_lock(
                 f"{collection}, partition {keys[refused[0]]} is locked by: {who}. Wait until it has finished, then run again."
             )
         yield
-        connection.execute("SELECT 1")  # fails when the server dropped us, and our locks, in between
+        try:
+            connection.execute("SELECT 1")  # fails when the server dropped us, and our locks, in between
+        except psycopg.OperationalError as error:
+            raise _unavailable(error) from None
+
+
+def require_dagster_database(env: Mapping[str, str] | None = None) -> None:
+    """Raise `NotConfigured`, `UsageError` or `StoreUnavailable` where the Dagster database cannot be used."""
+    _connected("session-assets", env).close()
+
+
+def _connected(name: str, env: Mapping[str, str] | None) -> psycopg.Connection:
+    url = (os.environ if env is None else env).get(VARIABLE, "")
+    if not url:
+        raise NotConfigured(VARIABLE, "The Dagster database")
+    plain = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+    try:
+        return psycopg.connect(plain, autocommit=True, application_name=name, connect_timeout=8)
+    except psycopg.OperationalError as error:
+        raise _unavailable(error) from None
+    except psycopg.ProgrammingError:  # its text would show the URL
+        raise UsageError(f"{VARIABLE} is not a PostgreSQL URL. Correct it and try again.") from None
+
+
+def _unavailable(error: psycopg.Error) -> StoreUnavailable:
+    return StoreUnavailable("PostgreSQL", VARIABLE, safe_text(error).strip()[:300])
 
 
 def _number(collection: str, partition: str) -> int:

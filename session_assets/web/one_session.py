@@ -4,7 +4,7 @@ from typing import Literal
 
 import dagster as dg
 
-from session_assets.errors import BadInput
+from session_assets.errors import UsageError
 from session_assets.graph.check_report import check_reports
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
@@ -28,7 +28,7 @@ class OneSession(dg.Config):
 
 
 def _plan_first(environment: Environment, partitions: list[str] | None, run_id: str) -> None:
-    raise BadInput("name the session: session-assets apply web --session ID")
+    raise UsageError("name the session: session-assets apply web --session ID")
 
 
 LOOP = Loop(NAME, LOCK, open_store, _plan_first, source)
@@ -45,7 +45,7 @@ def repair_one_session(context: dg.OpExecutionContext, config: OneSession) -> No
         ledger = LOOP.ledger(environment)
         planned = web.plan_now(ledger, selection, repair_rows, context.run_id)
         if not planned.tally.reads:
-            raise BadInput("no session has this id: look it up in the sessions collection, field session_id")
+            raise UsageError("no session has this id: look it up in the sessions collection, field session_id")
         with collection_lock(LOCK, planned.tally.partitions, "session-assets --session"):
             environment.report(context.run_id, "plan", plan_summary(NAME, planned))
         if config.command == "apply":
@@ -60,7 +60,7 @@ def repair_one_session(context: dg.OpExecutionContext, config: OneSession) -> No
     if config.command == "verify":
         tally, lists = web.inspect(selection, context.run_id)
         if not tally.reads:
-            raise BadInput("no session has this id: look it up in the sessions collection, field session_id")
+            raise UsageError("no session has this id: look it up in the sessions collection, field session_id")
         environment.report(
             context.run_id,
             "verify",

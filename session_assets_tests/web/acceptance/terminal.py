@@ -99,7 +99,7 @@ class Terminal:
             {name: value for name, value in environment.items() if value is not None},
             streams,
         )
-        process = _CONTEXT.Process(target=_command, args=target)
+        process = _CONTEXT.Process(target=_command, args=target, daemon=True)  # ends with the tests at the latest
         process.start()
         return Running(process, streams)
 

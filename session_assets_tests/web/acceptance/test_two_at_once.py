@@ -14,8 +14,8 @@ DAY, OTHER_DAY = "2025-03-01", "2025-03-02"
 
 
 def pause(cli: Terminal, marker: Path, place: str, *arguments: str) -> Running:
-    """A command that stops at a failpoint until the marker is removed."""
-    running = cli.start(*arguments, SESSION_ASSETS_FAILPOINTS=f"{place}@1=pause:{marker}")
+    """A command that stops at a failpoint, with all its threads, until the marker is removed."""
+    running = cli.start(*arguments, SESSION_ASSETS_FAILPOINTS=f"{place}=pause:{marker}")
     while not marker.exists():
         assert running.is_alive(), running.wait()
         time.sleep(0.01)
@@ -40,7 +40,7 @@ def test_the_second_is_told_who_works(cli: Terminal, web: Web, tmp_path: Path, p
 def test_nobody_reverts_or_cleans_up_beside_an_apply(cli: Terminal, web: Web, tmp_path: Path) -> None:
     fill(web)
     plan_id = cli("plan", "web", "--json").body["plan_id"]
-    first = pause(cli, tmp_path / "paused", "apply.after_write", "apply", "web", "--json")
+    first = pause(cli, tmp_path / "paused", "apply.after_look", "apply", "web", "--json")
     middle = dump(web)
     for command in (("revert", "web", "--plan-id", plan_id), ("apply", "web/duplicates"), ("apply", "web/orphans")):
         assert cli(*command, "--json").code == 4

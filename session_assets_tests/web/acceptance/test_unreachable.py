@@ -8,6 +8,7 @@ import pytest
 
 from session_assets.embedded.servers import Servers
 from session_assets_tests.web.acceptance.documents import Web, fill, wrong_sessions
+from session_assets_tests.web.acceptance.ledgers import accounted
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 from session_assets_tests.web.acceptance.test_two_at_once import pause
 
@@ -43,7 +44,8 @@ def test_mongodb_stops_in_the_middle_of_an_apply(
     finally:
         own_servers.up(["mongodb"])
     finished = cli(*command)
-    assert (finished.code, finished.body["outcomes"]["applied"]) == (0, len(wiped)), finished
+    assert finished.code == 0, finished
+    assert accounted(cli.home, "web", finished.body["plan_id"]) == {"A": len(wiped)}
     assert wrong_sessions(web) == {}
 
 
@@ -54,7 +56,7 @@ def test_wrong_credentials(cli: Terminal, mongo_uri: str, command: tuple[str, ..
 
 
 def test_an_uri_that_cannot_be_read(cli: Terminal) -> None:
-    for uri in (f"mongodb://mary:{SECRET}@@host:1:2/web", f"mary:{SECRET}@host", f"mongodb://m:{SECRET}@h/?x=%zz&tls=maybe"):
+    for uri in (f"mongodb://mary:{SECRET}@@host:1:2/web", f"mary:{SECRET}@host"):
         assert_clear(cli("verify", "web", WEB_MONGO_URI=uri), 2, "WEB_MONGO_URI")
 
 
@@ -69,6 +71,7 @@ def test_what_is_not_configured_is_named(cli: Terminal) -> None:
 def test_the_dagster_database_cannot_be_reached(cli: Terminal) -> None:
     url = f"postgresql+psycopg2://mary:{SECRET}@127.0.0.1:1/dagster"
     assert_clear(cli("verify", "web", DAGSTER_POSTGRES_URL=url), 3, "PostgreSQL (DAGSTER_POSTGRES_URL)")
+    assert_clear(cli("verify", "web", DAGSTER_POSTGRES_URL=f"mary {SECRET}"), 2, "DAGSTER_POSTGRES_URL")
 
 
 def test_names_that_do_not_exist(cli: Terminal, web: Web) -> None:
