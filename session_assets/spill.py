@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-_FLUSH_ROWS = 120_000
+_FLUSH_BYTES = 10 << 20
 
 
 class Buckets:
@@ -34,9 +34,9 @@ class Buckets:
         """Add rows; `key` must not be null."""
         if frame.height:
             self._buffer.append(frame.select(self._schema.names()))
-            self._buffered += frame.height
+            self._buffered += int(frame.estimated_size())
             self.rows += frame.height
-            if self._buffered >= _FLUSH_ROWS:
+            if self._buffered >= _FLUSH_BYTES:
                 self._flush()
 
     def close(self) -> None:

@@ -22,7 +22,8 @@ from session_assets.stores.bson_frames import Decoder, Field
 
 _T = TypeVar("_T")
 _IN_CHUNK = 10_000
-_BATCH = 30_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
+_BATCH = 20_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
+_TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
 _AUTHORIZATION = {13, 18}  # Unauthorized, AuthenticationFailed
 _clients: dict[tuple[int, str], MongoClient] = {}
 
@@ -39,9 +40,8 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
     client = _clients.get((os.getpid(), uri))
     if client is None:
         try:
-            client = MongoClient(
-                uri, serverSelectionTimeoutMS=8000, connectTimeoutMS=5000, appname="session-assets", tz_aware=True
-            )
+            unsaid = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in uri.lower()}
+            client = MongoClient(uri, appname="session-assets", tz_aware=True, **unsaid)
         except (InvalidURI, ConfigurationError, ValueError) as error:
             raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
         attempt(variable, lambda: client.admin.command("ping"))

@@ -8,31 +8,38 @@ from pathlib import Path
 import pytest
 
 from session_assets_tests.web.acceptance.documents import Web, dump, fill, wrong_sessions
-from session_assets_tests.web.acceptance.terminal import Running, Terminal
+from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
 DAY, OTHER_DAY = "2025-03-01", "2025-03-02"
 
 
-def pause(cli: Terminal, marker: Path, place: str, *arguments: str) -> Running:
-    """A command that stops at a failpoint, with all its threads, until the marker is removed."""
-    running = cli.start(*arguments, SESSION_ASSETS_FAILPOINTS=f"{place}=pause:{marker}")
-    while not marker.exists():
-        assert running.is_alive(), running.wait()
-        time.sleep(0.01)
-    return running
+class Paused:
+    """A command that stands still at a failpoint, with all its threads, until it is released."""
+
+    def __init__(self, cli: Terminal, folder: Path, place: str, *arguments: str) -> None:
+        self._marker, self._failpoints = folder / "paused", folder / "failpoints"
+        self._failpoints.write_text(f"{place}=pause:{self._marker}")
+        self.running = cli.start(*arguments, SESSION_ASSETS_FAILPOINTS=f"@{self._failpoints}")
+        while not self._marker.exists():
+            assert self.running.is_alive(), self.running.wait()
+            time.sleep(0.01)
+
+    def release(self) -> Answer:
+        self._failpoints.write_text("")
+        self._marker.unlink()
+        return self.running.wait()
 
 
 @pytest.mark.parametrize("place", ["web.after_documents", "web.before_record", "apply.after_intent"])
 def test_the_second_is_told_who_works(cli: Terminal, web: Web, tmp_path: Path, place: str) -> None:
     wiped = fill(web)
-    first = pause(cli, tmp_path / "paused", place, "apply", "web", "--json")
+    first = Paused(cli, tmp_path, place, "apply", "web", "--json")
     for command in ("apply", "plan"):
         second = cli(command, "web", "--json")
         assert second.code == 4, second
-        assert f"pid {first.pid} on " in second.body["error"], second
+        assert f"pid {first.running.pid} on " in second.body["error"], second
         assert command == "apply" or "web.sessions" in second.body["error"]
-    (tmp_path / "paused").unlink()
-    answer = first.wait()
+    answer = first.release()
     assert (answer.code, answer.body["outcomes"]["applied"]) == (0, len(wiped))
     assert wrong_sessions(web) == {}
 
@@ -40,22 +47,20 @@ def test_the_second_is_told_who_works(cli: Terminal, web: Web, tmp_path: Path, p
 def test_nobody_reverts_or_cleans_up_beside_an_apply(cli: Terminal, web: Web, tmp_path: Path) -> None:
     fill(web)
     plan_id = cli("plan", "web", "--json").body["plan_id"]
-    first = pause(cli, tmp_path / "paused", "apply.after_look", "apply", "web", "--json")
+    first = Paused(cli, tmp_path, "apply.after_look", "apply", "web", "--json")
     middle = dump(web)
     for command in (("revert", "web", "--plan-id", plan_id), ("apply", "web/duplicates"), ("apply", "web/orphans")):
         assert cli(*command, "--json").code == 4
     assert dump(web) == middle
-    (tmp_path / "paused").unlink()
-    assert first.wait().code == 0
+    assert first.release().code == 0
 
 
 def test_other_partitions_can_be_worked_on(cli: Terminal, web: Web, tmp_path: Path) -> None:
     fill(web)
-    first = pause(cli, tmp_path / "paused", "apply.after_intent", "apply", "web", "--partition", DAY, "--json")
+    first = Paused(cli, tmp_path, "apply.after_intent", "apply", "web", "--partition", DAY, "--json")
     assert cli("apply", "web", "--partition", OTHER_DAY, "--json").code == 0
     assert cli("apply", "web", "--partition", DAY, "--json").code == 4
-    (tmp_path / "paused").unlink()
-    assert first.wait().code == 0
+    assert first.release().code == 0
     assert {one["first_event_at"].date().isoformat() for one in wrong_sessions(web).values()} == {"2025-03-05"}
 
 

@@ -10,7 +10,7 @@ from session_assets.embedded.servers import Servers
 from session_assets_tests.web.acceptance.documents import Web, fill, wrong_sessions
 from session_assets_tests.web.acceptance.ledgers import accounted
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
-from session_assets_tests.web.acceptance.test_two_at_once import pause
+from session_assets_tests.web.acceptance.test_two_at_once import Paused
 
 SECRET = "hunter2-canary"
 
@@ -30,15 +30,15 @@ def assert_clear(answer: Answer, code: int, *named: str) -> None:
 
 
 def test_mongodb_stops_in_the_middle_of_an_apply(
-    own_servers: Servers, cli: Terminal, web: Web, tmp_path: Path
+    own_servers: Servers, cli: Terminal, web: Web, mongo_uri: str, tmp_path: Path
 ) -> None:
+    cli.options["WEB_MONGO_URI"] = f"{mongo_uri}&serverSelectionTimeoutMS=500"
     wiped = fill(web)
     command = ("apply", "web", "--batch-size", "2", "--json")
-    running = pause(cli, tmp_path / "paused", "apply.after_intent", *command)
+    paused = Paused(cli, tmp_path, "apply.after_intent", *command)
     own_servers.down(["mongodb"])
-    (tmp_path / "paused").unlink()
-    answer = running.wait()
     try:
+        answer = paused.release()
         assert_clear(answer, 3, "MongoDB (WEB_MONGO_URI)")
         assert_clear(cli("verify", "web"), 3, "MongoDB (WEB_MONGO_URI)")
     finally:
