@@ -184,9 +184,11 @@ class Runner:
         failures = [event for event in result.all_events if event.is_step_failure]
         if result.success:
             return run_id, None, 0
-        if not failures:
+        errors_of_run = [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
+        error = failures[0].step_failure_data.error if failures else next(filter(None, errors_of_run), None)
+        if error is None:
             return run_id, f"run {run_id} failed: see it in the UI", 1
-        message, code = _cause(failures[0].step_failure_data.error)
+        message, code = _cause(error)
         return run_id, message, code
 
     @contextmanager

@@ -13,6 +13,7 @@ import dagster as dg
 
 from session_assets.changes.tally import SAMPLE, Tally
 from session_assets.graph.partition_checks import PartitionResult
+from session_assets.graph.tables import markdown
 from session_assets.masking import safe_text
 
 
@@ -35,6 +36,9 @@ class CheckReport:
     count: int
     metadata: Mapping[str, Any]
     description: str
+    sample: list[str]
+    lists: dict[str, str]
+    """Folders of Parquet files with every finding, by reason."""
 
     @property
     def severity(self) -> str:
@@ -45,15 +49,13 @@ class CheckReport:
 
     def as_json(self, severity: str) -> dict[str, Any]:
         """The object of `--json`."""
-        sample = self.metadata.get("sample")
-        lists = self.metadata.get("lists")
         return {
             "name": self.name,
             "severity": severity,
             "passed": self.count == 0,
             "count": self.count,
-            "sample": sample.data if sample is not None else [],
-            "full_list": lists.data if lists is not None else {},
+            "sample": self.sample,
+            "full_list": self.lists,
             "description": self.description,
         }
 
@@ -92,6 +94,8 @@ def _report(name: str, rules: Sequence[Rule], tally: Tally, lists: Mapping[str, 
         sum(totals.values()),
         _metadata(rules, totals, sample, read, lists),
         _describe(rules, totals, read),
+        [safe_text(one) for one in sample],
+        {reason: lists[reason] for reason, count in totals.items() if count and reason in lists},
     )
 
 
@@ -109,12 +113,12 @@ def _metadata(
 ) -> dict[str, Any]:
     found = [rule for rule in rules if counts.get(rule.reason)]
     total = sum(counts.values())
-    result: dict[str, Any] = {"count": total, "documents": read, "share": total / read if read else 0.0}
+    result: dict[str, Any] = {"count": total, "documents": read, "share": f"{total / read:.2%}" if read else "0%"}
     if found:
-        result["reasons"] = dg.MetadataValue.json({rule.reason: counts[rule.reason] for rule in found})
-        result["sample"] = dg.MetadataValue.json([safe_text(one) for one in ids])
-        result["lists"] = dg.MetadataValue.json(
-            {rule.reason: lists[rule.reason] for rule in found if rule.reason in lists}
+        rows = [(rule.reason, f"{counts[rule.reason]:,}", lists.get(rule.reason, "")) for rule in found]
+        result["reasons"] = dg.MetadataValue.md(
+            markdown(rows, ["reason", "documents", "full list (Parquet)"], width=400)
         )
+        result["sample"] = safe_text(", ".join(ids))
         result["next_step"] = " ".join(dict.fromkeys(rule.next_step for rule in found))
     return result

@@ -5,6 +5,7 @@ So the terminal's verify, plan and apply are seen, and can be re-executed, in th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
+from sqlalchemy.exc import DBAPIError
 
 from session_assets.errors import LockHeld
 from session_assets.graph.partition_checks import keep_connections
@@ -43,6 +45,7 @@ def run_here(
     """Execute a job now; returns the run's id and result. Does not raise when a step fails."""
     keep_connections(instance)
     end_killed_runs(instance)
+    open_pools(instance, job)
     origins = location_origins_from_yaml_paths([str(workspace)])
     origin = next(origin for origin in origins if origin.location_name == LOCATION)
     run = instance.create_run_for_job(
@@ -54,6 +57,17 @@ def run_here(
     with collection_lock(_LOCK, [run.run_id], f"run {run.run_id}"):
         instance.add_run_tags(run.run_id, {_TAG: run.run_id})
         return run.run_id, execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+
+
+def open_pools(instance: DagsterInstance, job: JobDefinition) -> None:
+    """Enter the job's pools with their limit. Dagster does so at first use, where on PostgreSQL two runs at once fail."""
+    storage = instance.event_log_storage
+    if storage.get_pool_config().default_pool_limit is None:
+        return
+    known = {pool.name for pool in storage.get_pool_limits()}
+    for pool in {pool for node in job.all_node_defs for pool in node.pools} - known:
+        with suppress(DBAPIError):  # somebody else was quicker
+            storage.initialize_concurrency_limit_to_default(pool)
 
 
 def end_killed_runs(instance: DagsterInstance) -> None:

@@ -27,7 +27,10 @@ FACTS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 def dump(web: Web, name: str = "sessions") -> dict[str, str]:
     """Every document in canonical Extended JSON, by `_id`."""
     found = web.get_collection(name, codec_options=_AS_STORED).find()
-    return {json_util.dumps(one["_id"], json_options=_CANONICAL): json_util.dumps(one, json_options=_CANONICAL) for one in found}
+    return {
+        json_util.dumps(one["_id"], json_options=_CANONICAL): json_util.dumps(one, json_options=_CANONICAL)
+        for one in found
+    }
 
 
 def without_times(web: Web) -> dict[Any, Document]:
@@ -99,7 +102,9 @@ def fill(
             {
                 "_id": f"{session_id}-{place}",
                 "session_id": session_id,
-                "timestamp": (day + timedelta(seconds=place)) if number % 3 else (day + timedelta(seconds=place)).timestamp(),
+                "timestamp": (day + timedelta(seconds=place))
+                if number % 3
+                else (day + timedelta(seconds=place)).timestamp(),
                 "page": f"/{(number + place) % 7}",
                 "event_type": "pageview",
                 "user_id": user if number % 2 else str(user),
@@ -131,15 +136,30 @@ def fill(
 
 def add_duplicates(web: Web, count: int = 4) -> None:
     """Second documents of some sessions, emptier and later than the first."""
-    chosen = web.sessions.find({"session_id": {"$exists": True}}, {"session_id": 1, "created_at": 1}).sort("_id", 1).limit(count)
-    web.sessions.insert_many([{**one, "_id": ObjectId(f"68{number:022x}"), "event_count": 0, "pages": []} for number, one in enumerate(chosen)])
+    chosen = (
+        web.sessions.find({"session_id": {"$exists": True}}, {"session_id": 1, "created_at": 1})
+        .sort("_id", 1)
+        .limit(count)
+    )
+    web.sessions.insert_many(
+        [
+            {**one, "_id": ObjectId(f"68{number:022x}"), "event_count": 0, "pages": []}
+            for number, one in enumerate(chosen)
+        ]
+    )
 
 
 def add_orphans(web: Web, count: int = 4) -> None:
     """Sessions without events, pages and count, long past the grace period."""
     web.sessions.insert_many(
         [
-            {"_id": ObjectId(f"60{number:022x}"), "session_id": f"orphan-{number}", "event_count": 0, "pages": [], "created_at": DAYS[0]}
+            {
+                "_id": ObjectId(f"60{number:022x}"),
+                "session_id": f"orphan-{number}",
+                "event_count": 0,
+                "pages": [],
+                "created_at": DAYS[0],
+            }
             for number in range(count)
         ]
     )
@@ -148,7 +168,8 @@ def add_orphans(web: Web, count: int = 4) -> None:
 def wipe(web: Web, session_ids: list[str]) -> None:
     """Take pages and counts away, as the original's error did."""
     web.sessions.bulk_write(
-        [UpdateOne({"session_id": one}, {"$set": {"pages": [], "event_count": 0}}) for one in session_ids], ordered=False
+        [UpdateOne({"session_id": one}, {"$set": {"pages": [], "event_count": 0}}) for one in session_ids],
+        ordered=False,
     )
 
 

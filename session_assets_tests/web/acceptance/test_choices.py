@@ -120,7 +120,9 @@ def test_the_unique_index_waits_for_the_fold(cli: Terminal, web: Web, lookup_fir
     )
     drop = cli.home / "more.ndjson"
     known, row = f"65{0:022x}", '{{"s": "{}", "p": "/x", "t": {}, "e": "search"}}\n'
-    drop.write_text("".join(row.format(known if number % 2 else f"new-{number}", 1742000000 + number) for number in range(40)))
+    drop.write_text(
+        "".join(row.format(known if number % 2 else f"new-{number}", 1742000000 + number) for number in range(40))
+    )
     ingested = cli("ingest", drop, "--json")
     assert (ingested.code, ingested.body["sessions_created"]) == (0, 20)
     assert cli("verify", "web").code == 0

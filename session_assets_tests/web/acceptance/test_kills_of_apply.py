@@ -9,7 +9,15 @@ from collections.abc import Callable
 import pytest
 
 from session_assets_tests.counts import times
-from session_assets_tests.web.acceptance.documents import Web, add_duplicates, add_orphans, dump, end_transactions, fill, wrong_sessions
+from session_assets_tests.web.acceptance.documents import (
+    Web,
+    add_duplicates,
+    add_orphans,
+    dump,
+    end_transactions,
+    fill,
+    wrong_sessions,
+)
 from session_assets_tests.web.acceptance.ledgers import accounted
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
@@ -98,7 +106,9 @@ def test_a_killed_revert_is_finished_by_the_same_command(cli: Terminal, web: Web
     assert planned.body["plan_id"] == plan_id, planned
 
 
-@pytest.mark.parametrize("place", ["apply.after_intent", "apply.after_write", "apply.after_outcome", "mongo.before_delete"])
+@pytest.mark.parametrize(
+    "place", ["apply.after_intent", "apply.after_write", "apply.after_outcome", "mongo.before_delete"]
+)
 @pytest.mark.parametrize("loop", ["web/duplicates", "web/orphans"])
 def test_a_killed_clean_up_is_finished_and_can_be_undone(cli: Terminal, web: Web, loop: str, place: str) -> None:
     goal = right(web)

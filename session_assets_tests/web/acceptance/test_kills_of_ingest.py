@@ -41,7 +41,13 @@ def drop(tmp_path: Path) -> Path:
     )
     path = tmp_path / "events.ndjson"
     rows = [
-        {"s": f"s{number % SESSIONS}", "u": f"user{number % SESSIONS}", "p": f"/{number % 11}", "t": 1740000000 + number // 2, "e": "pageview"}
+        {
+            "s": f"s{number % SESSIONS}",
+            "u": f"user{number % SESSIONS}",
+            "p": f"/{number % 11}",
+            "t": 1740000000 + number // 2,
+            "e": "pageview",
+        }
         for number in range(EVENTS - 100)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *rows[:100]]))

@@ -39,7 +39,9 @@ class Writers:
     def __init__(self, web: Web, timestamp: Callable[[], datetime]) -> None:
         self._web = web
         self._timestamp = timestamp
-        self._fresh = iter([one["session_id"] for one in web.sessions.find({"session_id": {"$exists": True}}).sort("_id", 1)])
+        self._fresh = iter(
+            [one["session_id"] for one in web.sessions.find({"session_id": {"$exists": True}}).sort("_id", 1)]
+        )
         self._later: list[Callable[[], None]] = []
         self.events: set[str] = set()
         self.written: dict[str, dict[str, Any]] = {}  # what the documents of sessions must show from now on
@@ -74,7 +76,12 @@ class Writers:
 
     def _event(self, moment: str, session_id: str) -> Document:
         number = len(self.events)
-        event = {"_id": f"late-{number}", "session_id": session_id, "timestamp": self._timestamp(), "page": f"/late/{moment}/{number}"}
+        event = {
+            "_id": f"late-{number}",
+            "session_id": session_id,
+            "timestamp": self._timestamp(),
+            "page": f"/late/{moment}/{number}",
+        }
         self.events.add(event["_id"])
         return {**event, "event_type": "pageview"}
 

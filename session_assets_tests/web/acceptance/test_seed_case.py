@@ -26,7 +26,11 @@ def test_all_that_can_be_repaired_is_and_orphans_stay_and_are_listed(cli: Termin
     assert (found.code, len(orphans), found.check("sessions_have_events")["count"]) == (1, 302, 302)
     assert found.body["classes"]["not_applicable"] == planted.logins
     unsettled = set(listed(found.check("nothing_held_back"), "unsettled"))
-    assert set(listed(found.check("pages_present"))) == empty - orphans - unsettled == wrong_sessions(web).keys() - unsettled
+    assert (
+        set(listed(found.check("pages_present")))
+        == empty - orphans - unsettled
+        == wrong_sessions(web).keys() - unsettled
+    )
     assert len(empty - orphans) == 12_545
 
     before = dump(web)

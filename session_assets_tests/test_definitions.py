@@ -1,0 +1,78 @@
+"""What the code location offers, held against a committed snapshot: a renamed asset is a visible decision.
+
+After a change that is meant: SESSION_ASSETS_UPDATE_SNAPSHOT=1 .venv/bin/pytest -n 0 session_assets_tests/test_definitions.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from session_assets.definitions import defs
+
+SNAPSHOT = Path(__file__).with_name("definitions.json")
+
+
+def specs() -> list[dg.AssetSpec]:
+    return sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key.to_user_string())
+
+
+def snapshot() -> dict[str, Any]:
+    repository = defs.get_repository_def()
+    graph = repository.asset_graph
+    return {
+        "assets": {
+            spec.key.to_user_string(): {
+                "group": spec.group_name,
+                "kinds": sorted(spec.kinds),
+                "partitions": _partitions(spec.partitions_def),
+                "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+                "checks": sorted(key.name for key in graph.get_check_keys_for_assets({spec.key})),
+                "materializable": graph.get(spec.key).is_materializable,
+            }
+            for spec in specs()
+        },
+        "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
+        "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
+        "schedules": {one.name: one.cron_schedule for one in repository.schedule_defs},
+    }
+
+
+def _partitions(definition: dg.PartitionsDefinition | None) -> str | None:
+    if definition is None:
+        return None
+    name = definition.name if isinstance(definition, dg.DynamicPartitionsDefinition) else None
+    return f"{type(definition).__name__}({name})" if name else type(definition).__name__
+
+
+def test_the_definitions_are_those_of_the_snapshot() -> None:
+    now = snapshot()
+    if os.environ.get("SESSION_ASSETS_UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(json.dumps(now, indent=2, sort_keys=True) + "\n")
+    assert now == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_asset_says_what_it_is() -> None:
+    for spec in specs():
+        name = spec.key.to_user_string()
+        assert spec.description, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.metadata.get("dagster/column_schema"), name
+        assert spec.group_name == spec.key.path[0], name
+
+
+def test_every_job_sensor_and_schedule_says_what_it_is() -> None:
+    repository = defs.get_repository_def()
+    for one in (*repository.get_all_jobs(), *repository.sensor_defs, *repository.schedule_defs):
+        assert one.description or one.name.startswith("__"), one.name
+
+
+def test_check_names_can_be_used_everywhere() -> None:
+    graph = defs.get_repository_def().asset_graph
+    assert all(re.fullmatch(r"[A-Za-z0-9_]+", key.name) for key in graph.asset_check_keys)
