@@ -14,6 +14,7 @@ from session_assets.changes.store import Store
 from session_assets.graph.environment import Environment
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.step import LogProgress
+from session_assets.masking import safe_text
 from session_assets.stores.locks import collection_lock
 
 
@@ -82,8 +83,8 @@ def apply_summary(name: str, report: ApplyReport) -> dict[str, Any]:
         "plan_ids": report.plan_ids,
         "planned": sum(report.planned.values()),
         "outcomes": totals.as_dict(),
-        "errors": totals.errors,
-        "conflicts": totals.conflicts,
+        "errors": {safe_text(key): reason for key, reason in totals.errors.items()},
+        "conflicts": [safe_text(key) for key in totals.conflicts],
         "failed": report.failed,
     }
 
@@ -136,7 +137,7 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
             "partitions": report.partitions,
             "undoable": report.undoable,
             "refused": report.refused_count,
-            "refused_sample": report.refused,
+            "refused_sample": [safe_text(key) for key in report.refused],
             "outcomes": report.outcomes.as_dict(),
         }
         environment.report(context.run_id, "revert", summary)
