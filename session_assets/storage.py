@@ -61,7 +61,7 @@ class Storage:
             source.unlink()
             return
         local = Path(str(target))
-        local.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _private_folder(local.parent)
         os.chmod(source, 0o600)
         _sync(source)
         try:
@@ -123,6 +123,13 @@ class Storage:
             shutil.rmtree(str(path))
         else:
             path.fs.rm(path.path, recursive=True)
+
+
+def _private_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, all for us alone (`mkdir` takes the mode for the last only)."""
+    if not folder.exists():
+        _private_folder(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def file_name(text: str) -> str:

@@ -100,7 +100,7 @@ class Ledger:
 
         A plan is pending for a partition while no attempt on it began after it was last made, or while that attempt is
         an unfinished apply; an unfinished revert is finished by `revert`. Older plans are superseded: they are applied
-        only when named.
+        only when named. A partition in which the newest plan changes nothing is not pending.
         """
         wanted = None if partitions is None else set(partitions)
         seen: set[str] = set()
@@ -108,14 +108,20 @@ class Ledger:
         for recording in self.recordings():
             fresh = [key for key in recording.partitions if key not in seen and (wanted is None or key in wanted)]
             seen.update(recording.partitions)
-            attempts = self.attempts(recording.plan_id)
-            for key in fresh:
+            changed = {part.partition for part in self.plan(recording.plan_id).parts if part.rows}
+            attempts = self.attempts(recording.plan_id) if changed else []
+            for key in changed.intersection(fresh):
                 newest = next((attempt for attempt in reversed(attempts) if key in attempt.partitions), None)
                 if newest is None or newest.at_ns < recording.at_ns or newest.is_stopped_apply(key):
                     result.setdefault(recording.plan_id, []).append(key)
             if wanted is not None and wanted <= seen:
                 break
-        return result
+        return {plan_id: sorted(keys) for plan_id, keys in result.items()}
+
+    def planned_by(self, run_id: str) -> set[str]:
+        """The partitions that a run has planned."""
+        made = (recording for recording in self.recordings() if recording.run_id == run_id)
+        return {partition for recording in made for partition in recording.partitions}
 
     # -- attempts ------------------------------------------------------------------------------------------------------
 

@@ -132,7 +132,7 @@ class Runner:
         pending = {
             plan_id: keys
             for plan_id, some in ledger.pending(partitions or None).items()
-            if (keys := [key for key in some if order is None or key in order]) and ledger.plan(plan_id).rows
+            if (keys := [key for key in some if order is None or key in order])
         }
         keys = sorted({key for some in pending.values() for key in some})
         if pending and (not partitions or set(partitions) <= set(keys)):

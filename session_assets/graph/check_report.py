@@ -13,7 +13,6 @@ import dagster as dg
 
 from session_assets.changes.tally import SAMPLE, Tally
 from session_assets.graph.partition_checks import PartitionResult
-from session_assets.graph.tables import markdown
 from session_assets.masking import safe_text
 
 
@@ -105,7 +104,7 @@ def _describe(rules: Sequence[Rule], counts: Mapping[str, int], read: int) -> st
         return f"0 of {read:,} documents"
     parts = [f"{counts[rule.reason]:,} of {read:,}: {rule.text}" for rule in found]
     steps = dict.fromkeys(rule.next_step for rule in found)
-    return ". ".join([*parts, *steps])
+    return ". ".join(parts) + ". " + " ".join(steps)
 
 
 def _metadata(
@@ -115,10 +114,10 @@ def _metadata(
     total = sum(counts.values())
     result: dict[str, Any] = {"count": total, "documents": read, "share": f"{total / read:.2%}" if read else "0%"}
     if found:
-        rows = [(rule.reason, f"{counts[rule.reason]:,}", lists.get(rule.reason, "")) for rule in found]
-        result["reasons"] = dg.MetadataValue.md(
-            markdown(rows, ["reason", "documents", "full list (Parquet)"], width=400)
-        )
+        result["reasons"] = ", ".join(f"{rule.reason} {counts[rule.reason]:,}" for rule in found)
+        for rule in found:
+            if rule.reason in lists:
+                result[f"full_list_{rule.reason}"] = dg.MetadataValue.path(lists[rule.reason])
         result["sample"] = safe_text(", ".join(ids))
-        result["next_step"] = " ".join(dict.fromkeys(rule.next_step for rule in found))
+        result["next_step"] = " ".join(dict.fromkeys(rule.next_step for rule in found)).replace("`", "")
     return result

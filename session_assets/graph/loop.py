@@ -55,8 +55,8 @@ def apply_loop(
     ledger = loop.ledger(environment)
     todo = chosen(ledger, partitions, config.plan_id)
     if config.plan_id is None:
-        covered = {partition for keys in todo.values() for partition in keys}
-        fresh = not todo if partitions is None else [key for key in partitions if key not in covered]
+        covered = {partition for keys in todo.values() for partition in keys} | ledger.planned_by(run_id)
+        fresh = not covered if partitions is None else [key for key in partitions if key not in covered]
         if fresh:
             log.info(f"{loop.name}: nothing is pending, so the changes are planned first")
             loop.plan_first(environment, fresh if isinstance(fresh, list) else None, run_id)

@@ -132,7 +132,7 @@ def summarize(
         severity=AssetCheckSeverity.ERROR if error or not failed else AssetCheckSeverity.WARN,
         description=description
         or f"{len(failed)} of {len(results)} partitions failed" + (f": {named}" if failed else ""),
-        metadata={"partitions": len(results), "failed_partitions": len(failed), **(metadata or {})},
+        metadata={"partitions": len(results), "partitions_with_findings": len(failed), **(metadata or {})},
     )
 
 

@@ -66,7 +66,7 @@ class Step:
         all_failed = self.environment.failures(self.run_id)
         for partition in self.asked:
             if partition not in all_failed:
-                entries = {"documents": 0} | dict(metadata.get(partition, {}))
+                entries = dict(metadata.get(partition, {"documents": 0}))
                 self._context.log_event(AssetMaterialization(self.key, partition=partition, metadata=entries))
         for partition, reason in failures.items():
             self._context.log.error(f"partition {partition} is set aside: {safe_text(reason)}")

@@ -11,10 +11,10 @@ import polars as pl
 from session_assets.masking import safe_text
 
 
-def markdown(rows: Iterable[Sequence[Any]], header: Sequence[str], *, width: int = 160) -> str:
+def markdown(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
     """A Markdown table; values are masked, and pipes and line breaks cannot break it."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(_cell(value, width) for value in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines) if len(lines) > 2 else "nothing"
 
 
@@ -23,6 +23,6 @@ def column_schema(schema: pl.Schema) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
 
 
-def _cell(value: Any, width: int) -> str:
+def _cell(value: Any) -> str:
     text = safe_text("" if value is None else value).replace("|", "\\|").replace("\n", " ").replace("\r", " ")
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -157,7 +157,7 @@ def _verify(
 def _outcomes(environment: Environment, partitions: list[str]) -> dict[str, PartitionResult]:
     """Rows of each partition's last apply against the outcomes in the ledger, both counted from the stored files."""
     ledger = LOOP.ledger(environment)
-    results: dict[str, PartitionResult] = {}
+    results = {partition: PartitionResult(True, description="nothing to apply so far") for partition in partitions}
     for partition, (plan, attempt) in ledger.last_applies(partitions).items():
         rows, letters = recount(ledger, attempt, plan, partition)
         outcomes = attempt.summary(partition)["outcomes"]

@@ -12,6 +12,7 @@ import polars as pl
 
 from session_assets.changes.change_set import CHANGES
 from session_assets.changes.session import raise_for
+from session_assets.errors import PlanRefused
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
 from session_assets.graph.partition_checks import keep_connections
@@ -28,6 +29,7 @@ from session_assets.web.repairs import fold_rows, orphan_rows
 from session_assets.web.source import Selection
 
 _PLACE = ("session_id",)
+_MATERIALIZED = "__ASSET_JOB"  # launched from the graph, where *Materialize all* is one click away
 
 
 def _orphan_store() -> MongoStore:
@@ -69,7 +71,7 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     name = f"{model.SLICE}/{step}"
 
     def plan_first(environment: Environment, _partitions: list[str] | None, run_id: str) -> None:
-        _plan(name, rows_of, environment, run_id)
+        raise PlanRefused(f"{name} deletes documents: look at a plan first, `session-assets plan {name}`.")
 
     loop = Loop(name, LOCK, store, plan_first, source)
     common: dict[str, Any] = {"group_name": model.SLICE, "owners": OWNERS, "pool": "web_mongodb"}
@@ -97,7 +99,12 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     )
     def apply(context: dg.AssetExecutionContext, config: ApplyConfig) -> dg.MaterializeResult:
         keep_connections(context.instance)
-        report = apply_loop(loop, Environment.load(), None, config, context.run_id, context.log)
+        environment = Environment.load()
+        if context.run.job_name == _MATERIALIZED and loop.ledger(environment).planned_by(context.run_id):
+            raise PlanRefused(
+                f"{name} deletes documents: look at the plan that this run made, then materialize this alone."
+            )
+        report = apply_loop(loop, environment, None, config, context.run_id, context.log)
         raise_for(report.failed, name)
         summary = apply_summary(name, report)
         return dg.MaterializeResult(metadata={"planned": summary["planned"], **summary["outcomes"]})

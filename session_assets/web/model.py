@@ -111,8 +111,10 @@ REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
 
 NEXT_STEP = {
-    Fix.REPAIR: "`session-assets plan web` previews the repair, `session-assets apply web` makes it.",
-    Fix.FOLD: "`session-assets plan web/duplicates` previews the fold, `session-assets apply web/duplicates` makes it.",
+    Fix.REPAIR: "`session-assets plan web` (or web/session_changes) previews the repair, `session-assets apply web`"
+    " (or web/sessions) makes it.",
+    Fix.FOLD: "`session-assets plan web/duplicates` (or web/duplicate_sessions) previews the fold,"
+    " `session-assets apply web/duplicates` (or web/folded_duplicates) makes it.",
     Fix.LISTED: "Not repairable by rule: open the full list and decide.",
     Fix.WAIT: "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
 }

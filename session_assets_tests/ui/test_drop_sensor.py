@@ -61,7 +61,9 @@ def test_real_clicks_dropped_while_the_daemon_runs(ui: Ui) -> None:
 
 def _runs(ui: Ui) -> int:
     """How many runs have succeeded; none may have failed."""
-    found = ui.query("{ runsOrError(limit: 100) { ... on Runs { results { status jobName } } } }")["runsOrError"]["results"]
+    found = ui.query("{ runsOrError(limit: 100) { ... on Runs { results { status jobName } } } }")["runsOrError"][
+        "results"
+    ]
     statuses = Counter(run["status"] for run in found if run["jobName"] == "web_ingest")
     assert not statuses["FAILURE"]
     return statuses["SUCCESS"]
