@@ -24,6 +24,7 @@ def run_backfill(ui: Ui, assets: list[str], partitions: list[str], seconds: floa
     launched = ui.query(_LAUNCH, p=parameters)["launchPartitionBackfill"]
     assert "backfillId" in launched, launched
     deadline = time.monotonic() + seconds
+    found: dict[str, Any] = {}
     while time.monotonic() < deadline:
         found = ui.query(_BACKFILL, id=launched["backfillId"])["partitionBackfillOrError"]
         if found["status"] not in ("REQUESTED", "CANCELING", "FAILING"):

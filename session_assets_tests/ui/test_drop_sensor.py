@@ -69,7 +69,7 @@ def _runs(ui: Ui) -> int:
     return statuses["SUCCESS"]
 
 
-def _wait_for(holds, seconds: float) -> None:  # noqa: ANN001
+def _wait_for(holds, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"

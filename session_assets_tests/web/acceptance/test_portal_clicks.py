@@ -46,7 +46,9 @@ class Writes:
         }
 
     def last(self) -> Any:
-        return self._log.find_one(sort=[("$natural", -1)])["ts"]
+        newest = self._log.find_one(sort=[("$natural", -1)])
+        assert newest is not None
+        return newest["ts"]
 
     def since(self, moment: Any) -> list[dict[str, Any]]:
         """Operations logged since, but for the server's own."""
