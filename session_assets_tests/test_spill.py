@@ -35,7 +35,7 @@ def test_two_streams_meet_in_the_same_bucket(
     folder: Path = tmp_path_factory.mktemp("spill")
     left, right = Buckets(folder, "left", count, "k", SCHEMA), Buckets(folder, "right", count, "k", SCHEMA)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spill, "_FLUSH_ROWS", 3)
+        patch.setattr(spill, "_FLUSH_BYTES", 64)
         for rows in frames:
             frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
             left.add(frame.with_columns(more=1))

@@ -95,7 +95,7 @@ class Reader:
 @pytest.fixture
 def reader(mongo_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.setattr(source_module, "_BUCKET_ROWS", 3)
-    monkeypatch.setattr(spill, "_FLUSH_ROWS", 2)
+    monkeypatch.setattr(spill, "_FLUSH_BYTES", 64)
     with MongoClient[dict[str, Any]](mongo_uri) as client:
         yield Reader(client.get_default_database(), tmp_path)
 

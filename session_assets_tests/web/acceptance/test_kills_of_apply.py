@@ -79,7 +79,7 @@ def test_killed_at_random_times(cli: Terminal, web: Web, goal: dict[str, str]) -
         web.sessions.delete_many({})
         web.sessions.insert_many(spoiled)
         cli("plan", "web")  # so that an apply that was finished is not taken for one that is to be finished
-        killed += cli.killed_after(random.uniform(0.2, 1.0) * seconds, *APPLY)
+        killed += cli.killed_after(random.uniform(0.15, 0.6) * seconds, *APPLY)
         answer = cli(*APPLY)
         assert answer.code == 0, answer
         assert dump(web) == goal
