@@ -20,12 +20,21 @@ import polars as pl
 import psutil
 from upath import UPath
 
+from session_assets.errors import UsageError
+from session_assets.masking import safe_text
+
 
 class Storage:
     """Files below one base, named by relative paths such as `ledger/web/plans/x.json`."""
 
     def __init__(self, base: str, scratch: Path) -> None:
-        self._base = UPath(base)
+        try:
+            self._base = UPath(base)
+            _ = self._base.fs
+        except (ImportError, ValueError) as error:
+            raise UsageError(
+                f"SESSION_ASSETS_STORAGE cannot be used: {safe_text(error)}. See docs/databases.md."
+            ) from None
         self._local = self._base.protocol in ("", "file", "local")
         if self._local:
             self._base = UPath(self._base.path)  # `file:///x` is `/x`

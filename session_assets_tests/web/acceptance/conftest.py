@@ -17,7 +17,7 @@ from pymongo.database import Database
 from session_assets.embedded.servers import Servers
 from session_assets_tests.conftest import with_database
 from session_assets_tests.shared_home import SharedHome
-from session_assets_tests.web.acceptance.terminal import Terminal
+from session_assets_tests.web.acceptance.terminal import Terminal, kill_all
 
 Open = Callable[..., Terminal]
 
@@ -32,6 +32,13 @@ def dagster_template(postgres_server: str, tmp_path_factory: pytest.TempPathFact
         assert answer.code == 0, answer
         yield name
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No command outlives its test."""
+    yield
+    kill_all()
 
 
 @pytest.fixture

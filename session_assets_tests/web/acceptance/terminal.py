@@ -21,6 +21,7 @@ from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["session_assets_tests.web.acceptance.loaded", "session_assets_tests.changes.killed"])
+_started: list[Running] = []
 _PATIENCE_SECONDS = 120
 KILLED = -signal.SIGKILL
 
@@ -101,7 +102,8 @@ class Terminal:
         )
         process = _CONTEXT.Process(target=_command, args=target, daemon=True)  # ends with the tests at the latest
         process.start()
-        return Running(process, streams)
+        _started.append(Running(process, streams))
+        return _started[-1]
 
     def killed_at(self, failpoint: str, *arguments: str | Path) -> Answer:
         """Run a command that kills itself with -9 at a failpoint."""
@@ -117,6 +119,12 @@ class Terminal:
             time.sleep(0.005)
         running.kill()
         return running.wait().code == KILLED
+
+
+def kill_all() -> None:
+    """End what a test that failed has left paused."""
+    while _started:
+        _started.pop().kill()
 
 
 def _command(arguments: list[str], variables: dict[str, str], streams: Path) -> None:
