@@ -82,7 +82,7 @@ class Web:
     def _facts(self, bucket: Bucket, failures: Failures | None) -> pl.DataFrame:
         try:
             return _joined(bucket.sessions, bucket.events)
-        except Exception:
+        except Exception:  # not swallowed: each partition is tried alone below, and those at fault are named
             if failures is None:
                 raise
         parts = [_collected(bucket.sessions.clear())]
