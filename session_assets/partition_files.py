@@ -40,7 +40,7 @@ class PartitionWriter:
         for partition, frames in self._buffers.items():
             files = self._files.setdefault(partition, [])
             file = self._scratch / f"{file_name(partition)}-{len(files):03d}.parquet"
-            pl.concat(frames).write_parquet(file, row_group_size=20_000)
+            pl.concat(frames).write_parquet(file, compression_level=1, statistics=False, row_group_size=20_000)
             files.append(file)
         self._buffers.clear()
         self._buffered = 0

@@ -25,7 +25,7 @@ _RELAXED = json_util.JSONOptions(
 )
 _INT = struct.Struct("<i")
 _FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
-_OBJECT_ID_FIRST = b"\x07_id\x00"
+OBJECT_ID_FIRST = b"\x07_id\x00"
 
 
 def split(batch: bytes) -> list[bytes]:
@@ -42,7 +42,7 @@ def split(batch: bytes) -> list[bytes]:
 def elements(document: bytes) -> dict[str, bytes]:
     """Top-level elements by name, in order, each with its type byte and name; of a repeated name the first, as servers do."""
     result: dict[str, bytes] = {}
-    for name, element in _named_elements(document):
+    for name, element in named_elements(document):
         result.setdefault(name, element)
     return result
 
@@ -60,7 +60,7 @@ def patched(before: bytes, after: bytes, removed: Iterable[str]) -> bytes:
     """
     parts: list[bytes] = []
     changed, gone = elements(after), set(removed)
-    for name, element in _named_elements(before):
+    for name, element in named_elements(before):
         if name in gone:
             gone.remove(name)
         else:
@@ -75,14 +75,14 @@ def _append_order(name: str) -> tuple[str, int, str]:
 
 def id_element(document: bytes) -> bytes:
     """The `_id` element of a stored document."""
-    if document[4:9] == _OBJECT_ID_FIRST:
+    if document[4:9] == OBJECT_ID_FIRST:
         return document[4:21]
     return elements(document)["_id"]
 
 
 def id_value(document: bytes) -> object:
     """The `_id` of a stored document."""
-    if document[4:9] == _OBJECT_ID_FIRST:
+    if document[4:9] == OBJECT_ID_FIRST:
         return bson.ObjectId(document[9:21])
     return bson.decode(from_elements([id_element(document)]), RAW_VALUES)["_id"]
 
@@ -97,7 +97,7 @@ RAW_VALUES: CodecOptions = CodecOptions(
 
 def key_of(document: bytes) -> str:
     """The key of a change row: `_id` as canonical Extended JSON."""
-    if document[4:9] == _OBJECT_ID_FIRST:
+    if document[4:9] == OBJECT_ID_FIRST:
         return f'{{"$oid":"{document[9:21].hex()}"}}'
     decoded = bson.decode(from_elements([id_element(document)]), CODEC)
     return json_util.dumps(decoded["_id"], json_options=_JSON, separators=(",", ":"))
@@ -114,7 +114,7 @@ def to_extended_json(document: bytes, *, relaxed: bool = False) -> str:
     return json_util.dumps(bson.decode(document, CODEC), json_options=options)
 
 
-def _named_elements(document: bytes) -> Iterator[tuple[str, bytes]]:
+def named_elements(document: bytes) -> Iterator[tuple[str, bytes]]:
     position = 4
     while document[position]:
         start, kind = position, document[position]

@@ -1,32 +1,30 @@
 """Raw BSON batches to typed Polars frames, without silently losing a value of another type.
 
-pymongoarrow nulls what does not fit its schema. So each field that comes in two types is read twice, once a type, and a
-null is believed only when the bytes say that the value is null or absent; otherwise the row is marked in `malformed`.
-It also reads booleans as numbers and passes on text that is not UTF-8, which Polars cannot hold: both become null here.
-
-Known limit: of a document that repeats a field name the first value counts, but where another document of the same batch
-lacks that field pymongoarrow gives the surplus value to it unseen. Drivers do not write such documents.
+Each element's own type decides: what a field's kind does not cover is null, and marks the row in `malformed` where the field
+is strict. Text is not copied: columns are views of the batch, which lives as long as they do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from pymongoarrow.context import PyMongoArrowContext
-from pymongoarrow.schema import Schema
-from pymongoarrow.types import ObjectIdType
+from polars.exceptions import ComputeError
 
-from session_assets.stores.bson_documents import CODEC, elements, from_elements, split
+from session_assets.stores.bson_batch import Batch, Bytes, Integers, Places, locate, value_size, walk
+from session_assets.stores.bson_documents import OBJECT_ID_FIRST, key_of
 
 
 class Kind(Enum):
     """What a field holds. All become nullable columns."""
 
     TEXT = auto()  # str → String
-    TEXTS = auto()  # list of str → List(String), other elements null; any other type is empty or null, never malformed
+    TEXTS = auto()  # list of str → List(String), other elements null; any other type is null, never malformed
     NUMBER = auto()  # int32, int64, double → Float64
     DATE = auto()  # date → Datetime(ms, UTC)
     MOMENT = auto()  # date, or numeric epoch seconds → Datetime(ms, UTC)
@@ -43,133 +41,188 @@ class Field:
 
 
 ID_KINDS = pl.Enum(["objectid", "string", "null"])
-_FIRST = {
-    Kind.TEXT: pa.string(),
-    Kind.TEXTS: pa.list_(pa.string()),
-    Kind.NUMBER: pa.float64(),
-    Kind.DATE: pa.timestamp("ms"),
-    Kind.MOMENT: pa.timestamp("ms"),
-    Kind.ID: pa.string(),
-}
-_SECOND = {Kind.MOMENT: pa.float64(), Kind.ID: ObjectIdType()}
-_NUMERIC = {Kind.NUMBER, Kind.MOMENT}
-_UNDEFINED, _BOOLEAN, _NULL = 6, 8, 10
+_DOUBLE, _STRING, _ARRAY, _OBJECT_ID, _DATE, _INT32, _INT64 = 1, 2, 4, 7, 9, 16, 18
+_SAYS_NOTHING = (0, 6, 10)  # absent, undefined, null
+_INLINE = 12  # bytes of text that a view holds itself
+_MASKS = np.array(
+    [[(1 << 8 * min(max(size - 4 * word, 0), 4)) - 1 for size in range(_INLINE + 1)] for word in range(3)], np.uint32
+)
+_HEX = np.frombuffer(bytes.fromhex("".join(f"{byte:02x}".encode().hex() for byte in range(256))), "<u2")
 _LAST_MS = 253402300799999  # 9999-12-31, the last date that all readers of the results can hold
+_EMPTY = 5  # bytes of an array without items
+_ALONE = 16  # lists longer than all but so few others are walked alone
 
 
-class Decoder:
-    """Decodes raw batches of one projection, or of whole documents, into frames with the same columns each time."""
-
-    def __init__(self, fields: tuple[Field, ...]) -> None:
-        self.fields = fields
-        self._both = [field for field in fields if field.kind in _SECOND]
-        # Of fields that come in two types: which one the last batch held more of, and whether it held both.
-        self._usual = {field.name: 0 for field in self._both}
-        self._mixed: set[str] = set()
-
-    def frame(self, batch: bytes) -> pl.DataFrame:
-        """One row a document, in order: the fields' columns and `malformed` (Boolean)."""
-        try:
-            return self._frame(batch)
-        except pa.ArrowInvalid:  # columns of different lengths: a document repeats a name
-            return self._frame(b"".join(from_elements(elements(document).values()) for document in split(batch)))
-
-    def _frame(self, batch: bytes) -> pl.DataFrame:
-        columns: list[pl.Series] = []
-        read = self._read(batch)
-        for field in self.fields:
-            columns.extend(_columns(field, *read[field.name]))
-        frame = pl.DataFrame(columns).with_columns(
-            _without(field.name, _booleans(batch, field.name)) for field in self.fields if field.kind in _NUMERIC
-        )
-        return frame.with_columns(malformed=self._malformed(batch, frame))
-
-    def _read(self, batch: bytes) -> dict[str, list[pl.Series]]:
-        """Each field's values, by type. A field is read as its second type only where the first left values out.
-
-        Old and new data lie apart, so most batches hold one type: which one came last is tried first.
-        """
-        first = {field.name: (_FIRST, _SECOND)[self._usual.get(field.name, 0)][field.kind] for field in self.fields}
-        table = _decode(batch, Schema(first))
-        read = {field.name: [_series(table, field.name)] for field in self.fields}
-        rest: list[Field] = []
-        for field in self._both:
-            found = read[field.name][0]
-            values = len(found) - found.null_count()
-            if values < len(found) and (field.name in self._mixed or _typed(batch, field.name) != values):
-                rest.append(field)
-        other = {field.name: (_SECOND, _FIRST)[self._usual[field.name]][field.kind] for field in rest}
-        more = _decode(batch, Schema(other)) if rest else None
-        for field in self._both:
-            one, usual = read[field.name][0], self._usual[field.name]
-            two = (
-                _series(more, field.name)
-                if more is not None and field in rest
-                else _nothing(field, 1 - usual, len(one))
-            )
-            self._remember(field.name, one, two)
-            read[field.name] = [one, two] if usual == 0 else [two, one]
-        return read
-
-    def _remember(self, name: str, one: pl.Series, two: pl.Series) -> None:
-        if two.null_count() < one.null_count():
-            self._usual[name] = 1 - self._usual[name]
-        both = max(one.null_count(), two.null_count()) < len(one)
-        if both:
-            self._mixed.add(name)
-        else:
-            self._mixed.discard(name)
-
-    def _malformed(self, batch: bytes, frame: pl.DataFrame) -> pl.Series:
-        suspects = []
-        for field in self.fields:
-            nulls = frame[field.name].null_count() if field.strict else 0
-            if nulls and _typed(batch, field.name) != frame.height - nulls:
-                suspects.append(field)
-        if not suspects:
-            return pl.Series("malformed", [False], dtype=pl.Boolean).new_from_index(0, frame.height)
-        marks = [False] * frame.height
-        documents = split(batch)
-        for field in suspects:
-            name = field.name
-            for row in frame[name].is_null().arg_true():
-                if _typed(documents[row], name) and not marks[row]:
-                    marks[row] = _kind(documents[row], name) not in (None, _NULL, _UNDEFINED)
-        return pl.Series("malformed", marks, dtype=pl.Boolean)
+def read_frame(data: bytes, fields: tuple[Field, ...]) -> pl.DataFrame:
+    """One row a document, in order: the fields' columns and `malformed` (Boolean)."""
+    return frame_of(Batch(data), fields)
 
 
-def _nothing(field: Field, which: int, rows: int) -> pl.Series:
-    """A column of nulls in place of the type that a batch does not hold."""
-    if which == 0:
-        dtype = pl.String() if field.kind is Kind.ID else pl.Datetime("ms")
-    else:
-        dtype = pl.Binary() if field.kind is Kind.ID else pl.Float64()
-    return pl.Series(field.name, [None], dtype=dtype).new_from_index(0, rows)
+def frame_of(batch: Batch, fields: tuple[Field, ...]) -> pl.DataFrame:
+    """As `read_frame`, of a batch that is at hand."""
+    found = locate(batch, [field.name for field in fields])
+    columns: list[pl.Series] = []
+    malformed = np.zeros(len(batch), bool)
+    for field in fields:
+        place = found[field.name]
+        read = _READERS[field.kind](batch, place, field.name)
+        columns.extend(read)
+        if field.strict:
+            malformed |= read[0].is_null().to_numpy() & ~np.isin(place.kinds, _SAYS_NOTHING)
+    return pl.DataFrame([*columns, pl.Series("malformed", malformed)])
 
 
-def _decode(batch: bytes, schema: Schema) -> pa.Table:
-    context = PyMongoArrowContext(schema, codec_options=CODEC, allow_invalid=True)
-    context.process_bson_stream(batch)
-    return context.finish()
+def documents_of(batch: Batch) -> pl.Series:
+    """The documents themselves, `document` (Binary), as views of the batch."""
+    return _views(batch, batch.starts, batch.sizes).rename("document")
 
 
-def _series(table: pa.Table, name: str) -> pl.Series:
-    column = table.column(name)
-    if isinstance(column.type, ObjectIdType):
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], pa.binary(12))
+def keys_of(batch: Batch) -> pl.Series:
+    """The keys of change rows, `key` (String): each `_id` as canonical Extended JSON."""
+    at = batch.starts + 4
+    usual = batch.stands(OBJECT_ID_FIRST, at)
+    rows = np.flatnonzero(usual)
+    column = _string("key", *_hexed(batch, rows, at[rows] + len(OBJECT_ID_FIRST)))
+    keys = pl.select(pl.format('{{"$oid":"{}"}}', column).alias("key")).to_series()
+    if len(rows) == len(batch):
+        return keys
+    others = np.flatnonzero(~usual)
+    return keys.scatter(others, [key_of(batch.document(row)) for row in others.tolist()])
+
+
+def _texts(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    return [_string(name, _text_views(batch, place.rows(_STRING), place, len(batch)))]
+
+
+def _ids(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    ids = place.rows(_OBJECT_ID)
+    views, hexed = _hexed(batch, ids, place.values[ids], _text_views(batch, place.rows(_STRING), place, len(batch)))
+    column = _string(name, views, hexed)
+    kinds = pl.select(
+        pl.when(column.is_null())
+        .then(pl.lit("null"))
+        .when(pl.Series(place.kinds == _OBJECT_ID))
+        .then(pl.lit("objectid"))
+        .otherwise(pl.lit("string"))
+        .cast(ID_KINDS)
+        .alias(f"{name}_kind")
+    ).to_series()
+    return [column, kinds]
+
+
+def _hexed(batch: Batch, rows: Integers, at: Integers, views: _Views | None = None) -> tuple[_Views, bytes]:
+    """Views in which some rows are the 12 bytes at some places as hex digits, and the buffer of those digits."""
+    views = views or _Views(batch, np.zeros((len(batch), 4), np.uint32), np.zeros(len(batch), bool))
+    words = np.stack([batch.u32[at], batch.u32[at + 4], batch.u32[at + 8]], axis=1)
+    digits = _HEX[words.view(np.uint8)].view(np.uint32)
+    views.words[rows] = np.stack(
+        [np.full(len(at), 24), digits[:, 0], np.ones(len(at)), np.arange(len(at)) * 24], axis=1
+    ).astype(np.uint32)
+    views.valid[rows] = True
+    return views, digits.tobytes()
+
+
+def _numbers(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    return [pl.Series(name, _floats(batch, place)).fill_nan(None)]
+
+
+def _floats(batch: Batch, place: Places) -> npt.NDArray[np.float64]:
+    """Numbers of any type as doubles, NaN where there is none."""
+    values = np.full(len(batch), np.nan)
+    for kind, window in ((_DOUBLE, batch.f64), (_INT32, batch.i32), (_INT64, batch.i64)):
+        rows = place.rows(kind)
+        values[rows] = window[place.values[rows]]
+    return values
+
+
+def _dates(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    millis, rows = np.zeros(len(batch), np.int64), place.rows(_DATE)
+    millis[rows] = batch.i64[place.values[rows]]
+    frame = pl.DataFrame({"ms": millis, "is_date": place.kinds == _DATE})
+    date = pl.when(pl.col("is_date") & pl.col("ms").is_between(-62135596800000, _LAST_MS)).then("ms")
+    return [frame.select(_utc(date).alias(name)).to_series()]
+
+
+def _moments(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    [dates] = _dates(batch, place, name)
+    if dates.null_count() == 0:
+        return [dates]
+    frame = pl.DataFrame({name: dates, "seconds": _floats(batch, place)})
+    return [frame.select(pl.coalesce(name, _epoch_seconds(pl.col("seconds")))).to_series()]
+
+
+def _utc(millis: pl.Expr) -> pl.Expr:
+    return millis.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+
+
+def _epoch_seconds(column: pl.Expr) -> pl.Expr:
+    """Epoch seconds to milliseconds as Python and BSON do it: rounded to µs, then cut to ms."""
+    usable = pl.when(column.is_finite() & (column.abs() < _LAST_MS / 1000 + 1)).then(column)
+    whole = usable.floor()
+    micros = ((usable - whole) * 1e6).round(0, mode="half_to_even").cast(pl.Int64)
+    millis = whole.cast(pl.Int64) * 1000 + micros // 1000
+    return _utc(pl.when(millis.is_between(-62135596800000, _LAST_MS)).then(millis))
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Arrow's binary views: length, first four bytes, buffer, place; texts of up to 12 bytes stand in the view itself."""
+
+    batch: Batch
+    words: npt.NDArray[np.uint32]
+    valid: npt.NDArray[np.bool_]
+
+
+def _text_views(batch: Batch, rows: Integers, place: Places, height: int) -> _Views:
+    """Views of the strings in some rows; the other rows are null."""
+    views = _Views(batch, np.zeros((height, 4), np.uint32), np.zeros(height, bool))
+    at = place.values[rows]
+    words = _words(batch, at + 4, batch.i32[at] - 1)
+    if len(rows) == height:
+        return _Views(batch, words, np.ones(height, bool))
+    views.words[rows] = words
+    views.valid[rows] = True
+    return views
+
+
+def _words(batch: Batch, at: Integers, sizes: Any) -> npt.NDArray[np.uint32]:
+    words = np.empty((len(at), 4), np.uint32)
+    words[:, 0] = sizes
+    words[:, 1] = batch.u32[at]
+    words[:, 2] = 0
+    words[:, 3] = at
+    short = np.flatnonzero(sizes <= _INLINE)
+    if len(short):
+        where, size = at[short], sizes[short]
+        for word in range(3):
+            words[short, 1 + word] = batch.u32[where + 4 * word] & _MASKS[word][size]
+    return words
+
+
+def _views(batch: Batch, at: Integers, sizes: Any) -> pl.Series:
+    return _binary(_Views(batch, _words(batch, at, sizes), np.ones(len(at), bool)))
+
+
+def _arrow(views: _Views, more: bytes = b"") -> pa.Array:
+    height = len(views.valid)
+    validity = None if views.valid.all() else pa.py_buffer(np.packbits(views.valid, bitorder="little"))
+    buffers = [validity, pa.py_buffer(np.ascontiguousarray(views.words)), pa.py_buffer(views.batch.data)]
+    return pa.Array.from_buffers(pa.binary_view(), height, [*buffers, pa.py_buffer(more)] if more else buffers)
+
+
+def _binary(views: _Views, more: bytes = b"") -> pl.Series:
+    return pl.Series(_arrow(views, more), dtype=pl.Binary)
+
+
+def _string(name: str, views: _Views, more: bytes = b"") -> pl.Series:
+    binary = _binary(views, more).rename(name)
     try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return _readable(name, column)
-    return pl.Series(name, column)
-
-
-def _readable(name: str, column: pa.ChunkedArray) -> pl.Series:
-    """A column of text or of lists of text in which values that are not UTF-8 are null."""
-    if pa.types.is_list(column.type):
-        lists = column.cast(pa.list_(pa.binary())).to_pylist()
-        return pl.Series(name, [row and [_text(value) for value in row] for row in lists], dtype=pl.List(pl.String))
-    return pl.Series(name, [_text(value) for value in column.cast(pa.binary()).to_pylist()], dtype=pl.String)
+        return binary.cast(pl.String)
+    except ComputeError:  # some text is not UTF-8, which Polars cannot hold: it alone becomes null
+        return pl.Series(name, [_text(value) for value in binary], dtype=pl.String)
 
 
 def _text(value: bytes | None) -> str | None:
@@ -179,71 +232,60 @@ def _text(value: bytes | None) -> str | None:
         return None
 
 
-def _columns(field: Field, one: pl.Series, two: pl.Series | None = None) -> list[pl.Series]:
-    frame = pl.DataFrame({"one": one} if two is None else {"one": one, "two": two})
-    if field.kind is Kind.MOMENT:
-        return frame.select(
-            _in_range(pl.coalesce(_utc(pl.col("one")), _epoch_seconds(pl.col("two"))), field.name)
-        ).get_columns()
-    if field.kind is Kind.DATE:
-        return frame.select(_in_range(_utc(pl.col("one")), field.name)).get_columns()
-    if field.kind is Kind.ID:
-        kind = (
-            pl.when(pl.col("two").is_not_null())
-            .then(pl.lit("objectid"))
-            .when(pl.col("one").is_not_null())
-            .then(pl.lit("string"))
-            .otherwise(pl.lit("null"))
-        )
-        value = pl.coalesce("one", pl.col("two").cast(pl.Binary).bin.encode("hex"))
-        return frame.select(value.alias(field.name), kind.cast(ID_KINDS).alias(f"{field.name}_kind")).get_columns()
-    return [one]
+# -- lists of text -----------------------------------------------------------------------------------------------------
 
 
-def _utc(column: pl.Expr) -> pl.Expr:
-    return column.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+def _lists(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    """Lists item by item: the first of all documents, then the second, …"""
+    arrays = place.rows(_ARRAY)
+    filled = arrays[batch.i32[place.values[arrays]] > _EMPTY]
+    owners, kinds, values = _items(batch, filled, place.values[filled])
+    order = np.argsort(owners, kind="stable")
+    owners, items = owners[order], Places(kinds[order], values[order])
+    texts = _string("", _text_views(batch, items.rows(_STRING), items, len(owners)))
+    lengths = np.bincount(owners, minlength=len(batch))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    lists = pl.Series(name, pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), texts.to_arrow()))
+    is_list = pl.Series(place.kinds == _ARRAY)
+    return [pl.select(pl.when(is_list).then(lists).alias(name)).to_series()]
 
 
-def _epoch_seconds(column: pl.Expr) -> pl.Expr:
-    """Epoch seconds to milliseconds as Python and BSON do it: rounded to µs, then cut to ms."""
-    usable = pl.when(column.is_finite() & (column.abs() < _LAST_MS / 1000 + 1)).then(column)
-    whole = usable.floor()
-    micros = ((usable - whole) * 1e6).round(0, mode="half_to_even").cast(pl.Int64)
-    return (whole.cast(pl.Int64) * 1000 + micros // 1000).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+def _items(batch: Batch, rows: Integers, at: Integers) -> tuple[Integers, Bytes, Integers]:
+    """The elements of arrays: the row of each, its type, and the place of its value; in order within a row."""
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int64))]
+    arrays, ends, number = at, at + batch.i32[at] - 1, 0
+    alone: list[tuple[int, int]] = []  # rows, with their arrays, that are walked: long ones, and those with odd names
+    at = at + 4
+    while len(rows):
+        kinds, values = batch.u8[at], at + 2 + len(str(number))
+        sizes = value_size(batch, kinds, np.minimum(values, ends))
+        usual = batch.stands(f"{number}\0".encode(), at + 1) & (sizes >= 0) & (values + sizes <= ends)
+        if len(rows) < _ALONE:
+            usual[:] = False
+        alone.extend(zip(rows[~usual].tolist(), arrays[~usual].tolist(), strict=True))
+        found.append((rows[usual], kinds[usual], values[usual]))
+        at = values + sizes
+        more = usual & (at < ends)
+        rows, arrays, at, ends = (one[more] for one in (rows, arrays, at, ends))
+        number += 1
+    owners, kinds, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if not alone:
+        return owners, kinds, values
+    kept = ~np.isin(owners, [row for row, _ in alone])
+    walked = [(row, kind, place + value) for row, place in alone for _, kind, value in walk(batch.at(place))]
+    more_owners, more_kinds, more_values = np.array(walked, np.int64).reshape(-1, 3).T
+    return (
+        np.concatenate([owners[kept], more_owners]),
+        np.concatenate([kinds[kept], more_kinds.astype(np.uint8)]),
+        np.concatenate([values[kept], more_values]),
+    )
 
 
-def _in_range(column: pl.Expr, name: str) -> pl.Expr:
-    """Dates outside the years 1 to 9999 are no dates to the readers of the results."""
-    millis = column.dt.epoch("ms")
-    return pl.when(millis.is_between(-62135596800000, _LAST_MS)).then(column).alias(name)
-
-
-def _typed(documents: bytes, name: str) -> int:
-    """How often a field's name stands in the bytes where no null goes with it.
-
-    Each value that is not null counts once. Values that hold the name as text may add to it, never take away; so where
-    this equals the number of values that were decoded, no value was lost.
-    """
-    text = name.encode() + b"\x00"
-    return documents.count(text) - documents.count(b"\x0a" + text)
-
-
-def _kind(document: bytes, name: str) -> int | None:
-    """The BSON type of a top-level field, or None where it is absent."""
-    element = elements(document).get(name)
-    return None if element is None else element[0]
-
-
-def _booleans(batch: bytes, name: str) -> list[int]:
-    """Rows in which a field is a boolean."""
-    marker = bytes([_BOOLEAN]) + name.encode() + b"\x00"
-    if marker not in batch:
-        return []
-    return [
-        row for row, document in enumerate(split(batch)) if marker in document and _kind(document, name) == _BOOLEAN
-    ]
-
-
-def _without(name: str, rows: list[int]) -> pl.Expr:
-    """A column with null in some rows."""
-    return pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name) if rows else pl.col(name)
+_READERS = {
+    Kind.TEXT: _texts,
+    Kind.TEXTS: _lists,
+    Kind.NUMBER: _numbers,
+    Kind.DATE: _dates,
+    Kind.MOMENT: _moments,
+    Kind.ID: _ids,
+}

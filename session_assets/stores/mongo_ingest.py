@@ -27,7 +27,7 @@ from session_assets.errors import BadInput, SessionAssetsError, StoreUnavailable
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.bson_documents import CODEC, RAW_VALUES
-from session_assets.stores.bson_frames import Decoder
+from session_assets.stores.bson_frames import read_frame
 from session_assets.stores.mongo import attempt, unavailable
 from session_assets.stores.mongo_sessions import EVENT_FIELDS, EVENT_NAMES, SessionUpserts
 from session_assets.web.model import EVENTS, SESSIONS
@@ -117,7 +117,7 @@ class EventIngest:
                     f"event {number} cannot be stored: it takes {len(document)} bytes, MongoDB holds 16 MiB."
                 )
             documents.append(RawBSONDocument(document, RAW_VALUES))
-        frame = Decoder(EVENT_FIELDS).frame(b"".join(projected))
+        frame = read_frame(b"".join(projected), EVENT_FIELDS)
         wrong = (frame["malformed"] | frame["timestamp"].is_null()).arg_true()
         if len(wrong):
             raise BadInput(

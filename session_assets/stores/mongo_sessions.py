@@ -16,7 +16,7 @@ from pymongo.database import Database
 from session_assets.errors import SessionAssetsError
 from session_assets.masking import safe_text
 from session_assets.stores.bson_documents import CODEC, RAW_VALUES, identifier
-from session_assets.stores.bson_frames import Decoder, Field, Kind
+from session_assets.stores.bson_frames import Field, Kind, read_frame
 from session_assets.web.model import EVENTS, SESSIONS
 from session_assets.web.session_update import Facts, facts_by_session, fresh, grown, must_recount, recounted
 
@@ -90,8 +90,7 @@ class SessionUpserts:
         raw = self._events.with_options(codec_options=RAW_VALUES)
         projection = {"_id": 0} | dict.fromkeys(EVENT_NAMES, 1)
         batches = raw.find_raw_batches({"session_id": {"$in": session_ids}}, projection, session=session)
-        decoder = Decoder(EVENT_FIELDS)  # not kept: it remembers batches, and callers may be threads
-        frames = [decoder.frame(batch) for batch in batches if batch]
+        frames = [read_frame(batch, EVENT_FIELDS) for batch in batches if batch]
         return facts_by_session(pl.concat(frames).filter(pl.col("session_id").is_in(session_ids)))
 
     def _claims(self, session_ids: list[str], session: ClientSession) -> dict[str, ObjectId]:

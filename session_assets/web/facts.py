@@ -32,27 +32,51 @@ def session_facts(events: pl.DataFrame) -> pl.DataFrame:
         fact_event_count=pl.len().cast(pl.Int64),
         fact_first=pl.col("timestamp").min(),
         fact_last=pl.col("timestamp").max(),
-        fact_users=pl.col("user").drop_nulls().unique().sort(),
-        fact_clients=pl.col("client").drop_nulls().unique().sort(),
         fact_malformed=pl.col("malformed").sum().cast(pl.Int64),
+        **{f"{side}_{name}": getattr(pl.col(name), side)() for name in _PEOPLE for side in ("min", "max")},
     )
-    pages = _pages(ordered)
     return (
-        facts.join(pages, on="session_id", how="left")
-        .with_columns(pl.col("fact_pages").fill_null([]))
+        facts.join(_several_people(ordered, facts), on="session_id", how="left")
+        .join(_pages(ordered), on="session_id", how="left")
+        .with_columns(pl.col("fact_pages").fill_null([]), *(_people(name) for name in _PEOPLE))
         .select(FACT_COLUMNS.names())
         .cast(FACT_COLUMNS)
     )
 
 
+_PEOPLE = ("user", "client")
+
+
+def _several_people(events: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    """All users and clients of the few sessions that have several: lists are dear, and most sessions need none."""
+    several = facts.filter(pl.any_horizontal(pl.col(f"min_{name}") != pl.col(f"max_{name}") for name in _PEOPLE))
+    return (
+        events.join(several, on="session_id", how="semi")
+        .group_by("session_id")
+        .agg(pl.col(name).drop_nulls().unique().sort() for name in _PEOPLE)
+    )
+
+
+def _people(name: str) -> pl.Expr:
+    one = pl.col(f"min_{name}")
+    return (
+        pl.when(pl.col(name).is_not_null())
+        .then(name)
+        .when(one.is_not_null())
+        .then(pl.concat_list(one))
+        .otherwise(pl.lit([], dtype=pl.List(pl.String)))
+        .alias(f"fact_{name}s")
+    )
+
+
 def _pages(events: pl.DataFrame) -> pl.DataFrame:
     """Distinct pages in first-seen order: by timestamp, then `_id` as BSON orders it (str before ObjectId), then page."""
-    seen = (
+    return (
         events.filter(pl.col("page").is_not_null())
-        .sort("session_id", "timestamp", "id_rank", "id", "page", descending=[False, False, True, False, False])
-        .unique(["session_id", "page"], keep="first", maintain_order=True)
+        .sort("timestamp", "id_rank", "id", "page", descending=[False, True, False, False])
+        .group_by("session_id")
+        .agg(fact_pages=pl.col("page").unique(maintain_order=True))
     )
-    return seen.group_by("session_id", maintain_order=True).agg(fact_pages="page")
 
 
 def _user(user: pl.Expr, kind: pl.Expr) -> pl.Expr:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from session_assets.ahead import ahead
 from session_assets.changes.change_set import Plan
 from session_assets.changes.ledger import Ledger, PlanWriter
 from session_assets.changes.tally import FINDINGS, Tally
@@ -76,16 +77,17 @@ class Web:
         A partition whose facts cannot be computed goes to `failures` with the reason, the others go on; without
         `failures` the error is raised.
         """
-        for bucket in self.source.scan(selection, scratch, progress):
-            yield pl.concat([self._facts(bucket, failures), _collected(bucket.others)])
+        buckets = self.source.scan(selection, scratch, progress)
+        yield from ahead(lambda bucket: self._facts(bucket, failures), buckets)
 
     def _facts(self, bucket: Bucket, failures: Failures | None) -> pl.DataFrame:
+        others = _collected(bucket.others)
         try:
-            return _joined(bucket.sessions, bucket.events)
+            return pl.concat([_joined(bucket.sessions, bucket.events), others])
         except Exception:  # not swallowed: each partition is tried alone below, and those at fault are named
             if failures is None:
                 raise
-        parts = [_collected(bucket.sessions.clear())]
+        parts = [others]
         for (partition,), sessions in bucket.sessions.partition_by("partition", as_dict=True).items():
             try:
                 parts.append(_joined(sessions, bucket.events.join(sessions, on="session_id", how="semi")))

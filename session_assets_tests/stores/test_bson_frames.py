@@ -14,8 +14,9 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from hypothesis import given
 from hypothesis import strategies as st
 
+from session_assets.stores import bson_batch, bson_frames
 from session_assets.stores.bson_documents import elements, from_elements
-from session_assets.stores.bson_frames import Decoder, Field, Kind
+from session_assets.stores.bson_frames import Field, Kind, read_frame
 from session_assets_tests.counts import examples
 from session_assets_tests.stores.scenario import INT64, VALUES, element, text
 
@@ -58,7 +59,7 @@ FITTING = st.one_of(
 @st.composite
 def batches(draw: st.DrawFn) -> list[bytes]:
     names = [*NAMES, "pages", *(["other", "page_", "_at"] if draw(st.booleans()) else [])]
-    return [
+    different = [
         from_elements(
             element(kind, name, payload)
             for name in draw(st.permutations(names))
@@ -67,14 +68,22 @@ def batches(draw: st.DrawFn) -> list[bytes]:
         )
         for _ in range(draw(st.integers(1, 6)))
     ]
+    return different + draw(st.lists(st.sampled_from(different), max_size=9))
+
+
+@pytest.fixture(params=["one by one", "all at a time"], autouse=True)
+def how_few_are_walked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small batches are walked document by document: the second half of each test takes the way of large ones."""
+    if request.param == "all at a time":
+        monkeypatch.setattr(bson_batch, "_FEW", 0)
+        monkeypatch.setattr(bson_frames, "_ALONE", 0)
 
 
 @examples(200)
 @given(st.lists(batches(), min_size=1, max_size=3))
 def test_each_value_is_as_plain_python_decodes_it_whatever_came_before(given_batches: list[list[bytes]]) -> None:
-    decoder = Decoder(FIELDS)
     for documents in given_batches:
-        frame = decoder.frame(b"".join(documents))
+        frame = read_frame(b"".join(documents), FIELDS)
         rows = [_expected(document) for document in documents]
         assert frame.height == len(rows)
         for name in rows[0]:
@@ -88,39 +97,40 @@ def test_each_value_is_as_plain_python_decodes_it_whatever_came_before(given_bat
     "document", [{"page": {"page": None}}, {"page": 5, "x": "a\npage"}, {"page": 5, "x": {"page": None}}]
 )
 def test_a_malformed_value_is_seen_beside_bytes_that_look_like_a_null(document: dict[str, Any]) -> None:
-    frame = Decoder((Field("page", Kind.TEXT, strict=True),)).frame(bson.encode(document))
+    frame = read_frame(bson.encode(document), (Field("page", Kind.TEXT, strict=True),))
     assert frame["malformed"].to_list() == [True]
 
 
 def test_a_null_and_a_missing_field_are_not_malformed() -> None:
     batch = bson.encode({"page": None}) + bson.encode({"x": 1}) + from_elements([element(6, "page")])
-    assert Decoder((Field("page", Kind.TEXT, strict=True),)).frame(batch)["malformed"].to_list() == [False] * 3
+    assert read_frame(batch, (Field("page", Kind.TEXT, strict=True),))["malformed"].to_list() == [False] * 3
 
 
 @pytest.mark.parametrize("kind", [Kind.TEXT, Kind.ID])
 def test_text_that_is_not_utf8_is_malformed(kind: Kind) -> None:
     bad = from_elements([element(2, "f", b"\3\0\0\0\xff\xfe\0")])
-    frame = Decoder((Field("f", kind, strict=True),)).frame(bson.encode({"f": "é"}) + bad)
+    frame = read_frame(bson.encode({"f": "é"}) + bad, (Field("f", kind, strict=True),))
     assert frame["f"].to_list() == ["é", None]
     assert frame["malformed"].to_list() == [False, True]
 
 
 def test_text_that_is_not_utf8_in_a_list_is_null() -> None:
     inner = from_elements([element(2, "0", b"\3\0\0\0\xff\xfe\0"), element(2, "1", text("/a"))])
-    frame = Decoder((Field("pages", Kind.TEXTS),)).frame(from_elements([element(4, "pages", inner)]) + bson.encode({}))
+    frame = read_frame(from_elements([element(4, "pages", inner)]) + bson.encode({}), (Field("pages", Kind.TEXTS),))
     assert frame["pages"].to_list() == [[None, "/a"], None]
 
 
 def test_of_a_repeated_name_the_first_value_counts_and_the_other_rows_stay_in_place() -> None:
     twice = from_elements([element(2, "f", text("x")), element(2, "f", text("y")), element(2, "g", text("1"))])
     batch = twice + bson.encode({"f": "q", "g": "2"}) + bson.encode({"f": "r", "g": "3"})
-    frame = Decoder((Field("f", Kind.TEXT), Field("g", Kind.TEXT))).frame(batch)
+    frame = read_frame(batch, (Field("f", Kind.TEXT), Field("g", Kind.TEXT)))
     assert frame.select("f", "g").rows() == [("x", "1"), ("q", "2"), ("r", "3")]
 
 
 def test_the_columns_are_the_same_whatever_the_documents_hold() -> None:
-    decoder = Decoder(FIELDS)
-    schemas = [decoder.frame(bson.encode(one)).schema for one in ({}, {"page": "/a", "timestamp": 5}, {"user_id": 1})]
+    schemas = [
+        read_frame(bson.encode(one), FIELDS).schema for one in ({}, {"page": "/a", "timestamp": 5}, {"user_id": 1})
+    ]
     assert schemas[0] == schemas[1] == schemas[2]
     assert schemas[0]["timestamp"] == pl.Datetime("ms", "UTC")
 

@@ -1,0 +1,167 @@
+"""Where the fields of many BSON documents stand in one wire batch, found for all documents at a time.
+
+A batch mostly holds documents of few shapes (the same names in the same order). So the names of the first document are
+looked for in all of them, element by element, with NumPy; those that differ go into the next round, and the few that are
+left are walked one by one. Nothing is decoded here, and nothing is guessed: an element counts only where its type and its
+whole name are at its place. Layout: https://bsonspec.org/spec.html (version 1.1). Why: docs/decisions/0008.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from session_assets.stores.bson_documents import named_elements
+
+Integers = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+_PAD = 128  # windows of 8 bytes, and names, may reach past the last document
+_LONGEST_NAME = 100
+_SHAPES, _FEW = 48, 24  # rounds, and how few documents are rather walked one by one
+_INT = struct.Struct("<i")
+_BAD = -1
+_SIZE = np.full(256, _BAD, np.int64)  # of a value; for those that begin with their length: what is added to it
+for _kind, _bytes in {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}.items():
+    _SIZE[_kind] = _bytes
+_HAS_LENGTH = np.zeros(256, bool)
+for _kind, _bytes in {2: 4, 3: 0, 4: 0, 5: 5, 12: 16, 13: 4, 14: 4, 15: 0}.items():
+    _SIZE[_kind] = _bytes
+    _HAS_LENGTH[_kind] = True
+
+
+class Batch:
+    """The bytes of some documents, and where each begins. `u8`, `i32`, `u32`, `u64`, `i64`, `f64` read at any byte."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data + bytes(_PAD)
+        self.starts = np.array(list(_starts(data)), np.int64)
+        self.u8: Bytes = np.frombuffer(self.data, np.uint8)
+        self.i32, self.u32 = self._window("<i4"), self._window("<u4")
+        self.i64, self.u64, self.f64 = self._window("<i8"), self._window("<u8"), self._window("<f8")
+        self.sizes: Integers = self.i32[self.starts].astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def document(self, row: int) -> bytes:
+        """The bytes of one document."""
+        return self.at(int(self.starts[row]))
+
+    def at(self, place: int) -> bytes:
+        """The bytes of the document or array that begins at a place."""
+        return self.data[place : place + int(self.i32[place])]
+
+    def stands(self, text: bytes, at: Integers) -> npt.NDArray[np.bool_]:
+        """Whether some bytes stand at each of the places."""
+        result = np.ones(len(at), bool)
+        for offset in range(0, len(text), 8):
+            part = text[offset : offset + 8]
+            found = self.u64[at + offset]
+            if len(part) < 8:
+                found = found & np.uint64((1 << 8 * len(part)) - 1)
+            result &= found == np.uint64(int.from_bytes(part, "little"))
+        return result
+
+    def _window(self, kind: str) -> npt.NDArray[Any]:
+        dtype = np.dtype(kind)
+        return np.ndarray((len(self.data) - dtype.itemsize + 1,), dtype, self.data, strides=(1,))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Of one field: the BSON type in each document, 0 where it is absent, and the place of its value in the batch."""
+
+    kinds: Bytes
+    values: Integers
+
+    def rows(self, *kinds: int) -> Integers:
+        """The documents in which the field has one of some types."""
+        return np.flatnonzero(np.isin(self.kinds, kinds) if len(kinds) > 1 else self.kinds == kinds[0])
+
+
+def locate(batch: Batch, names: Iterable[str]) -> dict[str, Places]:
+    """The top-level fields of some names; where a document repeats a name, its first, as servers do."""
+    places = {name: Places(np.zeros(len(batch), np.uint8), np.zeros(len(batch), np.int64)) for name in names}
+    rest = np.arange(len(batch))
+    for _ in range(_SHAPES):
+        if len(rest) <= _FEW:
+            break
+        rest = _like_the_first(batch, rest, places)
+    for row in rest.tolist():
+        _walk(batch, row, places)
+    return places
+
+
+def value_size(batch: Batch, kinds: Bytes, at: Integers) -> Integers:
+    """How many bytes the values of some types at some places take; negative where only a walk can tell."""
+    sizes = _SIZE[kinds]
+    long = np.flatnonzero(_HAS_LENGTH[kinds])
+    sizes[long] += batch.i32[at[long]]
+    return sizes
+
+
+def _like_the_first(batch: Batch, rows: Integers, places: dict[str, Places]) -> Integers:
+    """Place the fields of the documents that have the shape of the first; returns the other rows."""
+    shape = list(walk(batch.document(int(rows[0]))))
+    fitting, at = rows, batch.starts[rows] + 4
+    ends = batch.starts[rows] + batch.sizes[rows]
+    seen: set[str] = set()
+    for name, _, _ in shape:
+        text = name.encode(errors="surrogateescape") + b"\0"
+        kinds = batch.u8[at]
+        values = at + (1 + len(text))
+        if len(text) > _LONGEST_NAME:
+            return _walked(batch, rows, places)
+        fits = batch.stands(text, at + 1)
+        sizes = value_size(batch, kinds, np.minimum(values, len(batch.data) - 8))
+        fits &= (_SIZE[kinds] != _BAD) & (sizes >= 0) & (values + sizes < ends)
+        if not fits.all():
+            fitting, at, ends, kinds, values, sizes = (one[fits] for one in (fitting, at, ends, kinds, values, sizes))
+        if name in places and name not in seen:
+            places[name].kinds[fitting] = kinds
+            places[name].values[fitting] = values
+        seen.add(name)
+        at = values + sizes
+    done = fitting[at == ends - 1]
+    if not len(done):
+        return _walked(batch, rows, places)
+    left = np.ones(len(batch), bool)
+    left[done] = False
+    return rows[left[rows]]
+
+
+def _walked(batch: Batch, rows: Integers, places: dict[str, Places]) -> Integers:
+    """Walk the first of some documents, whose shape NumPy cannot follow; returns the others."""
+    _walk(batch, int(rows[0]), places)
+    return rows[1:]
+
+
+def _walk(batch: Batch, row: int, places: dict[str, Places]) -> None:
+    start = int(batch.starts[row])
+    for place in places.values():
+        place.kinds[row] = 0
+    for name, kind, value in walk(batch.document(row)):
+        if name in places and not places[name].kinds[row]:
+            places[name].kinds[row] = kind
+            places[name].values[row] = start + value
+
+
+def walk(document: bytes) -> Iterator[tuple[str, int, int]]:
+    """Name, type and place of the value of each top-level element."""
+    at = 4
+    for name, element in named_elements(document):
+        yield name, element[0], at + element.index(0, 1) + 1
+        at += len(element)
+
+
+def _starts(data: bytes) -> Iterator[int]:
+    position, end, size = 0, len(data), _INT.unpack_from
+    while position < end:
+        yield position
+        position += size(data, position)[0]
