@@ -1,6 +1,7 @@
 """Guarded writes to MongoDB: the `Store` of the loop. A write happens only to a document that is exactly as planned.
 
-Every guard is on the whole document, see `mongo_statements`. Looking compares bytes, and so tells all types apart.
+Updates go many to a transaction that compares first (`mongo_snapshot`), else each with a guard on the whole document in its
+query (`mongo_statements`). Looking compares bytes, and so tells all types apart.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ from session_assets.stores.bson_documents import (
     split,
 )
 from session_assets.stores.mongo import attempt, unavailable
+from session_assets.stores.mongo_snapshot import Change, NoTransactions, groups, write_together
 from session_assets.stores.mongo_statements import guard, statement
 
 _RETRIES = 5
 _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_COMMAND = 12 * 1024 * 1024
-_TOO_LARGE = "the document is too large to be changed under a guard: before and after may have 16 MiB together"
+_TOO_LARGE = "the document is too large: it, or its guard, would have more than MongoDB's 16 MiB"
 _MISSED = "the document changed since it was planned"
 
 Recount = Callable[[ClientSession, list[bytes]], dict[int, str]]
@@ -58,6 +60,7 @@ class MongoStore:
         self._variable = variable
         self._place = place
         self._recount = recount
+        self._transactions = True  # until the server says that it has none
         self._one_by_one = threading.Lock()  # two transactions that count what the other deletes would both go through
         self._collation = _simple_if_needed(collection, variable)
         self._collation_bytes = None if self._collation is None else encode(self._collation.document)
@@ -123,17 +126,44 @@ class MongoStore:
         return read() if session is not None else self._retried(read)
 
     def _write_bulk(self, changes: pl.DataFrame, positions: list[int], result: Written) -> None:
+        columns = changes.select("op", "before", "after", "removed").iter_rows()
+        plain = (
+            Change(position, op, before, after, tuple(removed or ()))
+            for position, (op, before, after, removed) in zip(positions, columns, strict=True)
+        )
+        for group in groups(plain):
+            if not self._write_together(group, result):
+                self._write_guarded(group, result)
+
+    def _write_together(self, group: list[Change], result: Written) -> bool:
+        """Whether the group was dealt with in one transaction."""
+        if not self._transactions:
+            return False
+        try:
+            written = write_together(self._collection, group)
+        except NoTransactions:
+            self._transactions = False
+            return False
+        if written is not None:
+            result.done |= written.done
+            result.missed |= written.missed
+            result.unknown |= written.unknown
+        return written is not None
+
+    def _write_guarded(self, group: list[Change], result: Written) -> None:
+        """Each write with a guard in its own query: where a transaction cannot be had, or tells not which change is refused."""
         chunk: list[bytes] = []
         kept: list[int] = []
         size = 0
-        columns = changes.select("op", "before", "after", "removed")
-        for position, (op, before, after, removed) in zip(positions, columns.iter_rows(), strict=True):
-            if len(before) + len(after) + len(id_element(before)) + sum(map(len, removed or ())) > _MAX_DOCUMENT:
-                result.errors[position] = _TOO_LARGE
+        for change in group:
+            position, before, after = change.position, change.before, change.after
+            if len(before) + len(after) + len(id_element(before)) + sum(map(len, change.removed)) > _MAX_DOCUMENT:
+                if len(group) == 1 or not self._write_together([change], result):
+                    result.errors[position] = _TOO_LARGE
                 continue
-            one = statement(op, before, after, removed or (), self._collation_bytes)
+            one = statement(change.op, before, after, change.removed, self._collation_bytes)
             if len(one) > _MAX_COMMAND:
-                self._send_large(op, one, position, result)
+                self._send_large(change.op, one, position, result)
                 continue
             if size + len(one) > _MAX_COMMAND:
                 self._send(chunk, kept, result)

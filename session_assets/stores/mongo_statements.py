@@ -37,6 +37,13 @@ def statement(op: str, before: bytes, after: bytes, removed: Iterable[str], coll
     return from_elements(parts)
 
 
+def unguarded(op: str, before: bytes, after: bytes, removed: Iterable[str]) -> bytes:
+    """As `statement`, by `_id` alone: for a transaction that has compared the document itself."""
+    return from_elements(
+        [b"\x03q\x00" + from_elements([id_element(before)]), b"\x03u\x00" + _update(op, after, removed)]
+    )
+
+
 def _update(op: str, after: bytes, removed: Iterable[str]) -> bytes:
     if op == "replace":
         return after

@@ -12,6 +12,8 @@ import pytest
 from bson import Decimal128, Int64
 
 from session_assets.changes.session import ApplyReport
+from session_assets.stores import mongo_changes, mongo_snapshot
+from session_assets.stores.mongo_snapshot import NoTransactions
 from session_assets_tests.changes.scenario import Change, Loop, by_key, doc, outcomes, rows_of
 
 ALIKE = [
@@ -34,6 +36,18 @@ ALIKE = [
     ({"a": "x"}, {"a": ["x"]}),
 ]
 """What a plan read, and what stands there now: equal for a careless guard."""
+
+
+@pytest.fixture(params=["in transactions", "by guards"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Servers without transactions get guards: each test takes both ways."""
+    if request.param == "by guards":
+
+        def none(*_: object) -> None:
+            raise NoTransactions
+
+        monkeypatch.setattr(mongo_changes, "write_together", none)
+    return request.param
 
 
 @pytest.mark.parametrize("op", ["update", "replace", "delete"])
@@ -105,9 +119,29 @@ def test_revert_leaves_a_document_that_only_looks_as_it_was_left(loop: Loop) -> 
     assert loop.now() == by_key([doc(1, a=2.0)])
 
 
+@pytest.mark.parametrize("live", [{"a": 7}, {"a": 1.0}, None], ids=str)
+def test_an_edit_inside_the_transaction_is_a_conflict(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, way: str, live: dict[str, Any] | None
+) -> None:
+    if way == "by guards":
+        pytest.skip("nothing lies between the guard and its write")
+    loop.fill([doc(1, a=1), doc(2, a=5)])
+    loop.plan(rows_of([_change("update", {"a": 1}), Change("update", doc(2, a=5), bson.encode({"a": 6}))]))
+    left = [] if live is None else [doc(1, **live)]
+    edit = loop.collection.delete_one if live is None else lambda one: loop.collection.replace_one(one, live)
+    report = _applied_beside(loop, monkeypatch, "mongo.after_snapshot", lambda: edit({"_id": 1}))
+    assert outcomes(report) == {"conflicted": 1, "applied": 1}
+    assert loop.now() == by_key([*left, doc(2, a=6)])
+
+
+BIG = "x" * (9 << 20)
+
+
 def test_one_oversize_document_fails_and_the_others_finish(loop: Loop) -> None:
-    big = "x" * (9 << 20)
-    rows = [Change("replace", doc(1, a=big), doc(1, b=big)), Change("update", doc(2, a=1), bson.encode({"a": 2}))]
+    rows = [
+        Change("update", doc(1, a=BIG), bson.encode({"b": BIG})),
+        Change("update", doc(2, a=1), bson.encode({"a": 2})),
+    ]
     loop.fill([change.before or b"" for change in rows])
     plan = loop.plan(rows_of(rows))
     report = loop.apply()
@@ -115,6 +149,17 @@ def test_one_oversize_document_fails_and_the_others_finish(loop: Loop) -> None:
     assert "too large" in report.totals().errors['{"$numberInt":"1"}']
     loop.revert(plan)
     assert loop.now() == by_key(change.before or b"" for change in rows)
+
+
+def test_a_large_document_is_changed_beside_one_that_is_refused(loop: Loop, way: str) -> None:
+    if way == "by guards":
+        pytest.skip("before and after do not fit into one statement")
+    loop.collection.create_index("mail", unique=True, sparse=True)
+    large, refused = doc(1, a=BIG), doc(2, a=1)
+    loop.fill([large, refused, doc(3, mail="m")])
+    loop.plan(rows_of([Change("replace", large, doc(1, b=BIG)), Change("update", refused, bson.encode({"mail": "m"}))]))
+    assert outcomes(loop.apply()) == {"failed": 1, "applied": 1}
+    assert loop.now() == by_key([doc(1, b=BIG), refused, doc(3, mail="m")])
 
 
 def test_a_delete_of_a_document_of_full_size_works(loop: Loop) -> None:
