@@ -70,7 +70,8 @@ class Batch:
 
     def _window(self, kind: str) -> npt.NDArray[Any]:
         dtype = np.dtype(kind)
-        return np.ndarray((len(self.data) - dtype.itemsize + 1,), dtype, self.data, strides=(1,))
+        length = len(self.data) - dtype.itemsize + 1
+        return np.ndarray(shape=(length,), dtype=dtype, buffer=self.data, strides=(1,))
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _like_the_first(batch: Batch, rows: Integers, places: dict[str, Places]) -> 
         sizes = value_size(batch, kinds, np.minimum(values, len(batch.data) - 8))
         fits &= (_SIZE[kinds] != _BAD) & (sizes >= 0) & (values + sizes < ends)
         if not fits.all():
-            fitting, at, ends, kinds, values, sizes = (one[fits] for one in (fitting, at, ends, kinds, values, sizes))
+            fitting, ends, kinds = fitting[fits], ends[fits], kinds[fits]
+            values, sizes = values[fits], sizes[fits]
         if name in places and name not in seen:
             places[name].kinds[fitting] = kinds
             places[name].values[fitting] = values

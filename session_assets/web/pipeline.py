@@ -29,6 +29,8 @@ from session_assets.web.source import Bucket, Progress, Selection, WebSource
 COLLECTED = pl.Schema({**SESSION_COLUMNS, **FACT_COLUMNS, "login": pl.Boolean})
 """Documents with the facts of their session; `login` only for documents without a session_id."""
 
+_FRAME_ROWS = 10_000
+
 RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
 Failures = dict[str, str]
 """Partitions that failed, with the reason."""
@@ -121,11 +123,18 @@ class Web:
         return {"dagster/row_count": count} | ({"newest_event": newest.isoformat()} if newest else {})
 
     def collected(self, partition: str) -> Iterator[pl.DataFrame]:
-        """The stored facts of a partition, a file at a time."""
+        """The stored facts of a partition, some files at a time: all documents of a session are in the same frame."""
         folder = _facts_folder(partition)
         current = self.storage.read_json(f"{folder}/current.json")
-        for number in range(current["files"]):
-            yield self.storage.read_parquet(f"{folder}/{current['run_id']}/{number:03d}.parquet")
+        names = (f"{folder}/{current['run_id']}/{number:03d}.parquet" for number in range(current["files"]))
+        frames: list[pl.DataFrame] = []
+        for name in names:
+            frames.append(self.storage.read_parquet(name))
+            if sum(frame.height for frame in frames) >= _FRAME_ROWS:
+                yield pl.concat(frames)
+                frames = []
+        if frames:
+            yield pl.concat(frames)
 
     def collected_count(self, partition: str) -> int:
         """How many documents were read for the stored facts of a partition."""
@@ -183,8 +192,8 @@ class Web:
                 try:
                     failpoint(f"web.plan.{partition}")
                     tally.reads[partition] = self.collected_count(partition)
-                    for frame in self.collected(partition):
-                        self._plan_frame(frame, tally, writer, rows_of)
+                    for classified in ahead(self.classified, self.collected(partition)):
+                        self._plan_frame(classified, tally, writer, rows_of)
                 except Exception as error:
                     failures[partition] = f"{type(error).__name__}: {error}"
                     tally.drop(partition)
@@ -215,7 +224,7 @@ class Web:
             tally, writer = Tally(scratch), PlanWriter(scratch)
             for frame in self.buckets(selection, scratch, progress):
                 tally.read(frame)
-                self._plan_frame(frame, tally, writer, rows_of)
+                self._plan_frame(self.classified(frame), tally, writer, rows_of)
             unaccounted = tally.unaccounted()
             if unaccounted:
                 raise SessionAssetsError(f"documents are not accounted for, nothing is planned: {unaccounted}")
@@ -224,8 +233,7 @@ class Web:
             plan = ledger.record(writer, run_id, partitions, tally.summary() | {"lists": lists})
         return Planned(plan, tally, lists, {})
 
-    def _plan_frame(self, frame: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:
-        classified = self.classified(frame)
+    def _plan_frame(self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:
         tally.classify(classified)
         tally.find(findings(classified))
         rows = rows_of(classified)

@@ -187,7 +187,7 @@ def _change(op: str, planned: dict[str, Any], number: int = 1) -> Change:
 
 
 def _applied_beside(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch, failpoint: str, edit: Callable[[], None]
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, failpoint: str, edit: Callable[[], object]
 ) -> ApplyReport:
     """Apply; `edit` while the apply waits at the failpoint."""
     marker: Path = loop.scratch / "paused"
