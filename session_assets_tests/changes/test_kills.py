@@ -22,7 +22,13 @@ from session_assets_tests.counts import times
 
 POINTS = ["after_look", "after_intent", "after_write", "after_outcome", "before_finish"]
 PLACES = [f"apply.{point}{nth}=kill" for point in POINTS for nth in ("", "@2")]
-IN_THE_MIDDLE = ["half@1", "half@2", "mongo.after_snapshot=kill", "mongo.before_commit@2=kill", "mongo.before_delete=kill"]
+IN_THE_MIDDLE = [
+    "half@1",
+    "half@2",
+    "mongo.after_snapshot=kill",
+    "mongo.before_commit@2=kill",
+    "mongo.before_delete=kill",
+]
 ROWS = 24
 
 
