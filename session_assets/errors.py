@@ -54,3 +54,7 @@ class BadInput(SessionAssetsError):
 
 class PlanRefused(UsageError):
     """A plan is not applied as it stands (too large a share, unknown id, other slice): look at it first."""
+
+
+class Paused(SessionAssetsError):
+    """Somebody asked the work to stop: what is done is kept, and it can be resumed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_EMAIL = re.compile(r"([A-Za-z0-9])[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]*(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+_EMAIL = re.compile(r"(\w)[\w.!#$%&'*+/=?^`{|}~-]*(@[\w-]+(?:\.[\w-]+)+)")
 _CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s@/]*(?:/[^\s@/]*)*@", re.IGNORECASE)
 
 

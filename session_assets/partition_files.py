@@ -14,7 +14,8 @@ _FLUSH_BYTES = 16 << 20
 class PartitionWriter:
     """Buffers frames by partition and writes each buffer as one file when all together grow too large.
 
-    A frame is never split over two files: rows that belong together stay together.
+    A frame is never split over two files: rows that belong together stay together. Frames that are a small part of
+    others should be `compact`.
     """
 
     def __init__(self, scratch: Path) -> None:

@@ -18,7 +18,8 @@ _FALSE = {"0", "false", "no", "off", ""}
 class Settings:
     """Settings that all slices share.
 
-    Times are minutes and days as named; `max_change_share` is a share of the documents read, 0…1.
+    Times are minutes and days as named; `max_change_share` is a share of the documents read, 0…1, and
+    `kintell_max_rejected_share` one of the rows of a file; `kintell_encoding` is that of files that do not tell theirs.
     """
 
     home: Path
@@ -28,6 +29,8 @@ class Settings:
     orphan_grace_days: float
     allow_shrink: bool
     max_change_share: float
+    kintell_encoding: str | None
+    kintell_max_rejected_share: float
 
     @staticmethod
     def from_env(env: Mapping[str, str] | None = None) -> Settings:
@@ -42,6 +45,8 @@ class Settings:
             orphan_grace_days=number(env, "SESSION_ASSETS_ORPHAN_GRACE_DAYS", 7),
             allow_shrink=switch(env, "SESSION_ASSETS_ALLOW_SHRINK", False),
             max_change_share=number(env, "SESSION_ASSETS_MAX_CHANGE_SHARE", 1.0),
+            kintell_encoding=env.get("KINTELL_ENCODING") or None,
+            kintell_max_rejected_share=number(env, "KINTELL_MAX_REJECTED_SHARE", 1.0),
         )
 
 

@@ -54,6 +54,17 @@ class Buckets:
             return pl.DataFrame(schema=self._schema)
         return pl.read_ipc(self._paths[number])
 
+    def parts(self, number: int) -> Iterator[pl.DataFrame]:
+        """The rows of a bucket in pieces of bounded size: one key may fill a bucket alone."""
+        if self._writers[number] is None:
+            return
+        with pa.memory_map(str(self._paths[number])) as file, pa.ipc.open_file(file) as reader:
+            for place in range(reader.num_record_batches):
+                yield pl.DataFrame(pl.from_arrow(reader.get_batch(place)))
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for number in range(len(self._paths)):
             yield self.read(number)

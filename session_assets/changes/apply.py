@@ -35,7 +35,8 @@ def apply_part(
 ) -> Outcomes:
     """Apply one partition of a plan, or go on with it. Raises what the store raises when it cannot be reached."""
     total = Outcomes()
-    for phase in (_independent(rows, attempt.batch_size), _dependent(rows, attempt.batch_size)):
+    seen = _Seen(rows)
+    for phase in (_independent(seen.rows, attempt.batch_size), _dependent(seen.rows_again, attempt.batch_size)):
         with ThreadPoolExecutor(workers) as pool:
             running: set[Future[Outcomes]] = set()
             try:
@@ -52,6 +53,22 @@ def apply_part(
     if not attempt.is_finished(partition):
         attempt.finish(partition, {"outcomes": total.as_dict(), "errors": total.errors, "conflicts": total.conflicts})
     return total
+
+
+class _Seen:
+    """Rows read for the second phase only where the first has seen some that wait for others."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._waiting = False
+
+    def rows(self) -> Iterator[pl.DataFrame]:
+        for file in self._rows():
+            self._waiting = self._waiting or bool(file["requires"].list.len().sum())
+            yield file
+
+    def rows_again(self) -> Iterable[pl.DataFrame]:
+        return self._rows() if self._waiting else ()
 
 
 def batches(rows: Rows, batch_size: int) -> Iterator[tuple[int, pl.DataFrame]]:

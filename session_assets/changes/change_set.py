@@ -60,13 +60,15 @@ class Digest:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows of `CHANGES`."""
-        columns = rows.select("partition", "key", "op", "before", "after", "removed", "requires", "identity")
-        for partition, key, op, before, after, removed, requires, identity in columns.iter_rows():
-            row = hashlib.sha256()
-            texts = (partition, key, op, *(removed or ()), "\n", *sorted(requires or ()))
-            for value in (*(text.encode() for text in texts), before, identity if identity is not None else after):
-                row.update(b"-" if value is None else b"%d:%b" % (len(value), value))
-            self._sum = (self._sum + int.from_bytes(row.digest())) % (1 << 256)
+        lists = [name for name in ("removed", "requires") if rows[name].list.len().sum()]
+        columns = rows.select("partition", "key", "op", "before", "after", "identity", *lists)
+        for partition, key, op, before, after, identity, *some in columns.iter_rows():
+            named = dict(zip(lists, some, strict=True))
+            texts = (partition, key, op, *named.get("removed", ()), "\n", *sorted(named.get("requires", ())))
+            values = (*(text.encode() for text in texts), before, identity if identity is not None else after)
+            row = b"".join([b"-" if value is None else b"%d:%b" % (len(value), value) for value in values])
+            self._sum += int.from_bytes(hashlib.sha256(row).digest())
+        self._sum %= 1 << 256
         self.rows += rows.height
 
     def hex(self) -> str:

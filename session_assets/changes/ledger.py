@@ -21,6 +21,7 @@ import polars as pl
 
 from session_assets.changes.attempt import Attempt
 from session_assets.changes.change_set import Digest, Part, Plan, conform, plan_id_of
+from session_assets.compact import compact
 from session_assets.errors import PlanRefused
 from session_assets.partition_files import PartitionWriter
 from session_assets.storage import Storage, file_name
@@ -202,7 +203,7 @@ class PlanWriter:
         """Add rows of one partition. Rows of one call stay in one file."""
         if rows.is_empty():
             return
-        rows = conform(rows)
+        rows = compact(conform(rows))
         self._digests.setdefault(partition, Digest()).add(rows)
         self._files.add(partition, rows)
 

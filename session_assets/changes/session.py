@@ -19,7 +19,7 @@ from session_assets.changes.store import Store
 from session_assets.errors import PlanRefused, SessionAssetsError, StoreUnavailable
 from session_assets.failpoints import failpoint
 
-_PARTITIONS_AT_ONCE = 2
+_PARTITIONS_AT_ONCE = 3
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from session_assets.changes.outcomes import CLASSES, read_is_accounted
+from session_assets.compact import compact
 from session_assets.partition_files import PartitionWriter
 
 SAMPLE = 20
@@ -59,7 +60,8 @@ class Tally:
             known = self.samples[partition][reason]
             known.extend(ids[: SAMPLE - len(known)])
         if self._writer is not None:
-            for (reason,), rows in findings.select(FINDINGS.names()).partition_by("reason", as_dict=True).items():
+            kept = compact(findings.select(FINDINGS.names()))
+            for (reason,), rows in kept.partition_by("reason", as_dict=True).items():
                 self._writer.add(str(reason), rows)
 
     def finish(self) -> dict[str, list[Path]]:

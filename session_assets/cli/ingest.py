@@ -42,8 +42,8 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _ingest(runner: Runner, file: Path) -> tuple[dict[str, Any], str | None, int]:
+    from session_assets.drops.folder import drop_key, fingerprint
     from session_assets.web.drop_assets import FILES_NAME, launch_config
-    from session_assets.web.drop_folder import drop_key, fingerprint
 
     if file.is_symlink() or not file.is_file():
         raise BadInput(f"{file} is not a regular file: name the file itself.")

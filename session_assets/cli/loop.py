@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import click
 
-from session_assets.cli import output
-from session_assets.cli.runner import Runner
+from session_assets.cli import files, output
+from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
+from session_assets.graph.target import Target
 
 
 def _common(command: Any) -> Any:
@@ -27,7 +29,14 @@ def _common(command: Any) -> Any:
 @_common
 def verify(slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], as_json: bool) -> int:
     """Recount from the source of truth; exit 1 where a check fails as ERROR."""
-    return _each(slice_, as_json, lambda runner, target: runner.verify(target, partitions, sessions))
+    return _each(
+        slice_,
+        as_json,
+        "verify",
+        partitions,
+        sessions,
+        lambda runner, target: runner.verify(target, partitions, sessions),
+    )
 
 
 @click.command()
@@ -37,7 +46,9 @@ def plan(
     slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], as_json: bool, batch_size: int | None
 ) -> int:
     """Preview the exact changes. Writes nothing to any collection."""
-    return _each(slice_, as_json, lambda runner, target: runner.plan(target, partitions, sessions))
+    return _each(
+        slice_, as_json, "plan", partitions, sessions, lambda runner, target: runner.plan(target, partitions, sessions)
+    )
 
 
 @click.command()
@@ -62,9 +73,24 @@ def apply(
     if slice_ == "all" and plan_id:
         raise UsageError("--plan-id names a plan of one slice: name the slice instead of all.")
     if dry_run:
-        return _each(slice_, as_json, lambda runner, target: runner.plan(target, partitions, sessions))
+        return _each(
+            slice_,
+            as_json,
+            "plan",
+            partitions,
+            sessions,
+            lambda runner, target: runner.plan(target, partitions, sessions),
+        )
     config = {"plan_id": plan_id, "force": force, "batch_size": batch_size}
-    return _each(slice_, as_json, lambda runner, target: runner.apply(target, partitions, sessions, config))
+    return _each(
+        slice_,
+        as_json,
+        "apply",
+        partitions,
+        sessions,
+        lambda runner, target: runner.apply(target, partitions, sessions, config),
+        config,
+    )
 
 
 @click.command()
@@ -76,14 +102,31 @@ def apply(
 def revert(slice_: str, plan_id: str, dry_run: bool, batch_size: int, as_json: bool) -> int:
     """Undo the latest apply of a plan, where documents are still as it left them."""
     runner = Runner(quiet=as_json)
+    target = next((one for one in runner.file_targets() if one.name == slice_), None)
+    if target is not None:
+        return output.show(files.revert(runner, target, plan_id, dry_run), as_json)
     result = runner.revert(slice_, plan_id, dry_run, batch_size)
     return output.show(result, as_json)
 
 
-def _each(slice_: str, as_json: bool, work: Any) -> int:
+def _each(
+    slice_: str,
+    as_json: bool,
+    command: Literal["verify", "plan", "apply"],
+    partitions: tuple[str, ...],
+    sessions: tuple[str, ...],
+    work: Callable[[Runner, Target], Result],
+    config: dict[str, Any] | None = None,
+) -> int:
     """Run one target, or for `all` every slice that is configured; the worst exit code counts."""
     runner = Runner(quiet=as_json)
     codes = [0]
     for target in runner.targets(slice_):
-        codes.append(output.show(work(runner, target), as_json))
+        if isinstance(target, Target):
+            result = work(runner, target)
+        elif sessions:
+            raise UsageError(f"{target.name} does not know single sessions.")
+        else:
+            result = files.work(runner, target, command, partitions, config or {})
+        codes.append(output.show(result, as_json))
     return max(codes)

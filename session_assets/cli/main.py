@@ -21,6 +21,12 @@ _COMMANDS = {
     "apply": "loop",
     "revert": "loop",
     "ingest": "ingest",
+    "import": "imports:import_files",
+    "jobs": "imports",
+    "errors": "imports",
+    "pause": "imports",
+    "resume": "imports",
+    "fail": "imports",
     "index": "index",
     "demo": "demo",
 }
@@ -33,10 +39,10 @@ class _Lazy(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in _COMMANDS:
             return None
-        return getattr(importlib.import_module(f"session_assets.cli.{module}"), cmd_name)
+        module, _, function = _COMMANDS[cmd_name].partition(":")
+        return getattr(importlib.import_module(f"session_assets.cli.{module}"), function or cmd_name)
 
 
 @click.command(cls=_Lazy)
@@ -44,8 +50,8 @@ class _Lazy(click.Group):
 def cli() -> None:
     """Repair session collections: preview, apply beside live traffic, audit, undo.
 
-    Exit codes: 0 clean · 1 a check failed as ERROR, or a row failed · 2 usage or configuration · 3 a store cannot be
-    reached · 4 someone else holds the lock.
+    Exit codes: 0 clean · 1 a check failed as ERROR, or a row failed or was rejected · 2 usage or configuration · 3 a
+    store cannot be reached · 4 someone else holds the lock.
     """
 
 

@@ -24,12 +24,14 @@ def show(result: Result, as_json: bool) -> int:
     console = Console(soft_wrap=False)
     body = result.body
     if body.get("read"):
-        console.print(f"{body['slice']}: {body['read']:,} documents read")
+        console.print(f"{body['slice']}: {body['read']:,} {body.get('unit', 'documents')} read")
     if body.get("classes"):
-        console.print(_counts("class", body["classes"]))
+        console.print(_counts("class", body["classes"], body.get("unit", "documents")))
     if body.get("reasons") and body["command"] != "verify":
-        console.print(_counts("reason", body["reasons"]))
-    if body["command"] in ("plan", "apply") and not result.error:
+        console.print(_counts("reason", body["reasons"], body.get("unit", "documents")))
+    if "files" in body:
+        _show_files(console, body)
+    elif body["command"] in ("plan", "apply") and not result.error:
         _show_plan(console, body)
     if body["command"] == "revert" and not result.error:
         _show_revert(console, body)
@@ -43,8 +45,8 @@ def show(result: Result, as_json: bool) -> int:
     return result.exit_code
 
 
-def _counts(name: str, counts: dict[str, int]) -> Table:
-    table = Table(name, "documents")
+def _counts(name: str, counts: dict[str, int], unit: str = "documents") -> Table:
+    table = Table(name, unit)
     table.columns[1].justify = "right"
     for key, count in counts.items():
         table.add_row(key, f"{count:,}")
@@ -69,6 +71,16 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
         console.print(f"Next: session-assets apply {slice_} --plan-id {plan_id}", highlight=False)
 
 
+def _show_files(console: Console, body: dict[str, Any]) -> None:
+    if not body["files"]:
+        console.print("The drop folder holds no file that was not imported.")
+    for one in body["files"]:
+        job = f"job {one['job_id']} is {one['status']}" if "job_id" in one else "nothing is imported"
+        console.print(f"{safe_text(one['file'])}: {one.get('rows', 0):,} rows, {job}", highlight=False)
+    if body["command"] == "plan" and body["files"]:
+        console.print(f"Next: session-assets apply {body['slice']}", highlight=False)
+
+
 def _show_revert(console: Console, body: dict[str, Any]) -> None:
     would = "would be undone" if body["dry_run"] else "undone"
     if not body["undoable"] and not body["refused"]:
@@ -90,6 +102,7 @@ def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
             if check["passed"]
             else ("[red]ERROR[/]" if check["severity"] == "ERROR" else "[yellow]WARN[/]")
         )
-        text = "" if check["passed"] else check["description"] + f" Ids: {', '.join(check['sample'][:3])} …"
+        ids = f" Ids: {', '.join(check['sample'][:3])} …" if check["sample"] else ""
+        text = "" if check["passed"] else check["description"] + ids
         table.add_row(check["name"], mark, f"{check['count']:,}", safe_text(text))
     console.print(table)

@@ -6,23 +6,21 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 from dagster import DagsterInstance
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from session_assets import errors, progress
+from session_assets import errors
+from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
 from session_assets.graph.step import DEFER_TAG
-from session_assets.graph.target import Target
+from session_assets.graph.target import FileTarget, Target
 from session_assets.stores.locks import require_dagster_database
 
 
@@ -54,10 +52,10 @@ class Runner:
 
     # -- targets -------------------------------------------------------------------------------------------------------
 
-    def targets(self, name: str) -> Iterator[Target]:
+    def targets(self, name: str) -> Iterator[Target | FileTarget]:
         """The target of a name; for `all` the main one of each slice whose variables are set."""
         if name != "all":
-            yield self.target(name)
+            yield self.named(name)
             return
         for slice_name, slice_ in self._slices.items():
             target = slice_.TARGETS[0]
@@ -67,11 +65,21 @@ class Runner:
                 click.echo(f"{slice_name}: skipped, {target.variable} is not set", err=True)
 
     def target(self, name: str) -> Target:
-        every = [target for slice_ in self._slices.values() for target in slice_.TARGETS]
+        """The target of a loop."""
+        found = self.named(name)
+        if not isinstance(found, Target):
+            raise UsageError(f"{name} has no change sets.")
+        return found
+
+    def named(self, name: str) -> Target | FileTarget:
+        every: list[Target | FileTarget] = [target for slice_ in self._slices.values() for target in slice_.TARGETS]
         for target in every:
             if target.name == name:
                 return target
         raise UsageError(f"there is no slice {name}. Choose from: {', '.join(one.name for one in every)}, all.")
+
+    def file_targets(self) -> list[FileTarget]:
+        return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, FileTarget)]
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -108,6 +116,7 @@ class Runner:
         return Result(body, code or int(outcomes.get("failed", 0) > 0), error)
 
     def revert(self, slice_: str, plan_id: str, dry_run: bool, batch_size: int) -> Result:
+        """Undo a plan of a loop."""
         loop = self._loop_of(slice_, plan_id)
         config = {"loop": loop, "plan_id": plan_id, "dry_run": dry_run, "batch_size": batch_size}
         name = slice_.split("/")[0]
@@ -179,7 +188,7 @@ class Runner:
     def execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
         config = config | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         definition = self._defs.resolve_job_def(job)
-        with self._bar():
+        with bars(quiet=self._quiet):
             run_id, result = run_here(self.instance, definition, packaged("workspace.yaml"), tags=tags, config=config)
         failures = [event for event in result.all_events if event.is_step_failure]
         if result.success:
@@ -190,31 +199,6 @@ class Runner:
             return run_id, f"run {run_id} failed: see it in the UI", 1
         message, code = _cause(error)
         return run_id, message, code
-
-    @contextmanager
-    def _bar(self) -> Iterator[None]:
-        """A bar a thing that is counted, on a terminal."""
-        console = Console(stderr=True)
-        if self._quiet or not console.is_terminal:
-            yield
-            return
-        columns = (
-            TextColumn("{task.description:<16}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as bars:
-            tasks: dict[str, Any] = {}
-
-            def draw(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                bars.update(tasks[what], completed=done, total=total)
-
-            with progress.listening(draw):
-                yield
 
     # -- results -------------------------------------------------------------------------------------------------------
 

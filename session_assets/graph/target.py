@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import Loop
@@ -30,3 +32,26 @@ class Target:
     @property
     def name(self) -> str:
         return self.loop.name
+
+
+@dataclass(frozen=True)
+class FileTarget:
+    """A slice that is fed by files: its plan is a dry run of files, its apply imports them, and its undo is by import job."""
+
+    name: str
+    variable: str
+    folder: str  # below the drop folder
+    partitions: str  # the name of the dynamic partitions, one a file
+    import_file: str  # jobs from here
+    dry_run: str
+    verify: str
+    revert: str
+    publish: str
+    take: Callable[[Environment, str, Path], None]
+    """Copies a file that a partition stands for, so that no run config holds its path, which may be personal."""
+    launch: Callable[..., dict[str, Any]]
+    """Run config of `import_file`, from options by name."""
+    left_to_do: Callable[[Environment, str], bool]
+    """Whether a partition's file is not imported so far."""
+    checks: tuple[str, ...] = ()
+    """Names of the step reports that hold check results."""

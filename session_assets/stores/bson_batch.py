@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from session_assets.stores.bson_documents import named_elements
 
@@ -69,9 +70,9 @@ class Batch:
         return result
 
     def _window(self, kind: str) -> npt.NDArray[Any]:
-        dtype = np.dtype(kind)
-        length = len(self.data) - dtype.itemsize + 1
-        return np.ndarray(shape=(length,), dtype=dtype, buffer=self.data, strides=(1,))
+        size = np.dtype(kind).itemsize
+        aligned = np.frombuffer(self.data, kind, len(self.data) // size)
+        return as_strided(aligned, (len(self.data) - size + 1,), (1,), writeable=False)
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ class Places:
     kinds: Bytes
     values: Integers
 
-    def rows(self, *kinds: int) -> Integers:
-        """The documents in which the field has one of some types."""
-        return np.flatnonzero(np.isin(self.kinds, kinds) if len(kinds) > 1 else self.kinds == kinds[0])
+    def rows(self, kind: int) -> Integers:
+        """The documents in which the field has a type."""
+        return np.flatnonzero(self.kinds == kind)
 
 
 def locate(batch: Batch, names: Iterable[str]) -> dict[str, Places]:

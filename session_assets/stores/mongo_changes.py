@@ -33,6 +33,7 @@ from session_assets.stores.bson_documents import (
     split,
 )
 from session_assets.stores.mongo import attempt, unavailable
+from session_assets.stores.mongo_recounts import Recount
 from session_assets.stores.mongo_snapshot import Change, NoTransactions, groups, write_together
 from session_assets.stores.mongo_statements import guard, statement
 
@@ -41,9 +42,6 @@ _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_COMMAND = 12 * 1024 * 1024
 _TOO_LARGE = "the document is too large: it, or its guard, would have more than MongoDB's 16 MiB"
 _MISSED = "the document changed since it was planned"
-
-Recount = Callable[[ClientSession, list[bytes]], dict[int, str]]
-"""Asked inside the transaction of a delete: which documents, by position, must stay, and why."""
 
 
 class MongoStore:
@@ -289,31 +287,3 @@ def _simple_if_needed(collection: Collection, variable: str) -> Collation | None
     """Guards compare bytes: a collection whose default collation folds case is compared without it."""
     options = attempt(variable, collection.options)
     return Collation(locale="simple") if "collation" in options else None
-
-
-def stays_if_found(collection: Collection, field: str, reason: str) -> Recount:
-    """A document stays where another collection holds something for it, for example events for a session."""
-
-    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
-        found = {}
-        for position, document in enumerate(documents):
-            value = _raw(document)[field]
-            if collection.count_documents({field: {"$eq": value}}, limit=1, session=session):
-                found[position] = reason
-        return found
-
-    return recount
-
-
-def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
-    """A document stays where no other of its collection has the same value."""
-
-    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
-        found = {}
-        for position, document in enumerate(documents):
-            value = _raw(document)[field]
-            if collection.count_documents({field: {"$eq": value}}, limit=2, session=session) < 2:
-                found[position] = reason
-        return found
-
-    return recount

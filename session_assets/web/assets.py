@@ -18,7 +18,8 @@ from session_assets.stores.mongo import database, source_name
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets.web import model
 from session_assets.web.activity import ACTIVITY, user_activity
-from session_assets.web.pipeline import COLLECTED, Planned, Web
+from session_assets.web.collected import COLLECTED
+from session_assets.web.pipeline import Planned, Web
 from session_assets.web.preview import preview_changes
 from session_assets.web.repairs import repair_rows
 
@@ -164,7 +165,7 @@ def web_user_activity(context: dg.AssetExecutionContext) -> None:
     failures: dict[str, str] = {}
     for partition in step.wanted():
         try:
-            frame = user_activity(web.collected(partition), partition)
+            frame = user_activity(web.stored.frames(partition), partition)
             name = f"web/user_activity/day={partition}/part-0.parquet"
             step.environment.storage.write_parquet(name, frame)
             path = str(step.environment.storage.path(name))

@@ -21,7 +21,8 @@ from session_assets.graph.target import Target
 from session_assets.settings import Settings
 from session_assets.stores.locks import collection_lock
 from session_assets.stores.mongo import database
-from session_assets.stores.mongo_changes import MongoStore, stays_if_found, stays_if_last
+from session_assets.stores.mongo_changes import MongoStore
+from session_assets.stores.mongo_recounts import stays_if_found, stays_if_last
 from session_assets.web import model
 from session_assets.web.assets import LOCK, OWNERS, key, open_web, plan_summary, source
 from session_assets.web.preview import preview_changes

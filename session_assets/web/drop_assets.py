@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from session_assets.drops.folder import drop_key, find_drops, fingerprint, private_copy
 from session_assets.errors import BadInput
 from session_assets.failpoints import failpoint
 from session_assets.graph.environment import Environment
@@ -16,10 +17,9 @@ from session_assets.stores.mongo_indexes import create_event_indexes_if_empty
 from session_assets.stores.mongo_ingest import EventIngest, IngestResult
 from session_assets.web import model
 from session_assets.web.assets import OWNERS, key
-from session_assets.web.drop_folder import drop_key, find_drops, fingerprint, private_copy
 from session_assets.web.drops import EVENTS, DropSummary, check_drop, read_drop
 from session_assets.web.ingest import event_documents
-from session_assets.web.mapping import DropMapping, load_mapping
+from session_assets.web.mapping import BESIDE_DROPS, DropMapping, load_mapping
 
 FILES_NAME = "web_event_files"
 FILES = dg.DynamicPartitionsDefinition(name=FILES_NAME)
@@ -122,7 +122,9 @@ def _ingest(
 
 def _find(folder: Path, partition: str) -> Path:
     """The file of the drop folder that a partition stands for, told by its content."""
-    found = [path for path in find_drops(folder) if not path.is_symlink()] if folder.is_dir() else []
+    found = (
+        [path for path in find_drops(folder, beside=BESIDE_DROPS) if not path.is_symlink()] if folder.is_dir() else []
+    )
     prefix = partition.rsplit("@", 1)[0]
     for path in found:
         if drop_key(path, "").startswith(f"{prefix}@") and drop_key(path, fingerprint(path)) == partition:

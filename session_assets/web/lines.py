@@ -1,25 +1,12 @@
-"""Bytes of a dropped file → text lines, in bounded memory. Gzip and any encoding come out as UTF-8."""
+"""UTF-8 chunks of a dropped file → text lines, in bounded memory."""
 
 from __future__ import annotations
 
-import codecs
-import zlib
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import BinaryIO
 
 LIMIT = 1024 * 1024  # bytes of a line, and of a record
 RAW_CHARACTERS = 200
-_READ = 256 * 1024
-_GZIP = b"\x1f\x8b"
-_UNDECODABLE = "session_assets.undecodable"
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16 LE, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 class Reason(StrEnum):
@@ -35,10 +22,6 @@ class Reason(StrEnum):
     TIMESTAMP = "timestamp missing, or not in the unit that the mapping gives"
     NO_OFFSET = "timestamp without a time zone (write Z or +02:00)"
     NO_TYPE = "event type is empty"
-
-
-class Damaged(Exception):
-    """Compressed data that is cut off or altered."""
 
 
 class RecordTooLong(Exception):
@@ -125,62 +108,7 @@ class Lines:
         return bool(lines)
 
 
-def utf8_chunks(source: BinaryIO, encoding: str | None) -> Iterator[bytes]:
-    """The content as UTF-8: gunzipped, without byte order mark, which outweighs `encoding` (default UTF-8).
-
-    What cannot be decoded comes out as invalid UTF-8. Raises `Damaged`.
-    """
-    chunks = _read(source)
-    start = next(chunks, b"")
-    if start.startswith(_GZIP):
-        chunks = _gunzipped(start, chunks)
-        start = next(chunks, b"")
-    mark, known = next(((mark, name) for mark, name in _BOMS if start.startswith(mark)), (b"", encoding or "utf-8"))
-    if codecs.lookup(known).name in ("utf-8", "ascii"):
-        if len(start) > len(mark):
-            yield start[len(mark) :]
-        yield from chunks
-        return
-    decoder = codecs.getincrementaldecoder(known)(_UNDECODABLE)
-    yield decoder.decode(start[len(mark) :]).encode("utf-8", "surrogatepass")
-    for chunk in chunks:
-        yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
-    yield decoder.decode(b"", True).encode("utf-8", "surrogatepass")
-
-
 def shortened(text: str) -> str:
     """At most 200 characters, without the line end."""
     text = text.rstrip("\r\n")
     return text if len(text) <= RAW_CHARACTERS else text[: RAW_CHARACTERS - 1] + "…"
-
-
-def _read(source: BinaryIO) -> Iterator[bytes]:
-    while chunk := source.read(_READ):
-        yield chunk
-
-
-def _gunzipped(start: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of one or more gzip members, at most 256 KiB at a time."""
-    data: bytes | None = start
-    while data:
-        member = zlib.decompressobj(31)
-        while not member.eof:
-            if not data:
-                raise Damaged("it ends too early")
-            try:
-                if content := member.decompress(data, _READ):
-                    yield content
-            except zlib.error as error:
-                raise Damaged(str(error)) from error
-            data = member.unconsumed_tail or (b"" if member.eof else next(chunks, b""))
-        data = member.unused_data or next(chunks, b"")
-
-
-def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
-    """A lone surrogate, which is invalid as UTF-8, in place of what cannot be decoded."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "\udcff", error.end
-
-
-codecs.register_error(_UNDECODABLE, _mark_undecodable)

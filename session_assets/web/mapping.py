@@ -20,6 +20,7 @@ from session_assets.masking import mask_emails
 
 DEFAULT_MAPPING = "mapping.yaml"
 MAPPING_SUFFIX = ".mapping.yaml"
+BESIDE_DROPS = (DEFAULT_MAPPING,)  # the ending of both
 _REQUIRED = ("session", "timestamp", "timestamp_unit")
 _TEXTS = ("session", "user", "client", "page", "timestamp", "timestamp_unit", "event_type", "event_type_value")
 _KEYS = (*_TEXTS, "properties", "format", "delimiter", "encoding")

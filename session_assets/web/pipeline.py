@@ -15,21 +15,18 @@ import polars as pl
 from session_assets.ahead import ahead
 from session_assets.changes.change_set import Plan
 from session_assets.changes.ledger import Ledger, PlanWriter
-from session_assets.changes.tally import FINDINGS, Tally
+from session_assets.changes.tally import Tally
 from session_assets.errors import SessionAssetsError
 from session_assets.failpoints import armed, failpoint
 from session_assets.partition_files import PartitionWriter
 from session_assets.settings import Settings
-from session_assets.storage import Storage, file_name
+from session_assets.storage import Storage
 from session_assets.stores.mongo import MongoSource, database
+from session_assets.web.collected import StoredFacts, collected
 from session_assets.web.facts import classify, session_facts
+from session_assets.web.findings import findings, loose_findings
 from session_assets.web.model import DATABASE, EVENTS, FACT_COLUMNS, SESSION_COLUMNS, SESSIONS, VARIABLE
 from session_assets.web.source import Bucket, Progress, Selection, WebSource
-
-COLLECTED = pl.Schema({**SESSION_COLUMNS, **FACT_COLUMNS, "login": pl.Boolean})
-"""Documents with the facts of their session; `login` only for documents without a session_id."""
-
-_FRAME_ROWS = 10_000
 
 RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
 Failures = dict[str, str]
@@ -53,6 +50,11 @@ class Web:
     settings: Settings
     storage: Storage
     source: WebSource
+
+    @property
+    def stored(self) -> StoredFacts:
+        """Facts as they were stored by an earlier step."""
+        return StoredFacts(self.storage)
 
     @staticmethod
     def open(settings: Settings, storage: Storage, first: date) -> Web:
@@ -83,7 +85,7 @@ class Web:
         yield from ahead(lambda bucket: self._facts(bucket, failures), buckets)
 
     def _facts(self, bucket: Bucket, failures: Failures | None) -> pl.DataFrame:
-        others = _collected(bucket.others)
+        others = collected(bucket.others)
         try:
             return pl.concat([_joined(bucket.sessions, bucket.events), others])
         except Exception:  # not swallowed: each partition is tried alone below, and those at fault are named
@@ -114,41 +116,13 @@ class Web:
             files = writer.finish()
             for partition in partitions:
                 if partition not in failures:
-                    self._publish(partition, files.get(partition, []), run_id, counts[partition])
+                    self.stored.publish(partition, files.get(partition, []), run_id, counts[partition])
         return {partition: count for partition, count in counts.items() if partition not in failures}, failures
 
     def observed_events(self) -> dict[str, int | str]:
         """What is known of the events collection after a read."""
         count, newest = self.source.observed_events()
         return {"dagster/row_count": count} | ({"newest_event": newest.isoformat()} if newest else {})
-
-    def collected(self, partition: str) -> Iterator[pl.DataFrame]:
-        """The stored facts of a partition, some files at a time: all documents of a session are in the same frame."""
-        folder = _facts_folder(partition)
-        current = self.storage.read_json(f"{folder}/current.json")
-        names = (f"{folder}/{current['run_id']}/{number:03d}.parquet" for number in range(current["files"]))
-        frames: list[pl.DataFrame] = []
-        for name in names:
-            frames.append(self.storage.read_parquet(name))
-            if sum(frame.height for frame in frames) >= _FRAME_ROWS:
-                yield pl.concat(frames)
-                frames = []
-        if frames:
-            yield pl.concat(frames)
-
-    def collected_count(self, partition: str) -> int:
-        """How many documents were read for the stored facts of a partition."""
-        return self.storage.read_json(f"{_facts_folder(partition)}/current.json")["documents"]
-
-    def _publish(self, partition: str, files: list[Path], run_id: str, documents: int) -> None:
-        folder = _facts_folder(partition)
-        for number, file in enumerate(files):
-            self.storage.put(f"{folder}/{run_id}/{number:03d}.parquet", file)
-        current = {"run_id": run_id, "files": len(files), "documents": documents}
-        self.storage.write_json(f"{folder}/current.json", current)
-        for name in self.storage.names(folder):
-            if name not in (run_id, "current.json"):
-                self.storage.remove(f"{folder}/{name}")
 
     # -- classes and changes -------------------------------------------------------------------------------------------
 
@@ -191,8 +165,8 @@ class Web:
             for number, partition in enumerate(partitions):
                 try:
                     failpoint(f"web.plan.{partition}")
-                    tally.reads[partition] = self.collected_count(partition)
-                    for classified in ahead(self.classified, self.collected(partition)):
+                    tally.reads[partition] = self.stored.count(partition)
+                    for classified in ahead(self.classified, self.stored.frames(partition)):
                         self._plan_frame(classified, tally, writer, rows_of)
                 except Exception as error:
                     failures[partition] = f"{type(error).__name__}: {error}"
@@ -260,16 +234,7 @@ class Web:
         tally = Tally(scratch)
         for frame, reason in self.source.loose_events(scratch):
             tally.reads["all"] += frame.height
-            found = frame.filter(pl.col("loose")).select(
-                partition=pl.lit("all"),
-                key="_id",
-                id=pl.coalesce("session_id", "_id"),
-                **{"class": pl.lit("listed")},
-                reason=pl.lit(reason),
-                stored=pl.lit(None, dtype=pl.String),
-                expected=pl.lit(None, dtype=pl.String),
-            )
-            tally.find(found)
+            tally.find(loose_findings(frame.filter("loose"), reason))
         return tally, self.publish_lists("checks", run_id, tally)
 
     def publish_lists(self, kind: str, run_id: str, tally: Tally) -> dict[str, str]:
@@ -283,54 +248,8 @@ class Web:
         return paths
 
 
-def findings(classified: pl.DataFrame) -> pl.DataFrame:
-    """One row a document and reason, notes included: columns of `FINDINGS`."""
-    stored = pl.format(
-        "event_count={} pages={} first={} last={}",
-        pl.col("event_count").cast(pl.Int64, strict=False).cast(pl.String).fill_null("missing"),
-        pl.col("pages").list.len().cast(pl.String).fill_null("missing"),
-        _text("first_event_at"),
-        _text("last_event_at"),
-    )
-    expected = pl.format(
-        "event_count={} pages={} first={} last={} users={}",
-        pl.col("fact_event_count").fill_null(0),
-        pl.col("fact_pages").list.len().fill_null(0),
-        _text("fact_first"),
-        _text("fact_last"),
-        pl.col("fact_users").list.len().fill_null(0),
-    )
-    return (
-        classified.select(
-            "partition",
-            "key",
-            "class",
-            pl.coalesce("session_id", "key").alias("id"),
-            pl.concat_list("reasons", "notes").alias("reason"),
-            stored.alias("stored"),
-            expected.alias("expected"),
-        )
-        .filter(pl.col("reason").list.len() > 0)
-        .explode("reason")
-        .select(FINDINGS.names())
-    )
-
-
-def _text(name: str) -> pl.Expr:
-    return pl.col(name).dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ").fill_null("missing")
-
-
 def _joined(sessions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     if armed():
         for partition in sessions["partition"].unique():
             failpoint(f"web.facts.{partition}")
-    return _collected(sessions.join(session_facts(events), on="session_id", how="left"))
-
-
-def _collected(frame: pl.DataFrame) -> pl.DataFrame:
-    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in COLLECTED.items() if name not in frame.columns]
-    return frame.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in COLLECTED.items())
-
-
-def _facts_folder(partition: str) -> str:
-    return f"web/session_facts/{file_name(partition)}"
+    return collected(sessions.join(session_facts(events), on="session_id", how="left"))

@@ -9,29 +9,20 @@ import csv
 import hashlib
 import io
 import json
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from session_assets.drops.content import Damaged, open_drop, other_format, utf8_chunks
 from session_assets.errors import BadInput
 from session_assets.masking import mask_emails
-from session_assets.web.lines import LIMIT, Damaged, Lines, Reason, RecordTooLong, shortened, utf8_chunks
+from session_assets.web.lines import LIMIT, Lines, Reason, RecordTooLong, shortened
 from session_assets.web.mapping import DropMapping
 
 _BATCH_ROWS = 20_000
 _BATCH_BYTES = 16 * 1024 * 1024
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
-_OTHER_FORMATS = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"PAR1": "Parquet",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"%PDF": "PDF",
-}
 
 
 @dataclass
@@ -75,22 +66,6 @@ class _Tee(io.RawIOBase):
         return count
 
 
-def open_drop(path: Path) -> io.FileIO:
-    """A regular file, never through a symlink. Raises `BadInput` for anything else, and for a path with `..`."""
-    if ".." in path.parts:
-        raise BadInput(f"{path}: a path with `..` is not read. Name the file by its own path.")
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and path.is_symlink():
-            raise BadInput(f"{path}: a symbolic link is not read. Drop the file itself.") from error
-        raise BadInput(f"{path}: cannot be opened: {error}.") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise BadInput(f"{path}: not a regular file. Drop a CSV or NDJSON file, plain or gzip.")
-    return io.FileIO(descriptor)
-
-
 class Drop:
     """One pass over a dropped file. `sha256` and `size`, of the file as it lies there, are known at its end."""
 
@@ -132,7 +107,7 @@ class Drop:
         """Refuse what is no text by its first line; a bad line further on is only rejected."""
         if first is None:
             raise BadInput(f"{self._path}: empty. Drop a file with data, or remove it.")
-        if kind := next((name for magic, name in _OTHER_FORMATS.items() if first.startswith(magic)), None):
+        if kind := other_format(first):
             raise BadInput(f"{self._path}: this is {kind}, not CSV or NDJSON, plain or gzip.")
         if b"\0" in first:
             raise BadInput(

@@ -14,9 +14,19 @@ import polars as pl
 from session_assets.changes.change_set import conform, empty_changes
 from session_assets.stores.bson_documents import encode, identifier, merged, patched
 
-_TARGETS = (
-    "fact_event_count", "fact_pages", "fact_first", "fact_last", "new_user", "user_id", "user_id_kind", "new_client",
-)  # fmt: skip
+_TIMES = ("first_event_at", "last_event_at", "fact_first", "fact_last")
+_USER = ("new_user", "user_id", "user_id_kind")
+_NEEDED = {
+    "zero_event_count": ("fact_event_count",),
+    "event_count_mismatch": ("fact_event_count",),
+    "timestamps_mismatch": _TIMES,
+    "first_after_last": _TIMES,
+    "empty_pages": ("fact_pages",),
+    "pages_mismatch": ("fact_pages",),
+    "user_mismatch": _USER,
+    "client_mismatch": ("new_client",),
+}
+"""The columns that the repair of each reason looks at: to make Python values of all of them would take most of the time."""
 
 
 def repair_rows(classified: pl.DataFrame) -> pl.DataFrame:
@@ -24,8 +34,13 @@ def repair_rows(classified: pl.DataFrame) -> pl.DataFrame:
     planned = classified.filter(pl.col("class") == "planned")
     if planned.is_empty():
         return empty_changes()
-    names = ("reasons", "first_event_at", "last_event_at", *_TARGETS)
-    after = [encode(_repaired(dict(zip(names, row, strict=True)))) for row in planned.select(names).iter_rows()]
+    after = [b""] * planned.height
+    alike = planned.with_columns(place=pl.int_range(pl.len()), why=pl.col("reasons").list.join(","))
+    for (why,), group in alike.partition_by("why", as_dict=True).items():
+        reasons = str(why).split(",")
+        names = list(dict.fromkeys(name for reason in reasons for name in _NEEDED[reason]))
+        for place, *values in group.select("place", *names).iter_rows():
+            after[place] = encode(_repaired({"reasons": reasons, **dict(zip(names, values, strict=True))}))
     return conform(
         planned.select(
             "partition",

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from session_assets.compact import compact
 from session_assets.failpoints import failpoint
 from session_assets.spill import Buckets
 from session_assets.stores.bson_frames import Field, Kind
@@ -101,7 +102,8 @@ class WebSource:
         total = self._sessions.estimated_count()
         for frame in self._documents(keys):
             loose = frame.filter(pl.col("session_id").is_null())
-            others.append(self._chosen(loose, selection).select("partition", "key", "malformed", login=pl.lit(False)))
+            apart = self._chosen(loose, selection).select("partition", "key", "malformed", login=pl.lit(False))
+            others.append(compact(apart))
             sessions.add(frame.filter(pl.col("session_id").is_not_null()))
             tell("sessions", sessions.rows, total)
         sessions.close()
@@ -157,13 +159,9 @@ class WebSource:
         """The session ids to visit."""
         if selection.sessions:
             return pl.Series("session_id", list(selection.sessions), dtype=pl.String).unique()
-        found = [
-            frame.filter(pl.col("partition").is_in(list(selection.partitions or ())))["session_id"]
-            .drop_nulls()
-            .unique()
-            for frame in self._standing(_HAS_ID)
-        ]
-        return pl.concat(found).unique() if found else pl.Series("session_id", [], dtype=pl.String)
+        chosen = pl.col("partition").is_in(list(selection.partitions or ())) & pl.col("session_id").is_not_null()
+        found = [compact(frame.filter(chosen).select("session_id")) for frame in self._standing(_HAS_ID)]
+        return pl.concat([pl.DataFrame(schema={"session_id": pl.String}), *found])["session_id"].unique()
 
     def _documents(self, keys: pl.Series | None) -> Iterator[pl.DataFrame]:
         """Whole documents whose session_id is text; of single keys all documents, wherever they stand."""
@@ -196,7 +194,10 @@ class WebSource:
         }
         return [
             empty,
-            *(self._chosen(self._placed(frame), selection).select("partition", "key", **columns) for frame in frames),
+            *(
+                compact(self._chosen(self._placed(frame), selection).select("partition", "key", **columns))
+                for frame in frames
+            ),
         ]
 
     def _placed(self, frame: pl.DataFrame) -> pl.DataFrame:

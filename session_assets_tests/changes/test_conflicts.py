@@ -12,7 +12,7 @@ import pytest
 from bson import Decimal128, Int64
 
 from session_assets.changes.session import ApplyReport
-from session_assets.stores import mongo_changes, mongo_snapshot
+from session_assets.stores import mongo_changes
 from session_assets.stores.mongo_snapshot import NoTransactions
 from session_assets_tests.changes.scenario import Change, Loop, by_key, doc, outcomes, rows_of
 

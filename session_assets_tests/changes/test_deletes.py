@@ -8,7 +8,7 @@ import bson
 import polars as pl
 import pytest
 
-from session_assets.stores.mongo_changes import stays_if_found, stays_if_last
+from session_assets.stores.mongo_recounts import stays_if_found, stays_if_last
 from session_assets_tests.changes.scenario import PARTITIONS, Change, Loop, by_key, doc, outcomes, rows_of
 
 SURVIVOR, TWIN, THIRD = doc(1, session_id="s", n=1), doc(2, session_id="s", n=2), doc(3, session_id="s", n=3)

@@ -20,7 +20,7 @@ import pymongo
 import pytest
 
 from session_assets.cli import demo as module
-from session_assets.cli.demo import Found, compare
+from session_assets.cli.demo.web import Found, compare
 from session_assets.embedded import ports
 from session_assets.embedded.servers import Servers
 from session_assets.embedded.web_sample import Planted
@@ -76,7 +76,7 @@ def test_exit_code_follows_the_verdict(
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
     monkeypatch.setattr(module, "_servers", no_servers)
     monkeypatch.setattr(module, "_enter", lambda *_: None)
-    monkeypatch.setattr(module, "_loop", lambda: (wrong, {"web": "0123"}))
+    monkeypatch.setattr(module, "_loop", lambda: (wrong, {"web": ["0123"]}))
     assert module.demo.main(["--no-ui"], standalone_mode=False) == code
     printed = capsys.readouterr().out
     assert all(f"WRONG: {one}" in printed for one in wrong)
@@ -98,6 +98,7 @@ def test_sample_is_repaired_on_a_database_of_its_own_and_shown(home: Path) -> No
         printed = process.communicate(timeout=60)[0]
     assert printed.endswith("exit 0\n"), printed
     assert "WEB_MONGO_URI is your own: the demo leaves it alone" in printed
+    assert re.search(r"participant_not_found\D+14\D+14\D+14\D+0\D+exact", printed)
     assert re.search(r"empty_pages\D+79\D+79\D+0\D+repair", printed)
     assert "Every planted defect was found exactly" in printed
     assert f"http://127.0.0.1:{port}" in printed and "session-assets revert web --plan-id" in printed

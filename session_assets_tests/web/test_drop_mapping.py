@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from session_assets.drops import folder as drop_folder
+from session_assets.drops.folder import StillChanging, drop_key, find_drops, is_complete, look, private_copy
 from session_assets.errors import BadInput
-from session_assets.web import drop_folder
-from session_assets.web.drop_folder import StillChanging, drop_key, find_drops, is_complete, look, private_copy
-from session_assets.web.mapping import load_mapping, parse_mapping
+from session_assets.web.mapping import BESIDE_DROPS, load_mapping, parse_mapping
 
 GOOD: dict[str, Any] = {"session": "s", "timestamp": "t", "timestamp_unit": "ms", "event_type": "e"}
 
@@ -77,7 +77,7 @@ def test_folder_lists_only_what_is_to_be_read(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "link.csv").symlink_to("b.csv")
-    assert [path.name for path in find_drops(tmp_path)] == ["a.json.gz", "b.csv", "link.csv"]
+    assert [path.name for path in find_drops(tmp_path, beside=BESIDE_DROPS)] == ["a.json.gz", "b.csv", "link.csv"]
 
 
 def test_file_is_complete_when_marked_or_at_rest(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import re
 import secrets
 from pathlib import Path
 
+from session_assets.drops.content import open_drop
 from session_assets.errors import BadInput
-from session_assets.web.mapping import DEFAULT_MAPPING, MAPPING_SUFFIX
-from session_assets.web.readers import open_drop
+from session_assets.masking import mask_emails
 
 DONE_SUFFIX = ".done"
 _UNFINISHED = (".part", ".tmp")
@@ -24,14 +24,16 @@ class StillChanging(BadInput):
     """The file changed while it was copied: somebody still writes it. Look again later."""
 
 
-def find_drops(folder: Path) -> list[Path]:
-    """What lies in the folder to be ingested, by name: symlinks too, which reading refuses with a reason."""
-    ignored = (MAPPING_SUFFIX, DONE_SUFFIX, *_UNFINISHED)
+def find_drops(folder: Path, *, beside: tuple[str, ...] = ()) -> list[Path]:
+    """What lies in the folder to be taken up, by name: symlinks too, which reading refuses with a reason.
+
+    `beside`: endings of files that lie beside drops and are none, such as mappings.
+    """
+    ignored = (*beside, DONE_SUFFIX, *_UNFINISHED)
     return sorted(
         path
         for path in folder.iterdir()
         if not path.name.startswith(".")
-        and path.name != DEFAULT_MAPPING
         and not path.name.endswith(ignored)
         and (path.is_symlink() or not path.is_dir())
     )
@@ -93,4 +95,4 @@ def private_copy(path: Path, folder: Path) -> tuple[Path, str, int]:
 
 
 def _safe_name(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", path.name)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", mask_emails(path.name))  # partition keys are shown everywhere

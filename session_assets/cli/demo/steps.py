@@ -1,0 +1,49 @@
+"""What every slice of the demo uses: a line a step, and errors that say which step did not work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from session_assets.cli.runner import Result
+from session_assets.errors import SessionAssetsError
+from session_assets.masking import safe_text
+
+
+class StepFailed(SessionAssetsError):
+    """A step of the demo did not work: the message says which and why."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def worked(step: str, result: Result) -> Result:
+    """The result of a step that ran to its end, whatever its checks say."""
+    if result.error or result.body.get("failed_partitions"):
+        reason = result.error or f"partitions were set aside: {result.body['failed_partitions']}"
+        raise StepFailed(f"{step}: {safe_text(reason)}", result.exit_code or 1)
+    return result
+
+
+@contextmanager
+def step(what: str, how: str) -> Iterator[Note]:
+    """One line a step: what was done, what came out, and how long it took."""
+    began, note = time.monotonic(), Note()
+    click.echo(f"{f'{what}: {how}':<40} ", nl=False)
+    try:
+        yield note
+    except BaseException:
+        click.echo("stopped")
+        raise
+    click.echo(f"{time.monotonic() - began:5.1f} s  {note.text}".rstrip())
+
+
+class Note:
+    text = ""
+
+    def __call__(self, text: str) -> None:
+        self.text = text

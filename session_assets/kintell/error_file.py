@@ -1,0 +1,65 @@
+"""The error file of an import: the rejected rows with their reasons, safe in a spreadsheet, and imported again without loss.
+
+Format (S4): UTF-8 without BOM; the source's columns, `_raw` where a record could not be split (base64), `_error_row`,
+`_error_line`, and `_error_message` last. A value that a spreadsheet would take for a formula carries a leading `'`, which the
+import takes off again; so does one that begins with `'`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from session_assets.kintell.model import ERROR_LINE, ERROR_MESSAGE, ERROR_ROW, RAW
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_NEEDS_QUOTES = re.compile(r'[",;\t\r\n]|^\s|\s$')
+
+
+def error_lines(header: Sequence[str], rejected: Iterable[pl.DataFrame], *, with_raw: bool) -> Iterator[str]:
+    """The lines of an error file. In: the source's columns, and `REJECTED` frames; without `with_raw` none has a `raw`."""
+    added = [*([RAW] if with_raw else []), ERROR_ROW, ERROR_LINE, ERROR_MESSAGE]
+    yield _line([*map(escaped, header), *added])
+    nothing = [""] * len(header)
+    for frame in rejected:
+        for row, line, fields, raw, message in frame.select("row", "line", "fields", "raw", "message").iter_rows():
+            values = nothing if fields is None else ["" if value is None else escaped(value) for value in fields]
+            packed = [base64.b64encode(raw).decode() if raw is not None else ""] if with_raw else []
+            yield _line([*values, *packed, str(row), str(line), escaped(message)])
+
+
+def write_error_file(path: Path, header: Sequence[str], rejected: Iterable[pl.DataFrame], *, with_raw: bool) -> int:
+    """Write an error file, readable by its owner alone, whole or not at all; returns its number of rows."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    rows = -1
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            for text in error_lines(header, rejected, with_raw=with_raw):
+                file.write(text)
+                rows += 1
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return rows
+
+
+def escaped(value: str) -> str:
+    """A value that no spreadsheet takes for a formula."""
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
+
+def _line(values: Sequence[str]) -> str:
+    return ",".join(_cell(value) for value in values) + "\n"
+
+
+def _cell(value: str) -> str:
+    return f'"{value.replace(chr(34), chr(34) * 2)}"' if _NEEDS_QUOTES.search(value) else value

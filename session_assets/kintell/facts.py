@@ -1,0 +1,274 @@
+"""What each record says, typed, and every reason why it cannot be imported. Pure Polars, no I/O.
+
+Rules: seed S4 and its fact sheet. Columns of the frames are described in `model.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from session_assets.kintell.model import (
+    ACCEPTED,
+    LANGUAGE_LEVELS,
+    LONGEST_DURATION,
+    LONGEST_TEXT,
+    RATING,
+    REASONS,
+    REJECTED,
+    SESSION_TYPES,
+    value_name,
+)
+
+_ATOM = r"[\p{L}\p{N}!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?"
+EMAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}$"
+_USUAL_DATE = r"^[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-5][0-9]Z$"
+_DATE = (
+    r"^(?:(?P<year>[0-9]{4})-(?P<month>[0-9][0-9])-(?P<day>[0-9][0-9])[Tt](?P<clock>[0-9][0-9]:[0-9][0-9](?::[0-5][0-9])?)"
+    r"|(?P<basic>[0-9]{8}[Tt][0-9][0-9][0-9][0-9][0-5][0-9]))"
+    r"(?:[.,](?P<fraction>[0-9]{1,9}))?(?P<zone>[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)$"
+)
+_RATING = r"^0*([1-5])(?:\.([0-9]+))?$"
+ROLES = ("participant", "volunteer")
+_CONTENT = ACCEPTED.names()[3:6] + ACCEPTED.names()[8:]  # what a row says besides its id; not the ids of its users
+_SHOWN = 200  # characters of a value in a message
+
+_VALUES = {
+    "session_type_unknown": "session_type",
+    "participant_not_found": "participant_email",
+    "volunteer_not_found": "volunteer_email",
+    "duplicate_in_file": "other_row",
+}
+"""The column of the row whose value stands in a reason's text."""
+
+
+def type_rows(records: pl.DataFrame, known: Mapping[str, int], extras: Mapping[str, int]) -> pl.DataFrame:
+    """Typed values of records, and a Boolean column named as the reason for each thing that is wrong with one.
+
+    In: `RECORDS`; places of known and of unknown columns. Out: its columns, those of `ACCEPTED` but the ids of users, and
+    the reasons that follow from the record alone. A value that is wrong is null.
+    """
+    texts = {name: records[value_name(place)].str.strip_chars() for name, place in known.items()}
+    blank = pl.Series([None], dtype=pl.String).new_from_index(0, records.height)
+    ids = records[value_name(known["session_id"])]
+    emails = {role: _folded(texts[f"{role}_email"]) for role in ROLES}
+    feedback = records[value_name(known["feedback_text"])] if "feedback_text" in known else blank
+    level = texts.get("language_level", blank).replace("", None).str.to_uppercase()
+    typed = records.with_columns(
+        external_session_id=ids,
+        session_type=texts["session_type"].str.to_lowercase().replace_strict(SESSION_TYPES, default=None),
+        scheduled_at=_moments(texts["date"]),
+        duration_minutes=_durations(texts["duration_min"]),
+        rating=_ratings(texts.get("rating", blank)),
+        feedback_text=feedback.replace("", None),
+        language_level=pl.when(level.is_in(LANGUAGE_LEVELS)).then(level),
+        metadata=_metadata(extras),
+        **{f"{role}_email": emails[role] for role in ROLES},
+        **{f"shown_{name}": texts[name] for name in sorted(set(_VALUES.values()) & texts.keys())},
+    )
+    frame = typed.with_columns(
+        session_id_missing=texts["session_id"] == "",
+        session_id_too_long=ids.str.len_chars() > LONGEST_TEXT,
+        session_type_unknown=_is_wrong(typed["session_type"], texts["session_type"]),
+        participant_email_invalid=_is_no_email(emails["participant"]),
+        volunteer_email_invalid=_is_no_email(emails["volunteer"]),
+        date_invalid=_is_wrong(typed["scheduled_at"], texts["date"]),
+        duration_invalid=_is_wrong(typed["duration_minutes"], texts["duration_min"]),
+        rating_invalid=_is_wrong(typed["rating"], texts.get("rating", blank).replace("", None)),
+        language_level_invalid=_is_wrong(typed["language_level"], level),
+        **{reason.name: pl.col("problem") == reason.name for reason in REASONS if reason.of_record},
+    )
+    flags = [reason.name for reason in REASONS if reason.name in frame.columns]
+    return frame.with_columns(pl.col(flags).fill_null(False))
+
+
+def with_users(frame: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+    """The ids of both users of each row, and the reasons that they are not there.
+
+    In: `type_rows`; `users` with `email` (casefolded, each once) and `id`. An e-mail that is none is not looked up.
+    """
+    for role in ROLES:
+        email, absent = f"{role}_email", pl.col(f"{role}_id").is_null()
+        known = users.select(pl.col("email").alias(email), pl.col("id").alias(f"{role}_id"))
+        frame = frame.join(known, on=email, how="left", maintain_order="left")
+        is_email = pl.col(email).is_not_null() & ~pl.col(f"{role}_email_invalid")
+        frame = frame.with_columns((absent & is_email).alias(f"{role}_not_found"))
+    return frame
+
+
+def asked_emails(frame: pl.DataFrame) -> pl.Series:
+    """The distinct e-mails of typed rows that can be looked up."""
+    both = [frame.filter(~pl.col(f"{role}_email_invalid"))[f"{role}_email"].drop_nulls() for role in ROLES]
+    return pl.concat(both).unique().alias("email")
+
+
+def identities(frame: pl.DataFrame) -> pl.DataFrame:
+    """What tells whether two rows of a file have the same id, and say the same.
+
+    In: `with_users`. Out: `external_session_id`, `row`, `valid` (no reason against it so far), and 128 bits of a hash of what
+    it says, in `high` and `low`. Rows that are not valid say what stands in the file, exactly.
+    """
+    wrong = pl.any_horizontal(pl.col(_present(frame)))
+    values = [pl.when(wrong).then(name) for name in frame.columns if name.startswith("value_")]
+    parts = [*(pl.col(name) for name in _CONTENT), *values]
+    return frame.filter(pl.col("external_session_id").str.strip_chars() != "").select(
+        "external_session_id",
+        "row",
+        valid=~wrong,
+        high=_hash(parts, 0),
+        low=_hash(parts, len(parts)),
+    )
+
+
+def with_duplicates(frame: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Whether a row repeats an earlier one (`repeated`), or contradicts another (`duplicate_in_file`, `other_row`).
+
+    In: `with_users`; `verdicts` with `row` and `other` (null: it repeats).
+    """
+    found = verdicts.select("row", pl.col("other").alias("other_row"), pl.lit(True).alias("repeated"))
+    return frame.join(found, on="row", how="left", maintain_order="left").with_columns(
+        duplicate_in_file=pl.col("other_row").is_not_null(),
+        repeated=pl.col("repeated").fill_null(False) & pl.col("other_row").is_null(),
+    )
+
+
+def split(frame: pl.DataFrame, own: Sequence[int]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Accepted (`ACCEPTED`), rejected (`REJECTED`) and skipped (`SKIPPED_IN_FILE`) rows: each row is in one of them.
+
+    In: `with_duplicates`; the places of the columns that the source has. A row that repeats a rejected one is rejected.
+    """
+    flags = _present(frame)
+    wrong = frame.select(pl.any_horizontal(pl.col(flags))).to_series()
+    rejected = frame.filter(wrong)
+    good = frame.filter(~wrong)
+    accepted = good.filter(~pl.col("repeated")).select(ACCEPTED.names())
+    skipped = good.filter(pl.col("repeated")).select("row", "line")
+    return accepted, _rejected(rejected, flags, own), skipped
+
+
+def count_reasons(frame: pl.DataFrame) -> dict[str, int]:
+    """How many rows of a typed frame have each reason."""
+    counts = frame.select(pl.col(_present(frame)).sum()).row(0, named=True)
+    return {name: int(count) for name, count in counts.items() if count}
+
+
+def _rejected(frame: pl.DataFrame, flags: Sequence[str], own: Sequence[int]) -> pl.DataFrame:
+    if frame.is_empty():
+        return pl.DataFrame(schema=REJECTED)
+    reasons = [reason for reason in REASONS if reason.name in flags]
+    return frame.select(
+        "row",
+        "line",
+        fields=pl.when(pl.col("raw").is_null()).then(pl.concat_list([value_name(place) for place in own])),
+        raw="raw",
+        reasons=pl.concat_list([pl.when(one.name).then(pl.lit(one.name)) for one in reasons]).list.drop_nulls(),
+        message=pl.concat_str(
+            [pl.when(one.name).then(_text(one.name, one.text)) for one in reasons], separator="; ", ignore_nulls=True
+        ),
+    )
+
+
+def _text(name: str, text: str) -> pl.Expr:
+    column = _VALUES.get(name)
+    if column is None:
+        return pl.lit(text)
+    before, after = text.split("{}")
+    value = pl.col(column).cast(pl.String) if column == "other_row" else _shortened(f"shown_{column}")
+    return pl.concat_str([pl.lit(before), value, pl.lit(after)])
+
+
+def _present(frame: pl.DataFrame) -> list[str]:
+    return [reason.name for reason in REASONS if reason.name in frame.columns]
+
+
+def _hash(parts: Sequence[pl.Expr], seed: int) -> pl.Expr:
+    """The hash of several columns; each has a seed of its own, so that none stands for another."""
+    mixed = pl.lit(0, dtype=pl.UInt64)
+    for place, part in enumerate(parts, 1):
+        mixed = mixed ^ part.hash(seed + place)
+    return mixed
+
+
+def _shortened(column: str) -> pl.Expr:
+    text = pl.col(column)
+    return pl.when(text.str.len_chars() > _SHOWN).then(text.str.head(_SHOWN) + "…").otherwise(text)
+
+
+def _is_wrong(typed: pl.Series, text: pl.Series) -> pl.Series:
+    return typed.is_null() & text.is_not_null()
+
+
+def _folded(emails: pl.Series) -> pl.Series:
+    """E-mails without case. Polars has no casefold, which matters beyond ASCII only."""
+    lower = emails.str.to_lowercase()
+    beyond = lower.filter(lower.str.len_bytes() != lower.str.len_chars()).unique()
+    if beyond.is_empty():
+        return lower
+    return lower.replace(beyond, pl.Series([email.casefold() for email in beyond], dtype=pl.String))
+
+
+def _is_no_email(emails: pl.Series) -> pl.Series:
+    return ~emails.str.contains(EMAIL) | (emails.str.len_chars() > LONGEST_TEXT)
+
+
+def _durations(texts: pl.Series) -> pl.Series:
+    """Whole minutes from 1 on; null for anything else."""
+    digits = texts.set(~texts.str.contains(r"^[0-9]{1,18}$"), None).cast(pl.Int64)
+    return digits.set(~digits.is_between(1, LONGEST_DURATION), None).cast(pl.Int32)
+
+
+def _ratings(texts: pl.Series) -> pl.Series:
+    """1–5 as 0–1: (r − 1) / 4, half up at two decimals; null for anything else.
+
+    Halves lie at ratings of two decimals, so digits beyond the second never change the result, except that 5.001 is above 5.
+    """
+    distinct = texts.unique().alias("text").to_frame()
+    whole, fraction = (pl.col("text").str.extract(_RATING, group) for group in (1, 2))
+    digits = fraction.fill_null("").str.strip_chars_end("0")
+    hundredths = whole.cast(pl.Int32) * 100 + digits.str.head(2).str.pad_end(2, "0").cast(pl.Int32)
+    is_inside = (hundredths < 500) | (digits == "")
+    scaled = pl.when(is_inside).then(((hundredths - 100) * 25 + 50) // 100)
+    rating = pl.concat_str(scaled // 100, pl.lit("."), (scaled % 100).cast(pl.String).str.pad_start(2, "0"))
+    known = distinct.with_columns(rating=rating.cast(RATING))
+    return texts.alias("text").to_frame().join(known, on="text", how="left", maintain_order="left")["rating"]
+
+
+def _moments(texts: pl.Series) -> pl.Series:
+    """ISO 8601 date-times with an offset, extended or basic, as UTC; null for anything else. Cut to microseconds."""
+    usual = texts.str.contains(_USUAL_DATE)
+    moments = texts.set(~usual, None).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False)
+    moments = moments.dt.replace_time_zone("UTC")
+    if not usual.all():
+        moments = pl.select(pl.coalesce(moments, _unusual(texts.set(usual, None)))).to_series()
+    return moments.set(~moments.dt.year().is_between(1, 9999), None)
+
+
+def _unusual(texts: pl.Series) -> pl.Series:
+    """Moments of texts with fractions, offsets, without seconds, or in the basic format."""
+    parts = texts.str.extract_groups(_DATE).struct
+    part = {name: parts.field(name) for name in ("year", "month", "day", "clock", "basic", "fraction", "zone")}
+    basic = part["basic"].str.to_uppercase()
+    day = pl.coalesce(
+        pl.concat_str(part["year"], pl.lit("-"), part["month"], pl.lit("-"), part["day"]),
+        pl.concat_str(basic.str.slice(0, 4), pl.lit("-"), basic.str.slice(4, 2), pl.lit("-"), basic.str.slice(6, 2)),
+    )
+    clock = pl.coalesce(
+        part["clock"],
+        pl.concat_str(basic.str.slice(9, 2), pl.lit(":"), basic.str.slice(11, 2), pl.lit(":"), basic.str.slice(13, 2)),
+    )
+    seconds = pl.when(clock.str.len_chars() == 5).then(clock + ":00").otherwise(clock)
+    digits = part["zone"].str.replace("^[Zz]$", "+0000").str.replace_all(":", "")
+    zone = pl.when(digits.str.len_chars() == 3).then(digits + "00").otherwise(digits)
+    of_minutes = (clock.str.len_chars() == 5) & part["fraction"].is_not_null()  # `10:00.5` is half a minute: not taken
+    fraction = pl.when(~of_minutes).then(part["fraction"].fill_null("0"))
+    whole = pl.concat_str(day, pl.lit("T"), seconds, pl.lit("."), fraction, zone)
+    return pl.select(whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)).to_series()
+
+
+def _metadata(extras: Mapping[str, int]) -> pl.Expr:
+    """Unknown columns as one JSON object a row."""
+    if not extras:
+        return pl.lit(None, dtype=pl.String)
+    return pl.struct([pl.col(value_name(place)).alias(name) for name, place in extras.items()]).struct.json_encode()

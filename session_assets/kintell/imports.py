@@ -1,0 +1,290 @@
+"""Imports as a person asks for them: a file taken up, checked, imported, and told about. The same from Dagster and terminal.
+
+Each file is a partition. What is known of it lies in the storage as `kintell/files/{partition}/…`, its private copy below
+SESSION_ASSETS_HOME until the job is over, so that a resume needs no one to bring the file again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from session_assets.drops.folder import drop_key, find_drops, fingerprint, private_copy
+from session_assets.errors import BadInput, PlanRefused
+from session_assets.kintell import model
+from session_assets.kintell.error_file import write_error_file
+from session_assets.kintell.importing import DEFAULT_BATCH_SIZE, run_import
+from session_assets.kintell.jobs import Job, Policy, Source
+from session_assets.kintell.users import USERS, LookUp
+from session_assets.kintell.validation import Validated, validate
+from session_assets.masking import safe_text
+from session_assets.progress import tell
+from session_assets.settings import Settings
+from session_assets.storage import Storage, file_name
+from session_assets.stores.kintell_jobs import JobStore
+from session_assets.stores.kintell_preflight import make_ready, preflight
+from session_assets.stores.kintell_rejects import reason_counts, rejects
+from session_assets.stores.kintell_schema import Schema
+from session_assets.stores.kintell_users import Users
+from session_assets.stores.postgres import Database
+
+FOLDER = "kintell"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file is read and loaded. `max_rejected_share`: above it (0–1) nothing is imported."""
+
+    encoding: str | None = None
+    batch_size: int = DEFAULT_BATCH_SIZE
+    policy: Policy = "update"
+    max_rejected_share: float | None = None
+    create_users: bool = False
+    """Make a user of every e-mail that nobody has, before the import."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A file that was taken up: its private copy, and what tells it from others."""
+
+    partition: str
+    file_name: str
+    sha256: str
+    byte_size: int
+    copy: str
+
+    @property
+    def source(self) -> Source:
+        return Source(self.sha256, self.byte_size)
+
+
+class Imports:
+    """The imports of one database. Opened per step: connections do not outlive a process."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self.database = Database.from_env(model.VARIABLE)
+        self.jobs = JobStore(self.database)
+        self.settings = settings
+        self.storage = storage
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def take(self, partition: str, path: Path | None) -> Taken:
+        """Copy a file that a partition stands for, from `path` or the drop folder; the copy at hand is used where it is gone.
+
+        Raises `BadInput` where there is no such file, or where it changes meanwhile.
+        """
+        known = self.taken(partition)
+        original = path or self._dropped(partition)
+        if original is None:
+            if known is None or not Path(known.copy).exists():
+                folder = self.settings.drops / FOLDER
+                raise BadInput(f"{folder} holds no file for {partition}. Drop it there again, or give its path.")
+            return known
+        copy, sha256, size = private_copy(original, self.settings.home / "imports")
+        if drop_key(original, sha256) != partition:
+            copy.unlink(missing_ok=True)
+            raise BadInput(
+                f"{safe_text(original.name)} is not the file that {partition} stands for: its content has changed."
+            )
+        taken = Taken(partition, original.name, sha256, size, str(copy))
+        self.storage.write_json(self._name(partition, "file.json"), asdict(taken))
+        return taken
+
+    def taken(self, partition: str) -> Taken | None:
+        name = self._name(partition, "file.json")
+        return Taken(**self.storage.read_json(name)) if self.storage.exists(name) else None
+
+    def job_of(self, partition: str) -> Job | None:
+        """The job of a partition's bytes, unless it was rolled back."""
+        taken = self.taken(partition)
+        return self.jobs.find(taken.source) if taken else None
+
+    def partition_of(self, job: Job) -> str | None:
+        """The partition whose private copy holds a job's bytes, where there is one still."""
+        for name in self.storage.names("kintell/files"):
+            path = f"kintell/files/{name}/file.json"
+            taken = Taken(**self.storage.read_json(path)) if self.storage.exists(path) else None
+            if taken and (taken.sha256, taken.byte_size) == (job.sha256, job.byte_size) and Path(taken.copy).exists():
+                return taken.partition
+        return None
+
+    def _dropped(self, partition: str) -> Path | None:
+        folder = self.settings.drops / FOLDER
+        if folder.is_dir():
+            prefix = partition.rsplit("@", 1)[0]
+            for path in find_drops(folder):
+                if path.is_symlink() or not drop_key(path, "").startswith(f"{prefix}@"):
+                    continue
+                if drop_key(path, fingerprint(path)) == partition:
+                    return path
+        return None
+
+    # -- work ----------------------------------------------------------------------------------------------------------
+
+    def dry_run(self, path: Path, options: Options) -> dict[str, Any]:
+        """Validate a file and say what an import would do, writing nothing but the report and its lists."""
+        findings = preflight(self.database, self.settings.home, path.lstat().st_size)
+        with self.storage.scratch() as scratch, self._users() as users:
+            copy, sha256, _ = private_copy(path, scratch)
+            partition = drop_key(path, sha256)
+            validated = _validated(copy, users, scratch, options)
+            folder = f"kintell/dry_runs/{file_name(partition)}"
+            found = self._keep(folder, validated)
+            errors = scratch / "errors.csv"
+            batches = validated.batches(options.batch_size)
+            write_error_file(errors, validated.header, (one.rejected for one in batches), with_raw=validated.has_raw)
+            self.storage.put(f"{folder}/errors.csv", errors)
+        return found | {
+            "file": safe_text(path.name),
+            "partition": partition,
+            "error_file": str(self.storage.path(f"{folder}/errors.csv")),
+            "missing_users_list": str(self.storage.path(f"{folder}/missing_users.parquet")),
+            "obstacles": [one.message for one in findings if not one.passed],
+        }
+
+    def run(
+        self,
+        taken: Taken,
+        options: Options,
+        *,
+        run_id: str | None = None,
+        resume: str | None = None,
+        say: Callable[[str], None],
+    ) -> tuple[Job, bool]:
+        """Import a file, or what is left of it; returns its job, and whether anything was left to do.
+
+        `resume` names the job that the file must be of. Raises what `run_import` raises, `BadInput`, `PreflightFailed`.
+        """
+        for finding in make_ready(self.database, self.settings.home, taken.byte_size):
+            if not finding.passed:
+                say(finding.message)
+        if resume is not None:
+            job = self.jobs.get(resume)
+            job.require_same(taken.source)
+            job.require_resumable()
+        else:
+            job = self.jobs.start(taken.file_name, taken.source, options.policy, run_id)
+        if job.finished:
+            say(
+                f"{safe_text(taken.file_name)} holds the bytes that job {job.id} ({job.file_name}) imported: nothing to do"
+            )
+            Path(taken.copy).unlink(missing_ok=True)
+            return job, False
+        if options.create_users:
+            created = self._create_missing(taken, options)
+            say(f"{created:,} users were created")
+        with self.storage.scratch() as scratch, Users(self.database) as users:
+
+            def check() -> Validated:
+                validated = _validated(Path(taken.copy), users, scratch, options)
+                _require_same_reading(job, validated)
+                self._keep(f"kintell/files/{file_name(taken.partition)}", validated)
+                _require_few_rejects(taken.file_name, validated, options)
+                return validated
+
+            job = run_import(self.jobs, job, check, batch_size=options.batch_size, run_id=run_id)
+        if job.finished:
+            Path(taken.copy).unlink(missing_ok=True)
+        return job, True
+
+    def write_errors(self, job: Job) -> str | None:
+        """The error file of a job, written anew; None where nothing was rejected."""
+        reasons = reason_counts(self.database, job)
+        if not reasons:
+            return None
+        name = f"kintell/errors/{job.id}.csv"
+        with self.storage.scratch() as scratch:
+            local = scratch / "errors.csv"
+            write_error_file(local, job.header or [], rejects(self.database, job), with_raw=model.any_raw(reasons))
+            self.storage.put(name, local)
+        self.jobs.set_error_file(job, str(self.storage.path(name)))
+        return str(self.storage.path(name))
+
+    def missing_users(self, partition: str) -> pl.DataFrame:
+        """`MISSING_USERS` of a file, as its validation found them."""
+        name = self._name(partition, "missing_users.parquet")
+        return (
+            self.storage.read_parquet(name) if self.storage.exists(name) else pl.DataFrame(schema=model.MISSING_USERS)
+        )
+
+    def still_missing(self, missing: pl.DataFrame) -> pl.DataFrame:
+        """Of `MISSING_USERS` those that nobody has created since."""
+        if missing.is_empty():
+            return missing
+        with Users(self.database) as users:
+            return missing.join(users(missing["email"].unique()), on="email", how="anti").sort(
+                "rows", "email", descending=[True, False]
+            )
+
+    def create_users(self, missing: pl.DataFrame) -> int:
+        with Users(self.database) as users:
+            return users.create(missing)
+
+    def _create_missing(self, taken: Taken, options: Options) -> int:
+        with self.storage.scratch() as scratch, Users(self.database) as users:
+            return users.create(_validated(Path(taken.copy), users, scratch, options).missing_users())
+
+    @contextmanager
+    def _users(self) -> Iterator[LookUp]:
+        """The users; nobody, where an import has not made the table so far."""
+        with self.database.connected("kintell dry run") as connection:
+            is_absent = "users" in Schema(connection).missing_tables()
+        if is_absent:
+            yield lambda _: pl.DataFrame(schema=USERS)
+        else:
+            with Users(self.database) as users:
+                yield users
+
+    def _keep(self, folder: str, validated: Validated) -> dict[str, Any]:
+        missing = validated.missing_users()
+        self.storage.write_parquet(f"{folder}/missing_users.parquet", missing)
+        return summary(validated) | {"missing_users": missing["email"].n_unique()}
+
+    def _name(self, partition: str, name: str) -> str:
+        return f"kintell/files/{file_name(partition)}/{name}"
+
+
+def summary(validated: Validated) -> dict[str, Any]:
+    """What the validation pass found, in numbers."""
+    return {
+        "rows": validated.total_rows,
+        "accepted": validated.accepted,
+        "rejected": validated.rejected,
+        "skipped": validated.skipped,
+        "reasons": validated.reasons,
+    }
+
+
+def _validated(path: Path, users: LookUp, scratch: Path, options: Options) -> Validated:
+    folder = scratch / "validation"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return validate(
+        path, users, folder, encoding=options.encoding, progress=lambda done, total: tell("bytes checked", done, total)
+    )
+
+
+def _require_same_reading(job: Job, validated: Validated) -> None:
+    """A resume must see the rows that the job saw before: the encoding decides what they are."""
+    if job.last_processed_row and (job.total_rows, job.header) != (validated.total_rows, validated.header):
+        raise BadInput(
+            f"{job.file_name}: read as {validated.total_rows:,} rows, but job {job.id} began with {job.total_rows:,} or other"
+            " columns. Give the --encoding that it began with."
+        )
+
+
+def _require_few_rejects(name: str, validated: Validated, options: Options) -> None:
+    most = options.max_rejected_share
+    if most is not None and validated.rejected_share > most:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(validated.reasons.items()))
+        raise PlanRefused(
+            f"{name}: {validated.rejected:,} of {validated.total_rows:,} rows ({validated.rejected_share:.1%}) would be rejected,"
+            f" more than {most:.1%}: {counts}. Nothing was imported. Correct the file, or allow a larger share."
+        )

@@ -1,0 +1,127 @@
+"""Import jobs: one file, one job, and what may happen to it. Source: seed S4, "Recovery procedures".
+
+pending → running → completed | failed | paused. The id of a job is the plan id of its undo. Identical bytes make the same job,
+whatever the file is called, until that job was rolled back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from session_assets.drops.content import open_drop
+from session_assets.errors import BadInput, UsageError
+
+State = Literal["pending", "running", "completed", "failed", "paused"]
+Policy = Literal["update", "skip"]
+
+ROLLED_BACK = "rolled back"
+"""The reason of a failed job whose rows were taken back."""
+ROLLING_BACK = "rolling back"
+"""The reason of a failed job while its rows are taken back, and after that was interrupted."""
+
+_READ = 1024 * 1024
+
+
+class Conflict(Exception):
+    """Somebody wrote the same rows at the same moment: nothing was committed, and the batch can be written again."""
+
+
+class SourceChanged(BadInput):
+    """The file is not the one that the job began with: resume with the original, or import the new one by itself."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file by its content: SHA-256 in hex and size in bytes, of the file as it lies there (compressed or not)."""
+
+    sha256: str
+    byte_size: int
+
+    @staticmethod
+    def of(path: Path) -> Source:
+        """Reads the whole file. Raises `BadInput` for what is no regular file."""
+        digest, size = hashlib.sha256(), 0
+        with open_drop(path) as file:
+            while chunk := file.read(_READ):
+                digest.update(chunk)
+                size += len(chunk)
+        return Source(digest.hexdigest(), size)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of `backfill_jobs`, and who works on it.
+
+    `processed_rows` = `successful_rows` + `failed_rows`, `successful_rows` = inserted + updated + skipped; all count rows of
+    committed batches only. Times are UTC.
+    """
+
+    id: str
+    file_name: str
+    status: State
+    reason: str | None
+    sha256: str | None
+    byte_size: int | None
+    run_id: str | None
+    policy: Policy
+    header: list[str] | None
+    error_file_path: str | None
+    total_rows: int
+    processed_rows: int
+    successful_rows: int
+    failed_rows: int
+    inserted_rows: int
+    updated_rows: int
+    skipped_rows: int
+    last_processed_row: int
+    attempt: int
+    pause_requested: bool
+    digest_columns: list[str] | None
+    events_total: int
+    events_published: int
+    started_at: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    holder: str | None
+
+    @property
+    def stuck(self) -> bool:
+        """Said to run, but nobody works on it: its process died. `resume` goes on, `fail` gives up."""
+        return self.status == "running" and self.holder is None
+
+    @property
+    def rolled_back(self) -> bool:
+        return self.status == "failed" and self.reason == ROLLED_BACK
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do for these bytes."""
+        return self.status == "completed" or self.rolled_back
+
+    def require_same(self, source: Source) -> None:
+        """Raises `SourceChanged` where a file is not the one that this job began with."""
+        if (self.sha256, self.byte_size) != (source.sha256, source.byte_size):
+            raise SourceChanged(
+                f"{self.file_name}: the file is not the one that job {self.id} began with ({_size(self.byte_size)}, now"
+                f" {_size(source.byte_size)}; the SHA-256 differs). Nothing was imported. Resume with the original file, or"
+                " import this one without --resume."
+            )
+
+    def require_resumable(self) -> None:
+        """Raises `UsageError` for a job that has nothing left to import."""
+        if self.reason == ROLLING_BACK:
+            raise UsageError(
+                f"Job {self.id} is being rolled back. Finish that: `session-assets revert kintell --plan-id {self.id}`."
+            )
+        if self.finished:
+            ending = "was rolled back" if self.rolled_back else "is completed"
+            raise UsageError(f"Job {self.id} {ending}: there is nothing to resume. Import the file without --resume.")
+
+
+def _size(count: int | None) -> str:
+    return "unknown size" if count is None else f"{count:,} bytes"

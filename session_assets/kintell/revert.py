@@ -1,0 +1,39 @@
+"""What taking a job back means: rows it inserted go, rows it updated get their before-image back, edited ones are left.
+
+The undo is that of the job, never that of a time window. Users that were created for a job stay: others may use them by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+UNDONE = "undone"
+REFUSALS = {
+    "edited": "was edited since the import",
+    "changed_later": "was changed by a later import: revert that one first",
+    "gone": "was deleted since the import",
+    "referenced": "is referred to by rows of other tables",
+    "user_gone": "had a participant or volunteer who was deleted since",
+}
+"""Why a row is not undone. It is left exactly as it is."""
+
+REFUSED = pl.Schema({"row": pl.Int64, "session_id": pl.String, "external_session_id": pl.String, "refusal": pl.String})
+"""Rows of the file that are not undone; `external_session_id` is null where the session is gone."""
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """What an undo did, or in a dry run would do. removed + restored + refused = the rows that the job changed."""
+
+    removed: int
+    restored: int
+    refused: pl.DataFrame
+
+    @property
+    def classes(self) -> Mapping[str, int]:
+        """The account for people and for `--json`: refusals by name."""
+        counts = self.refused["refusal"].value_counts(sort=True)
+        return {"removed": self.removed, "restored": self.restored, **dict(counts.iter_rows())}

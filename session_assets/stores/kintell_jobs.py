@@ -1,0 +1,202 @@
+"""`backfill_jobs`: jobs made, found, held, and moved from state to state, each move guarded by the state it starts from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from session_assets.errors import LockHeld, UsageError
+from session_assets.kintell.jobs import Job, Policy, Source
+from session_assets.masking import safe_text
+from session_assets.stores.kintell_load import Lane
+from session_assets.stores.postgres import Database, holder, lock_key
+
+_COLUMNS = """
+    id, file_name, status, reason, trim(sha256) AS sha256, byte_size, run_id, coalesce(policy, 'update') AS policy, header,
+    error_file_path, total_rows, processed_rows, successful_rows, failed_rows, inserted_rows, updated_rows, skipped_rows,
+    last_processed_row, attempt, pause_requested, digest_columns, events_total, events_published, started_at, completed_at,
+    created_at, updated_at
+"""
+_SAME_BYTES = "sha256 = %s AND reason IS DISTINCT FROM 'rolled back'"
+_START = f"""
+    INSERT INTO backfill_jobs (id, file_name, sha256, byte_size, policy, run_id, status, total_rows, processed_rows,
+        successful_rows, failed_rows, last_processed_row)
+    VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, 'pending', 0, 0, 0, 0, 0)
+    ON CONFLICT (sha256) WHERE reason IS DISTINCT FROM 'rolled back' DO NOTHING RETURNING {_COLUMNS}
+"""
+_BEGIN = f"""
+    UPDATE backfill_jobs SET status = 'running', reason = NULL, pause_requested = false, attempt = attempt + 1,
+        run_id = coalesce(%(run_id)s, run_id), started_at = coalesce(started_at, now()), completed_at = NULL,
+        updated_at = now(), digest_columns = coalesce(digest_columns, %(columns)s)
+    WHERE id = %(id)s AND status <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
+    RETURNING {_COLUMNS}
+"""
+_END = """
+    UPDATE backfill_jobs SET status = %s, reason = %s, updated_at = now(),
+        completed_at = CASE WHEN %s THEN now() ELSE completed_at END
+    WHERE id = %s AND attempt = %s
+"""
+_FAIL = "UPDATE backfill_jobs SET status = 'failed', reason = %s, updated_at = now() WHERE id = %s AND status <> 'completed'"
+_ACTIVE = "('pending', 'running', 'paused')"
+
+
+class JobStore:
+    """Jobs of one database. Every call is a transaction of its own; `hold` keeps others off while one works."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def start(self, file_name: str, source: Source, policy: Policy = "update", run_id: str | None = None) -> Job:
+        """The job of these bytes: a new pending one, or the one that they already have (`Job.file_name` is its first name)."""
+        with self._rows("start") as cursor:
+            values = [file_name[-255:], source.sha256, source.byte_size, policy, run_id]
+            while True:
+                row = cursor.execute(_START, values).fetchone()
+                row = (
+                    row
+                    or cursor.execute(
+                        f"SELECT {_COLUMNS} FROM backfill_jobs WHERE {_SAME_BYTES}", [source.sha256]
+                    ).fetchone()
+                )
+                if row:
+                    return self._job(cursor, row)
+
+    def find(self, source: Source) -> Job | None:
+        """The job that these bytes have, if any that was not rolled back."""
+        with self._rows("jobs") as cursor:
+            row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE {_SAME_BYTES}", [source.sha256])
+            found = row.fetchone()
+            return self._job(cursor, found) if found else None
+
+    def get(self, job_id: str) -> Job:
+        """Raises `UsageError` for an id that no job has."""
+        with self._rows("jobs") as cursor:
+            try:
+                row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE id = %s", [job_id]).fetchone()
+            except psycopg.errors.InvalidTextRepresentation:
+                row = None
+            if row is None:
+                raise UsageError(f"There is no import job {job_id}. `session-assets jobs` lists them.")
+            return self._job(cursor, row)
+
+    def newest(self, limit: int = 50) -> list[Job]:
+        """Jobs, the newest first."""
+        with self._rows("jobs") as cursor:
+            found = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs ORDER BY created_at DESC LIMIT %s", [limit])
+            return [self._job(cursor, row) for row in found.fetchall()]
+
+    @contextmanager
+    def hold(self, job: Job, purpose: str = "import") -> Iterator[None]:
+        """Work on a job alone. Raises `LockHeld` naming who does."""
+        with self.database.lock(_lock(job.id), f"kintell {purpose}", f"{job.file_name} (job {job.id})"):
+            yield
+
+    def begin(self, job: Job, run_id: str | None = None) -> Job:
+        """Start or resume: the returned job's checkpoint and `attempt` are what batches go on from. Call while held.
+
+        Waits for a commit that a killed process may have sent, and puts off whoever believes to hold the job still.
+        """
+        with self._rows("begin") as cursor:
+            columns = [row["attname"] for row in cursor.execute(_TABLE_COLUMNS)]
+            values = {"id": job.id, "run_id": run_id, "columns": columns}
+            row = cursor.execute(_BEGIN, values).fetchone()
+            if row is None:
+                self.get(job.id).require_resumable()
+                raise UsageError(f"Job {job.id} cannot be started. `session-assets jobs` shows its state.")
+            return self._job(cursor, row)
+
+    def describe(self, job: Job, *, total_rows: int, header: list[str]) -> Job:
+        """Note what the validation pass found: the number of data rows, and the original columns for the error file."""
+        with self._rows("describe") as cursor:
+            cursor.execute(
+                "UPDATE backfill_jobs SET total_rows = %s, header = %s, updated_at = now() WHERE id = %s",
+                [total_rows, json.dumps(header), job.id],
+            )
+        return self.get(job.id)
+
+    def lane(self, job: Job, absent: Sequence[str] = ()) -> Lane:
+        """A transaction for the batches of a job that has begun; `absent` names columns that the file does not have."""
+        return Lane(self.database, job, absent)
+
+    def set_error_file(self, job: Job, path: str) -> None:
+        with self._rows("error file") as cursor:
+            cursor.execute("UPDATE backfill_jobs SET error_file_path = %s WHERE id = %s", [path[:500], job.id])
+
+    def complete(self, job: Job) -> Job:
+        """All batches are committed. Raises `UsageError` where the job was taken from us."""
+        return self._end(job, "completed", None)
+
+    def paused(self, job: Job) -> Job:
+        """Stopped between two batches, as asked."""
+        return self._end(job, "paused", None)
+
+    def failed(self, job: Job, reason: str) -> Job:
+        """The holder gives up: what was committed stays, and can be resumed or rolled back."""
+        return self._end(job, "failed", safe_text(reason)[:1000])
+
+    def pause(self, job_id: str) -> Job:
+        """Ask whoever works on a job to stop after the batch at hand; where nobody does, it is paused at once.
+
+        Raises `UsageError` for a job that is over.
+        """
+        job = self.get(job_id)
+        if job.status not in ("pending", "running", "paused"):
+            raise UsageError(f"Job {job.id} is {job.status}: there is nothing to pause.")
+        with self._rows("pause") as cursor:
+            cursor.execute(
+                "UPDATE backfill_jobs SET pause_requested = true, updated_at = now(),"
+                " status = CASE WHEN %s THEN 'paused' ELSE status END WHERE id = %s AND status IN " + _ACTIVE,
+                [job.holder is None, job.id],
+            )
+        return self.get(job_id)
+
+    def fail(self, job_id: str, reason: str = "given up by an operator") -> Job:
+        """Give a job up that nobody works on. What it committed stays, and can be resumed or rolled back.
+
+        Raises `LockHeld` while somebody works on it, `UsageError` for a completed job.
+        """
+        job = self.get(job_id)
+        if job.finished:
+            raise UsageError(f"Job {job.id} is over ({job.reason or job.status}). To take its rows back, revert it.")
+        try:
+            with self.hold(job, "fail"), self._rows("fail") as cursor:
+                cursor.execute(_FAIL, [safe_text(reason)[:1000], job.id])
+        except LockHeld as error:
+            raise LockHeld(f"{error} Or `session-assets pause {job.id}` first.") from None
+        return self.get(job_id)
+
+    def _end(self, job: Job, status: str, reason: str | None) -> Job:
+        with self._rows(status) as cursor:
+            values = [status, reason, status == "completed", job.id, job.attempt]
+            if cursor.execute(_END, values).rowcount != 1:
+                raise UsageError(
+                    f"Job {job.id} was taken over by another process. `session-assets jobs` shows its state."
+                )
+        return self.get(job.id)
+
+    @contextmanager
+    def _rows(self, purpose: str) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
+        with (
+            self.database.connected(f"kintell {purpose}") as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            yield cursor
+
+    def _job(self, cursor: psycopg.Cursor[dict[str, Any]], row: dict[str, Any]) -> Job:
+        who = holder(cursor.connection, lock_key(_lock(str(row["id"]))))
+        return Job(**{**row, "id": str(row["id"])}, holder=who)
+
+
+def _lock(job_id: str) -> str:
+    return f"kintell.job {job_id}"
+
+
+_TABLE_COLUMNS = """
+    SELECT attname FROM pg_attribute WHERE attrelid = 'kintell_sessions'::regclass AND attnum > 0 AND NOT attisdropped
+    ORDER BY attnum
+"""

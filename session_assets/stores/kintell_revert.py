@@ -1,0 +1,189 @@
+"""Taking a job back in batches, each one transaction: sessions, compensating events, and a note of what became of each row."""
+
+from __future__ import annotations
+
+import time
+
+import polars as pl
+import psycopg
+from psycopg import errors, sql
+
+from session_assets.errors import SessionAssetsError
+from session_assets.failpoints import failpoint
+from session_assets.kintell.jobs import ROLLED_BACK, ROLLING_BACK, Job
+from session_assets.kintell.revert import REFUSED, UNDONE, Reverted
+from session_assets.progress import tell
+from session_assets.stores.kintell_jobs import JobStore
+from session_assets.stores.kintell_statements import REVERTED, SET_COLUMNS, digest
+
+_BATCH = 10_000
+_TRIES = 8
+_CONFLICTS = (
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.SerializationFailure,
+    errors.ForeignKeyViolation,
+)
+_TEMPORARY = """
+    CREATE TEMP TABLE verdicts (row bigint, session_id uuid, change text, before jsonb, verdict text) ON COMMIT DELETE ROWS
+"""
+_BEGIN = """
+    UPDATE backfill_jobs SET status = 'failed', reason = %s, attempt = attempt + 1, updated_at = now()
+    WHERE id = %s AND reason IS DISTINCT FROM %s
+"""
+_JUDGE = sql.SQL("""
+    INSERT INTO verdicts SELECT c.row, c.session_id, c.change, c.before,
+        CASE WHEN s.id IS NULL THEN 'gone' WHEN s.digest IS DISTINCT FROM c.digest THEN 'edited'
+            WHEN EXISTS (SELECT FROM backfill_row_changes l WHERE l.session_id = c.session_id AND l.change = 'updated'
+                AND l.changed_at > c.changed_at AND l.undone IS DISTINCT FROM 'undone' AND l.job_id <> c.job_id)
+            THEN 'changed_later'
+            WHEN c.change = 'inserted' AND ({referenced}) THEN 'referenced'
+            WHEN c.change = 'updated' AND 2 > (SELECT count(*) FROM (VALUES (c.before ->> 'participant_id'),
+                (c.before ->> 'volunteer_id')) AS p (id) JOIN users u ON u.id = p.id::uuid) THEN 'user_gone'
+            ELSE 'undone' END
+    FROM (SELECT * FROM backfill_row_changes WHERE job_id = %(job)s AND undone IS NULL ORDER BY row LIMIT %(limit)s) AS c
+    LEFT JOIN LATERAL (SELECT s.id, {digest} AS digest FROM kintell_sessions s WHERE s.id = c.session_id {lock}) AS s ON true
+""")
+_TELL = """
+    INSERT INTO backfill_outbox (job_id, number, kind, session_id, external_session_id, session_type, participant_id,
+        volunteer_id, scheduled_at, completed_at, duration_minutes, language_level, rating)
+    SELECT %(job)s, %(base)s + v.row, %(kind)s, s.id, s.external_session_id, s.session_type, s.participant_id, s.volunteer_id,
+        s.scheduled_at, s.completed_at, s.duration_minutes, s.language_level, s.rating
+    FROM verdicts v JOIN kintell_sessions s ON s.id = v.session_id WHERE v.verdict = 'undone' AND v.change = %(change)s
+"""
+_REMOVE = """
+    DELETE FROM kintell_sessions s USING verdicts v
+    WHERE v.verdict = 'undone' AND v.change = 'inserted' AND s.id = v.session_id
+"""
+_RESTORE = sql.SQL("""
+    UPDATE kintell_sessions s SET {values} FROM verdicts v
+    CROSS JOIN LATERAL jsonb_populate_record(NULL::kintell_sessions, v.before) AS b
+    WHERE v.verdict = 'undone' AND v.change = 'updated' AND s.id = v.session_id
+""").format(values=sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(sql.Identifier(name)) for name in SET_COLUMNS))
+_NOTE = """
+    UPDATE backfill_row_changes c SET undone = v.verdict FROM verdicts v WHERE c.job_id = %s AND c.row = v.row
+"""
+_COUNT = "UPDATE backfill_jobs SET events_total = events_total + %s, updated_at = now() WHERE id = %s"
+_REFUSED = """
+    SELECT c.row, c.session_id::text, s.external_session_id, c.undone FROM backfill_row_changes c
+    LEFT JOIN kintell_sessions s ON s.id = c.session_id WHERE c.job_id = %s AND c.undone <> 'undone' ORDER BY c.row
+"""
+_WOULD_REFUSE = """
+    SELECT v.row, v.session_id::text, s.external_session_id, v.verdict FROM verdicts v
+    LEFT JOIN kintell_sessions s ON s.id = v.session_id WHERE v.verdict <> 'undone' ORDER BY v.row
+"""
+_FOREIGN_KEYS = """
+    SELECT conrelid::regclass::text, a.attname, r.attname FROM pg_constraint k
+    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+    JOIN pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = k.confkey[1]
+    WHERE k.contype = 'f' AND k.confrelid = 'kintell_sessions'::regclass AND cardinality(k.conkey) = 1
+"""
+
+
+class Undo:
+    """The undo of one job. Killed at any point, running it again finishes; finished, running it again changes nothing."""
+
+    def __init__(self, jobs: JobStore, job: Job) -> None:
+        self._jobs = jobs
+        self._database = jobs.database
+        self._job = job
+
+    def look(self) -> Reverted:
+        """What `run` would do now; writes nothing. After an undo, what it did."""
+        with self._database.attempting(), self._connection() as connection:
+            connection.execute(_TEMPORARY)
+            connection.execute(self._judge(connection, lock=False), {"job": self._job.id, "limit": None})
+            found = dict(
+                connection.execute(
+                    "SELECT change, count(*) FROM verdicts WHERE verdict = 'undone' GROUP BY 1"
+                ).fetchall()
+            )
+            refused = (
+                connection.execute(_WOULD_REFUSE).fetchall() + connection.execute(_REFUSED, [self._job.id]).fetchall()
+            )
+            done = self._done(connection)
+            connection.rollback()
+        frame = pl.DataFrame(refused, schema=REFUSED, orient="row").sort("row")
+        removed, restored = (found.get(name, 0) + done.get(name, 0) for name in ("inserted", "updated"))
+        return Reverted(removed, restored, frame)
+
+    def run(self) -> Reverted:
+        """Undo what can be undone; the job is failed then, with the reason `rolled back`.
+
+        Raises `LockHeld` while somebody works on the job, `SessionAssetsError` where others keep writing the same rows.
+        """
+        with self._jobs.hold(self._job, "revert"):
+            with self._database.connected("kintell revert") as connection:
+                connection.execute(_BEGIN, [ROLLING_BACK, self._job.id, ROLLED_BACK])
+            failpoint("kintell.revert.begun")
+            with self._database.attempting(), self._connection() as connection:
+                connection.execute(
+                    "SET lock_timeout = '10s'; SET enable_seqscan = off"
+                )  # a batch is looked up by its ids
+                connection.execute(_TEMPORARY)
+                judge = self._judge(connection, lock=True)
+                connection.commit()
+                undone = 0
+                while count := self._batch(connection, judge):
+                    undone += count
+                    tell("kintell rows undone", undone, self._job.inserted_rows + self._job.updated_rows)
+            with self._database.connected("kintell revert") as connection:
+                connection.execute(
+                    "UPDATE backfill_jobs SET reason = %s, pause_requested = false WHERE id = %s",
+                    [ROLLED_BACK, self._job.id],
+                )
+            failpoint("kintell.revert.finished")
+        return self.look()
+
+    def _batch(self, connection: psycopg.Connection, judge: sql.Composed) -> int:
+        for trial in range(_TRIES):
+            try:
+                return self._undo(connection, judge)
+            except _CONFLICTS as error:
+                connection.rollback()
+                if trial == _TRIES - 1:
+                    raise SessionAssetsError(
+                        f"Job {self._job.id} could not be rolled back to its end in {_TRIES} tries"
+                        f" ({error.diag.message_primary}): others write the same sessions. Run the same command again."
+                    ) from None
+                time.sleep(0.05 * 2**trial)
+        raise AssertionError("unreachable")
+
+    def _undo(self, connection: psycopg.Connection, judge: sql.Composed) -> int:
+        """One batch; returns the number of rows that it settled."""
+        job = {"job": self._job.id, "base": REVERTED, "limit": _BATCH}
+        count = connection.execute(judge, job).rowcount
+        failpoint("kintell.revert.judged")
+        if count:
+            told = connection.execute(_TELL, {**job, "kind": "removed", "change": "inserted"}).rowcount
+            connection.execute(_REMOVE)
+            failpoint("kintell.revert.removed")
+            connection.execute(_RESTORE)
+            told += connection.execute(_TELL, {**job, "kind": "restored", "change": "updated"}).rowcount
+            failpoint("kintell.revert.restored")
+            connection.execute(_NOTE, [self._job.id])
+            connection.execute(_COUNT, [told, self._job.id])
+        failpoint("kintell.revert.counted")
+        connection.commit()
+        failpoint("kintell.revert.committed")
+        return count
+
+    def _judge(self, connection: psycopg.Connection, *, lock: bool) -> sql.Composed:
+        referring = [
+            sql.SQL(
+                "EXISTS (SELECT FROM {} x WHERE x.{} = (SELECT s.{} FROM kintell_sessions s WHERE s.id = c.session_id))"
+            ).format(sql.SQL(table), sql.Identifier(column), sql.Identifier(referred))
+            for table, column, referred in connection.execute(_FOREIGN_KEYS)
+        ]
+        return _JUDGE.format(
+            referenced=sql.SQL(" OR ").join(referring) if referring else sql.SQL("false"),
+            digest=digest(connection, self._job.digest_columns or []),
+            lock=sql.SQL("FOR UPDATE" if lock else ""),
+        )
+
+    def _done(self, connection: psycopg.Connection) -> dict[str, int]:
+        query = "SELECT change, count(*) FROM backfill_row_changes WHERE job_id = %s AND undone = %s GROUP BY 1"
+        return dict(connection.execute(query, [self._job.id, UNDONE]).fetchall())
+
+    def _connection(self) -> psycopg.Connection:
+        return self._database.connect("kintell revert", autocommit=False)

@@ -1,0 +1,166 @@
+"""The tables of Kintell imports as a database has them: what is missing or different, and the migrations that add it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import create_engine, pool
+from sqlalchemy.exc import DBAPIError
+
+from session_assets.stores.postgres import Database
+
+VERSION_TABLE = "session_assets_kintell_version"
+_MIGRATIONS = Path(__file__).parent.parent / "kintell" / "migrations"
+
+_UUID, _TEXT, _TIME, _INT = (
+    ("uuid",),
+    ("text", "character varying"),
+    ("timestamp with time zone",),
+    ("integer", "bigint"),
+)
+_TEXT_OR_CHAR = (*_TEXT, "character")
+COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
+    "users": {"id": _UUID, "email": _TEXT, "role": _TEXT},
+    "kintell_sessions": {
+        "id": _UUID,
+        "external_session_id": _TEXT,
+        "session_type": _TEXT,
+        "participant_id": _UUID,
+        "volunteer_id": _UUID,
+        "scheduled_at": _TIME,
+        "completed_at": _TIME,
+        "duration_minutes": _INT,
+        "rating": ("numeric",),
+        "feedback_text": _TEXT,
+        "language_level": _TEXT,
+        "metadata": ("jsonb",),
+    },
+    "backfill_jobs": {
+        "id": _UUID,
+        "file_name": _TEXT,
+        "total_rows": _INT,
+        "processed_rows": _INT,
+        "successful_rows": _INT,
+        "failed_rows": _INT,
+        "last_processed_row": _INT,
+        "status": _TEXT,
+        "error_file_path": _TEXT,
+        "started_at": _TIME,
+        "completed_at": _TIME,
+        "sha256": _TEXT_OR_CHAR,
+        "byte_size": ("bigint",),
+        "reason": _TEXT,
+        "attempt": _INT,
+    },
+    "backfill_rejects": {"job_id": _UUID, "row": ("bigint",), "fields": ("json",), "raw": ("bytea",)},
+    "backfill_row_changes": {"job_id": _UUID, "session_id": _UUID, "digest": ("bigint",), "before": ("jsonb",)},
+    "backfill_outbox": {"job_id": _UUID, "number": ("bigint",), "session_id": _UUID},
+}
+"""Columns that imports work with, and the types that will do."""
+
+_FOUND = """
+    SELECT c.relname, a.attname, format_type(a.atttypid, NULL), a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_DUPLICATES = """
+    SELECT external_session_id, count(*), count(*) OVER () FROM kintell_sessions WHERE external_session_id IS NOT NULL
+    GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 20
+"""
+_UNIQUE = """
+    SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+    WHERE i.indrelid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)
+      AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
+"""
+_KEYS = """
+    SELECT conrelid::regclass::text FROM pg_constraint
+    WHERE contype = 'p' AND conrelid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)
+"""
+_UNIQUE_COLUMNS = {("users", "id"), ("users", "email"), ("kintell_sessions", "id"), ("backfill_jobs", "id")} | {
+    ("kintell_sessions", "external_session_id"),
+    ("backfill_jobs", "sha256"),
+}
+
+
+class Schema:
+    """What the catalog says, read once."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        names = list(COLUMNS)
+        self._connection = connection
+        self.columns: dict[str, dict[str, tuple[str, bool]]] = {}
+        for table, column, kind, required in connection.execute(_FOUND, [names]):
+            self.columns.setdefault(table, {})[column] = (kind, required)
+        self._unique = set(connection.execute(_UNIQUE, [names]).fetchall())
+        self._keyed = {row[0].rpartition(".")[2] for row in connection.execute(_KEYS, [names])}
+        version = connection.execute("SELECT to_regclass(%s)", [VERSION_TABLE]).fetchone()
+        self.migrated = version is not None and version[0] is not None
+        self.server_version = connection.info.server_version // 10_000
+
+    def missing_tables(self) -> list[str]:
+        return [table for table in COLUMNS if table not in self.columns]
+
+    def missing_columns(self) -> list[str]:
+        """`table.column` of tables that are there."""
+        return [
+            f"{table}.{column}"
+            for table, wanted in COLUMNS.items()
+            if table in self.columns
+            for column in wanted
+            if column not in self.columns[table]
+        ]
+
+    def wrong_types(self) -> list[str]:
+        """Columns whose type imports cannot write to, as `table.column is …, not …`."""
+        return [
+            f"{table}.{column} is {self.columns[table][column][0]}, not {' or '.join(kinds)}"
+            for table, wanted in COLUMNS.items()
+            for column, kinds in wanted.items()
+            if column in self.columns.get(table, {}) and self.columns[table][column][0] not in kinds
+        ]
+
+    def unknown_required(self) -> list[str]:
+        """Columns that must be given a value, have no default, and are none that imports fill."""
+        filled = {table: set(wanted) for table, wanted in COLUMNS.items()}
+        return [
+            f"{table}.{column}"
+            for table in ("kintell_sessions", "backfill_jobs")
+            for column, (_, required) in self.columns.get(table, {}).items()
+            if required and column not in filled[table]
+        ]
+
+    def missing_indexes(self) -> list[str]:
+        """Unique indexes and primary keys that imports rely on."""
+        lacking = sorted(f"a unique index on {table} ({column})" for table, column in _UNIQUE_COLUMNS - self._unique)
+        ours = [table for table in COLUMNS if table.startswith("backfill_") and table not in self._keyed]
+        return lacking + [f"the primary key of {table}" for table in ours]
+
+    def duplicates(self) -> tuple[list[tuple[str, int]], int]:
+        """Up to 20 external ids that `kintell_sessions` holds more than once, with their counts, and how many there are."""
+        if "external_session_id" not in self.columns.get("kintell_sessions", {}):
+            return [], 0
+        if ("kintell_sessions", "external_session_id") in self._unique:
+            return [], 0
+        found = self._connection.execute(_DUPLICATES).fetchall()
+        return [(name, count) for name, count, _ in found], found[0][2] if found else 0
+
+
+def migrate(database: Database) -> None:
+    """Run the migrations that are due, in one transaction. Idempotent. Raises as `Database.attempting`."""
+    from alembic import command  # here: every command of the terminal would wait 0.3 s for it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    engine = create_engine(database.url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool)
+    with database.lock_waiting("kintell.migrations", "kintell migrations"):
+        try:
+            with engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise database.explained(error.orig) from None
+            raise

@@ -1,0 +1,42 @@
+"""What is asked once more, inside the transaction of a delete, before a document goes: the reasons for it to stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+
+from session_assets.stores.bson_documents import RAW_VALUES
+
+Recount = Callable[[ClientSession, list[bytes]], dict[int, str]]
+"""Asked inside the transaction of a delete: which documents, by position, must stay, and why."""
+
+
+def stays_if_found(collection: Collection, field: str, reason: str) -> Recount:
+    """A document stays where another collection holds something for it, for example events for a session."""
+
+    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
+        found = {}
+        for position, document in enumerate(documents):
+            value = RawBSONDocument(document, RAW_VALUES)[field]
+            if collection.count_documents({field: {"$eq": value}}, limit=1, session=session):
+                found[position] = reason
+        return found
+
+    return recount
+
+
+def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
+    """A document stays where no other of its collection has the same value."""
+
+    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
+        found = {}
+        for position, document in enumerate(documents):
+            value = RawBSONDocument(document, RAW_VALUES)[field]
+            if collection.count_documents({field: {"$eq": value}}, limit=2, session=session) < 2:
+                found[position] = reason
+        return found
+
+    return recount

@@ -1,0 +1,74 @@
+"""Users found by e-mail whatever its case and blanks, and created on request."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from session_assets.kintell.model import MISSING_USERS
+from session_assets.stores.kintell_users import Users
+from session_assets_tests.kintell.scenario import Kintell
+
+
+def find(kintell: Kintell, *emails: str) -> dict[str, str]:
+    """Stored e-mail of the user that each e-mail finds."""
+    stored = dict(kintell.all("SELECT id::text, email FROM users"))
+    with Users(kintell.database) as users:
+        first = users(pl.Series(emails, dtype=pl.String))
+        assert users(pl.Series(emails, dtype=pl.String)).sort("email").equals(first.sort("email"))
+    return {email: stored[user] for email, user in first.iter_rows()}
+
+
+def add(kintell: Kintell, *emails: str) -> None:
+    with kintell.connect() as connection, connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO users (email, role) VALUES (%s, 'participant')", [(one,) for one in emails])
+
+
+def test_case_and_blanks_do_not_matter(kintell: Kintell) -> None:
+    add(kintell, " Mary.Jane@Example.com\t", "STRASSE@example.com", "Müller@example.com", "GROẞ@example.com")
+    assert find(kintell, "mary.jane@example.com", "strasse@example.com", "müller@example.com", "gross@example.com") == {
+        "mary.jane@example.com": " Mary.Jane@Example.com\t",
+        "strasse@example.com": "STRASSE@example.com",
+        "müller@example.com": "Müller@example.com",
+        "gross@example.com": "GROẞ@example.com",
+    }
+    assert find(kintell, "nobody@example.com") == {}
+    assert find(kintell) == {}
+
+
+def test_of_users_that_differ_in_case_only_the_lower_one_is_meant(kintell: Kintell) -> None:
+    add(
+        kintell,
+        "Two@example.com",
+        "two@example.com",
+        "Amb@example.com",
+        "AMB@example.com",
+        "Ö@example.com",
+        "ö@example.com",
+    )
+    assert find(kintell, "two@example.com", "amb@example.com", "ö@example.com") == {
+        "two@example.com": "two@example.com",
+        "ö@example.com": "ö@example.com",
+    }
+
+
+def test_missing_users_are_created_once_with_their_roles(kintell: Kintell) -> None:
+    add(kintell, "Known@example.com", "Größe@example.com")
+    missing = pl.DataFrame(
+        [
+            ("new@example.com", "volunteer", 3),
+            ("both@example.com", "volunteer", 1),
+            ("both@example.com", "participant", 1),
+            ("known@example.com", "participant", 1),
+            ("grösse@example.com", "participant", 1),
+        ],
+        schema=MISSING_USERS,
+        orient="row",
+    )
+    for expected in (2, 0):
+        with Users(kintell.database) as users:
+            assert users.create(missing) == expected
+    created = kintell.all(
+        "SELECT email, role, password_hash FROM users WHERE email LIKE 'new%%' OR email LIKE 'both%%' ORDER BY 1"
+    )
+    assert created == [("both@example.com", "participant", None), ("new@example.com", "volunteer", None)]
+    assert find(kintell, "new@example.com") == {"new@example.com": "new@example.com"}
