@@ -24,7 +24,9 @@ class Kind(Enum):
     """What a field holds. All become nullable columns."""
 
     TEXT = auto()  # str → String
-    TEXTS = auto()  # list of str → List(String), other elements null; any other type is null, never malformed
+    TEXTS = (
+        auto()
+    )  # list of str → List(String), other elements null; where strict, only null elements are not malformed
     NUMBER = auto()  # int32, int64, double → Float64
     DATE = auto()  # date → Datetime(ms, UTC)
     MOMENT = auto()  # date, or numeric epoch seconds → Datetime(ms, UTC)
@@ -66,6 +68,9 @@ def frame_of(batch: Batch, fields: tuple[Field, ...]) -> pl.DataFrame:
     for field in fields:
         place = found[field.name]
         read = _READERS[field.kind](batch, place, field.name)
+        if field.kind is Kind.TEXTS:
+            odd = read.pop().to_numpy()
+            malformed |= odd & field.strict
         columns.extend(read)
         if field.strict:
             malformed |= read[0].is_null().to_numpy() & ~np.isin(place.kinds, _SAYS_NOTHING)
@@ -236,7 +241,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _lists(batch: Batch, place: Places, name: str) -> list[pl.Series]:
-    """Lists item by item: the first of all documents, then the second, …"""
+    """Lists item by item, the first of all documents, then the second, …; and in which rows an item is no text."""
     arrays = place.rows(_ARRAY)
     filled = arrays[batch.i32[place.values[arrays]] > _EMPTY]
     owners, kinds, values = _items(batch, filled, place.values[filled])
@@ -247,7 +252,10 @@ def _lists(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     lists = pl.Series(name, pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), texts.to_arrow()))
     is_list = pl.Series(place.kinds == _ARRAY)
-    return [pl.select(pl.when(is_list).then(lists).alias(name)).to_series()]
+    odd = np.zeros(len(batch), bool)
+    if texts.null_count():
+        odd[owners[texts.is_null().to_numpy() & ~np.isin(items.kinds, _SAYS_NOTHING)]] = True
+    return [pl.select(pl.when(is_list).then(lists).alias(name)).to_series(), pl.Series(odd)]
 
 
 def _items(batch: Batch, rows: Integers, at: Integers) -> tuple[Integers, Bytes, Integers]:

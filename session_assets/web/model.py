@@ -102,7 +102,10 @@ REASONS = (
     Reason("would_shrink", "nothing_held_back", Fix.LISTED, "a repair would lower the count or drop a page"),
     Reason("malformed_event", "nothing_held_back", Fix.LISTED, "an event has a value of a type that no rule covers"),
     Reason(
-        "malformed_session", "nothing_held_back", Fix.LISTED, "session_id or user_id is of a type that no rule covers"
+        "malformed_session",
+        "nothing_held_back",
+        Fix.LISTED,
+        "session_id, user_id, event_count or pages holds a value that no rule covers",
     ),
     Reason("no_session_id", "nothing_held_back", Fix.LISTED, "neither a session_id nor a login session"),
     Reason("unsettled", "nothing_held_back", Fix.WAIT, "wrong, but its last event is younger than the settle time"),

@@ -27,10 +27,10 @@ _SESSION_FIELDS = (
     Field("session_id", Kind.TEXT, strict=True),
     Field("user_id", Kind.ID, strict=True),
     Field("client_id", Kind.TEXT),
-    Field("event_count", Kind.NUMBER),
+    Field("event_count", Kind.NUMBER, strict=True),
     Field("first_event_at", Kind.DATE),
     Field("last_event_at", Kind.DATE),
-    Field("pages", Kind.TEXTS),
+    Field("pages", Kind.TEXTS, strict=True),
     Field("created_at", Kind.DATE),
 )
 _APART_FIELDS = (

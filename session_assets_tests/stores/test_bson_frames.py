@@ -27,7 +27,7 @@ FIELDS = (
     Field("timestamp", Kind.MOMENT, strict=True),
     Field("at", Kind.DATE, strict=True),
     Field("n", Kind.NUMBER, strict=True),
-    Field("pages", Kind.TEXTS),
+    Field("pages", Kind.TEXTS, strict=True),
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253402300799999
@@ -148,7 +148,12 @@ def _expected(document: bytes) -> dict[str, Any]:
         row[field.name] = value
         if field.kind is Kind.ID:
             row[f"{field.name}_kind"] = "null" if value is None else "objectid" if kind == 7 else "string"
-        malformed = malformed or (field.strict and kind is not None and value is None)
+        if field.kind is Kind.TEXTS and part is not None and kind is not None:
+            items = elements(part[part.index(0) + 1 :]).values() if kind == 4 else ()
+            odd = [item for item in items if item[0] not in (6, 10) and _value(Kind.TEXT, item[0], item) is None]
+            malformed = malformed or kind != 4 or bool(odd)
+        else:
+            malformed = malformed or (field.strict and kind is not None and value is None)
     return row | {"malformed": malformed}
 
 

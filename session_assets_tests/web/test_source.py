@@ -169,6 +169,29 @@ def test_documents_come_as_they_are_stored(reader: Reader) -> None:
     assert (row["user_id"], row["user_id_kind"]) == (str(document["user_id"]), "objectid")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "malformed"),
+    [
+        ("event_count", "12", True),
+        ("event_count", bson.Decimal128("12"), True),
+        ("event_count", True, True),
+        ("event_count", bson.Int64(12), False),
+        ("event_count", None, False),
+        ("pages", "/home", True),
+        ("pages", {"0": "/home"}, True),
+        ("pages", [{"page": "/home"}], True),
+        ("pages", ["/home", 5], True),
+        ("pages", ["/home", None], False),
+        ("pages", None, False),
+    ],
+)
+def test_a_count_or_pages_that_no_rule_covers_are_not_taken_for_none(
+    reader: Reader, field: str, value: object, malformed: bool
+) -> None:
+    reader.fill([{"_id": 1, "session_id": "s1", field: value}], [], indexed=False)
+    assert reader.scan(Selection())[0].sessions["malformed"].to_list() == [malformed]
+
+
 def test_empty_collections_give_empty_frames(reader: Reader) -> None:
     (bucket,) = reader.scan(Selection())
     assert bucket.sessions.schema == SESSION_COLUMNS
