@@ -143,8 +143,8 @@ def classify(
     shrinks = has_events & ((count > recount) | dropped)
     empty = (count <= 0) & (pages.list.len() == 0)
     settled_before = now - timedelta(minutes=settle_minutes)
-    held = (  # the first that holds; of a duplicate group all documents are held for what one of them would lose
-        pl.when(pl.col("malformed"))
+    held = (  # the first that holds; of a duplicate group all documents are held for what is odd in, or lost by, one of them
+        pl.when(pl.col("malformed").any().over("session_id"))
         .then(pl.lit("malformed_session"))
         .when(~has_events & empty)
         .then(pl.lit("orphan_session"))

@@ -217,7 +217,7 @@ def _shrinks(row: dict[str, Any], right: Facts) -> bool:
 
 
 def _held(row: dict[str, Any], group: list[dict[str, Any]], right: Facts | None, *, allow_shrink: bool) -> str | None:
-    if row["malformed"]:
+    if any(other["malformed"] for other in group):
         return "malformed_session"
     if right is None:
         return "orphan_with_data" if row["pages"] or (row["event_count"] or 0) > 0 else "orphan_session"
