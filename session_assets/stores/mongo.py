@@ -25,7 +25,7 @@ from session_assets.stores.bson_documents import RAW_VALUES
 from session_assets.stores.bson_frames import Field, documents_of, frame_of, keys_of, read_frame
 
 _T = TypeVar("_T")
-_IN_CHUNK = 10_000
+_IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
 _BATCH = 20_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
 _AUTHORIZATION = {13, 18}  # Unauthorized, AuthenticationFailed
@@ -121,8 +121,11 @@ class MongoSource:
         if not self.has_index(field):
             yield {}
             return
-        for chunk in values.sort().to_frame().iter_slices(_IN_CHUNK):
-            yield {field: {"$in": chunk.to_series().to_list(), "$type": "string"}}
+        ordered = values.sort().alias("value").to_frame()
+        parts = ordered.with_columns(part=pl.col("value").str.len_bytes().cum_sum() // _IN_BYTES)
+        for part in parts.partition_by("part", maintain_order=True):
+            for chunk in part.iter_slices(_IN_CHUNK):
+                yield {field: {"$in": chunk["value"].to_list(), "$type": "string"}}
 
     def has_index(self, field: str) -> bool:
         """Whether an index leads with the field, so that looking text values up is cheap; one on texts alone will do."""

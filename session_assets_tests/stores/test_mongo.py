@@ -71,6 +71,15 @@ def test_values_are_looked_up_where_an_index_leads_with_the_field(
     assert list(source.by_values("s", values)) == [{"s": {"$in": ["a", "b"], "$type": "string"}} if useful else {}]
 
 
+def test_long_values_are_looked_up_in_queries_that_a_server_takes(source: MongoSource) -> None:
+    source.collection.create_index("s")
+    source.collection.insert_one({"s": "x"})
+    values = pl.Series([f"{number}{'y' * 3000}" for number in range(6000)] + ["x", "y" * (5 << 20)])
+    queries = list(source.by_values("s", values))
+    assert sorted(value for query in queries for value in query["s"]["$in"]) == values.sort().to_list()
+    assert sum(source.count(query) for query in queries) == 1
+
+
 def test_an_unset_variable_and_an_unreadable_uri_are_named() -> None:
     with pytest.raises(NotConfigured, match="WEB_MONGO_URI"):
         database("WEB_MONGO_URI", "web", {})
