@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import polars as pl
 from bson import _convert_raw_document_lists_to_streams, _decode_selective
 from bson.raw_bson import _RAW_ARRAY_BSON_OPTIONS, _RawArrayBSONDocument
-from pymongo import MongoClient
+from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.cursor import RawBatchCursor
 from pymongo.database import Database
@@ -35,8 +35,9 @@ _clients: dict[tuple[int, str], MongoClient] = {}
 def database(variable: str, default: str, env: Mapping[str, str] | None = None) -> Database:
     """The database that a variable's URI names (else `default`), reachable and usable.
 
-    Clients are kept per process, since they do not survive a fork. Raises `NotConfigured`, `UsageError` for an URI that
-    cannot be read, and `StoreUnavailable`.
+    Clients are kept per process, since they do not survive a fork. Whatever the URI says, all is read from the primary: the
+    events from a member that is behind would be older than the documents (docs/decisions/0002). Raises `NotConfigured`,
+    `UsageError` for an URI that cannot be read, and `StoreUnavailable`.
     """
     uri = (os.environ if env is None else env).get(variable, "")
     if not uri:
@@ -50,7 +51,7 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
             raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
         attempt(variable, lambda: client.admin.command("ping"))
         _clients[os.getpid(), uri] = client
-    return client.get_default_database(default)
+    return client.get_default_database(default, read_preference=ReadPreference.PRIMARY)
 
 
 def source_name(variable: str, default: str, env: Mapping[str, str] | None = None) -> str:

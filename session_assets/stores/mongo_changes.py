@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import ReadPreference, ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
 from pymongo.collection import Collection
@@ -247,7 +247,7 @@ class MongoStore:
     ) -> None:
         try:
             with self._one_by_one, self._collection.database.client.start_session() as session:
-                refused = session.with_transaction(transaction)
+                refused = session.with_transaction(transaction, read_preference=ReadPreference.PRIMARY)
         except WriteError as error:
             result.errors[position] = safe_text(error.details.get("errmsg", error) if error.details else error)[:300]
             return

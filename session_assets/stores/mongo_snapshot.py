@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
+from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
@@ -80,7 +81,7 @@ def write_together(collection: Collection[Any], changes: Sequence[Change]) -> Wr
 
 
 def _transaction(collection: Collection[Any], changes: Sequence[Change], session: ClientSession) -> Written:
-    session.start_transaction()
+    session.start_transaction(read_preference=ReadPreference.PRIMARY)
     found = _snapshot(collection, changes, session)
     kept = [change for change in changes if found.get(id_element(change.before)) == change.before]
     failpoint("mongo.after_snapshot")

@@ -6,10 +6,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+import bson
 from hypothesis import given
 from hypothesis import strategies as st
+from pymongo import ReadPreference
 from pymongo.collection import Collection
 
+from session_assets.stores.mongo import database
 from session_assets_tests.changes.scenario import (
     PARTITIONS,
     Change,
@@ -185,3 +188,15 @@ def doc_fields(**fields: Any) -> bytes:
     import bson
 
     return bson.encode(fields)
+
+
+def test_a_uri_that_prefers_secondaries_reads_and_writes_the_primary(mongo_uri: str, tmp_path: Path) -> None:
+    db = database("WEB_MONGO_URI", "web", {"WEB_MONGO_URI": f"{mongo_uri}&readPreference=secondaryPreferred"})
+    assert db.read_preference == ReadPreference.PRIMARY
+    loop = Loop.new(db["documents"], tmp_path)
+    before = [doc(1, a=1), doc(2, a=1)]
+    loop.fill(before)
+    plan = loop.plan(rows_of([Change("update", before[0], bson.encode({"a": 2})), Change("delete", before[1])]))
+    assert outcomes(loop.apply(plan)) == {"applied": 2}
+    loop.revert(plan)
+    assert loop.now() == by_key(before)
