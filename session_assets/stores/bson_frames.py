@@ -24,9 +24,7 @@ class Kind(Enum):
     """What a field holds. All become nullable columns."""
 
     TEXT = auto()  # str → String
-    TEXTS = (
-        auto()
-    )  # list of str → List(String), other elements null; where strict, only null elements are not malformed
+    TEXTS = auto()  # list of str → List(String), other elements null, and malformed unless they are null there too
     NUMBER = auto()  # int32, int64, double → Float64
     DATE = auto()  # date → Datetime(ms, UTC)
     MOMENT = auto()  # date, or numeric epoch seconds → Datetime(ms, UTC)
