@@ -33,13 +33,16 @@ class RevertReport:
 
 
 def to_undo(ledger: Ledger, plan: Plan) -> dict[str, Attempt]:
-    """Per partition the latest apply that is not reverted and applied something (or was stopped)."""
+    """Per partition the latest apply that is not reverted and applied something (or was stopped).
+
+    Where the store refused some rows of a revert, it may be called again: the rows that are undone already stay so.
+    """
     result: dict[str, Attempt] = {}
     undone: set[tuple[str, int]] = set()
     for attempt in reversed(ledger.attempts(plan.plan_id)):
         for partition in attempt.partitions:
             if attempt.undoes is not None:
-                if attempt.is_finished(partition):
+                if attempt.is_finished(partition) and not _failed(attempt, partition):
                     undone.add((partition, attempt.undoes[partition]))
             elif (
                 partition not in result
@@ -112,6 +115,10 @@ def _unfinished(ledger: Ledger, plan: Plan, undoes: dict[str, int]) -> Attempt |
         ):
             return attempt
     return None
+
+
+def _failed(attempt: Attempt, partition: str) -> bool:
+    return attempt.summary(partition)["outcomes"].get("failed", 0) > 0
 
 
 def _applied(attempt: Attempt, partition: str) -> bool:

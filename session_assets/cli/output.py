@@ -87,10 +87,15 @@ def _show_revert(console: Console, body: dict[str, Any]) -> None:
         console.print(f"plan {body['plan_id']}: nothing to undo (not applied, or undone already)", highlight=False)
         return
     console.print(f"plan {body['plan_id']}: {body['undoable']:,} {would}", highlight=False)
+    errors, failed = body.get("errors", {}), body.get("outcomes", {}).get("failed", 0)
+    why = "cannot be undone, edited since (or their place is taken)"
+    if failed:
+        why = f"are not undone, {failed:,} of them failed: see to the cause, then run the same command again"
     if body["refused"]:
-        console.print(f"{body['refused']:,} cannot be undone, edited since (or their place is taken):", highlight=False)
+        console.print(f"{body['refused']:,} {why}:", highlight=False)
         for key in body["refused_sample"]:
-            console.print(f"  {safe_text(key)}", highlight=False)
+            reason = f": {errors[key]}" if key in errors else ""
+            console.print(f"  {safe_text(key + reason)}", highlight=False)
 
 
 def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:

@@ -124,7 +124,7 @@ class Runner:
         run_id, error, code = self.execute(f"{name}_revert", {}, ops)
         summary = self.environment.reported(run_id, "revert") or {}
         body = {"slice": slice_, "command": "revert", "run_id": run_id, "plan_id": plan_id, **summary}
-        return Result(body, code, error)
+        return Result(body, code or int(summary.get("outcomes", {}).get("failed", 0) > 0), error)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 

@@ -139,9 +139,10 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
             "refused": report.refused_count,
             "refused_sample": [safe_text(key) for key in report.refused],
             "outcomes": report.outcomes.as_dict(),
+            "errors": {safe_text(key): safe_text(reason) for key, reason in report.outcomes.errors.items()},
         }
         environment.report(context.run_id, "revert", summary)
-        context.log.info(f"undone: {report.undoable}, not undone (edited since): {report.refused_count}")
+        context.log.info(f"undone: {report.undoable}, not undone (edited since, or failed): {report.refused_count}")
 
     @dg.job(
         name=f"{slice_name}_revert",

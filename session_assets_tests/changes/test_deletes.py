@@ -145,3 +145,19 @@ def test_a_row_whose_lists_are_null_is_not_lost(loop: Loop, lists: dict[str, Any
     loop.fill([doc(1, a=1)])
     loop.plan(rows.with_columns(**lists))
     assert outcomes(loop.apply()) == {"applied": 1}
+
+
+def test_an_undo_that_the_store_refused_can_be_made_again(loop: Loop) -> None:
+    loop.options["place"] = ("session_id",)
+    loop.fill([SURVIVOR, TWIN, doc(4, n=4)])
+    plan = loop.plan(rows_of([*fold(TWIN), Change("update", doc(4, n=4), bson.encode({"n": 5}))]))
+    loop.apply()
+    loop.collection.create_index("session_id", unique=True, name="session_id_unique")
+    refused = loop.revert(plan)
+    assert outcomes(refused) == {"applied": 1, "failed": 1, "conflicted": 1}
+    assert "E11000" in refused.outcomes.errors['{"$numberInt":"2"}']
+    loop.collection.drop_index("session_id_unique")
+    assert loop.preview(plan).undoable == 3
+    assert outcomes(loop.revert(plan)) == {"applied": 2, "already_applied": 1}
+    assert loop.now() == by_key([SURVIVOR, TWIN, doc(4, n=4)])
+    assert loop.revert(plan).partitions == []
