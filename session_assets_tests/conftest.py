@@ -39,6 +39,15 @@ def servers(shared_home: SharedHome) -> Servers:
     return shared
 
 
+@pytest.fixture(scope="module")
+def own_nats(shared_home: SharedHome) -> Iterator[str]:
+    """URL of a NATS server that no other test module uses: streams have one name, whatever the database."""
+    servers = Servers(shared_home.new_home(), tell=print)
+    servers.up(["nats"])
+    yield servers.environment({})["NATS_URL"]
+    servers.down()
+
+
 @pytest.fixture(scope="session")
 def mongo_server(request: pytest.FixtureRequest) -> str:
     """URI of the MongoDB server for tests: the tester's own or the embedded one."""

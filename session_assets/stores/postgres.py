@@ -76,7 +76,7 @@ class Database:
 
     def explained(self, error: psycopg.Error) -> SessionAssetsError:
         """A driver's error without the values of any row, as one that says what to do."""
-        primary = safe_text(error.diag.message_primary or str(error)).strip()[:300]
+        primary = " ".join(safe_text(error.diag.message_primary or str(error)).split()).rstrip(".")[:300]
         if isinstance(error, errors.InsufficientPrivilege):
             return UsageError(f"{self.variable}: the account lacks a privilege: {primary}. Grant it and try again.")
         unreachable = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate is None

@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 
-from session_assets.embedded.servers import Servers
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.kintell.outbox import SUBJECTS
 from session_assets.stores import kintell_outbox
@@ -22,11 +21,9 @@ ROWS = 120
 
 
 @pytest.fixture
-def nats_url(servers: Servers) -> str:
-    servers.up(["nats"])
-    url = servers.environment({})["NATS_URL"]
-    fresh_stream(url)
-    return url
+def nats_url(own_nats: str) -> str:
+    fresh_stream(own_nats)
+    return own_nats
 
 
 @pytest.fixture(autouse=True)

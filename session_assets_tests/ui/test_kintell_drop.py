@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from session_assets.embedded.servers import Servers
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.ui.conftest import Ui
@@ -23,10 +22,9 @@ _RUNS = "{ runsOrError(limit: 20) { ... on Runs { results { status jobName } } }
 
 
 @pytest.fixture
-def kintell_environment(monkeypatch: pytest.MonkeyPatch, kintell: Kintell, servers: Servers) -> Kintell:
-    servers.up(["nats"])
+def kintell_environment(monkeypatch: pytest.MonkeyPatch, kintell: Kintell, own_nats: str) -> Kintell:
     monkeypatch.setenv("KINTELL_DATABASE_URL", kintell.database.url)
-    monkeypatch.setenv("NATS_URL", servers.environment({})["NATS_URL"])
+    monkeypatch.setenv("NATS_URL", own_nats)
     return kintell
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from session_assets.embedded.servers import Servers
 from session_assets_tests.kintell.files import SAMPLE
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.web.acceptance.conftest import (  # noqa: F401 - fixtures
@@ -19,16 +18,10 @@ from session_assets_tests.web.acceptance.conftest import (  # noqa: F401 - fixtu
 from session_assets_tests.web.acceptance.terminal import Terminal
 
 
-@pytest.fixture(scope="session")
-def nats_url(servers: Servers) -> str:
-    servers.up(["nats"])
-    return servers.environment({})["NATS_URL"]
-
-
 @pytest.fixture
-def cli(open_terminal: Open, postgres_url: str, nats_url: str) -> Terminal:  # noqa: F811
+def cli(open_terminal: Open, postgres_url: str, own_nats: str) -> Terminal:  # noqa: F811
     """A terminal on an empty database."""
-    return open_terminal(None, KINTELL_DATABASE_URL=postgres_url, NATS_URL=nats_url)
+    return open_terminal(None, KINTELL_DATABASE_URL=postgres_url, NATS_URL=own_nats)
 
 
 @pytest.fixture

@@ -64,8 +64,11 @@ def test_what_is_not_configured_is_named(cli: Terminal) -> None:
     assert_clear(cli("verify", "web", WEB_MONGO_URI=None), 2, "WEB_MONGO_URI")
     assert_clear(cli("apply", "web", "--session", "x", WEB_MONGO_URI=None), 2, "WEB_MONGO_URI")
     assert_clear(cli("verify", "web", DAGSTER_POSTGRES_URL=None), 2, "DAGSTER_POSTGRES_URL")
-    skipped = cli("verify", "all", WEB_MONGO_URI=None)
-    assert (skipped.code, skipped.err.splitlines()) == (0, ["web: skipped, WEB_MONGO_URI is not set"])
+    skipped = cli("verify", "all", WEB_MONGO_URI=None, KINTELL_DATABASE_URL=None)
+    assert (skipped.code, skipped.err.splitlines()) == (
+        0,
+        ["web: skipped, WEB_MONGO_URI is not set", "kintell: skipped, KINTELL_DATABASE_URL is not set"],
+    )
 
 
 def test_the_dagster_database_cannot_be_reached(cli: Terminal) -> None:
