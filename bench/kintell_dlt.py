@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
@@ -56,7 +57,7 @@ def load(setting: str, path: str, url: str) -> float:
     seconds = time.perf_counter() - began
     with pipeline.sql_client() as client:
         ((count,),) = client.execute_sql("SELECT count(*) FROM sessions")
-        assert count > 0
+        assert count == Path(path).read_bytes().count(b"\n") - 1, count
         client.execute_sql(f"DROP SCHEMA dlt_{setting} CASCADE")
     return seconds
 
