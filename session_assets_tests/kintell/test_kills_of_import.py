@@ -73,14 +73,15 @@ def test_killed_again_and_again(kintell: Kintell) -> None:
     assert kintell.dump() == goal
 
 
-def test_killed_at_random_times(kintell: Kintell) -> None:
+@pytest.mark.parametrize("part", range(times(1, 5)))
+def test_killed_at_random_times(kintell: Kintell, part: int) -> None:
     whole = file(kintell, times(3_000, 100_000))
     size = times(200, 2_000)
     began = time.monotonic()
     goal = uninterrupted(kintell, whole, size)
     seconds = time.monotonic() - began
     killed = 0
-    for _ in range(times(3, 50)):
+    for _ in range(times(3, 10)):
         work = Work("import", kintell.database.url, whole, batch_size=size)
         killed += run(work, kill_after=random.uniform(0, 0.8) * seconds)
         job = kintell.jobs.find(whole.source)
