@@ -18,6 +18,7 @@ from polars.exceptions import ComputeError
 
 from session_assets.stores.bson_batch import Batch, Bytes, Integers, Places, locate, value_size, walk
 from session_assets.stores.bson_documents import OBJECT_ID_FIRST, key_of
+from session_assets.stores.bson_order import KEY_KINDS, order_keys
 
 
 class Kind(Enum):
@@ -29,6 +30,7 @@ class Kind(Enum):
     DATE = auto()  # date → Datetime(ms, UTC)
     MOMENT = auto()  # date, or numeric epoch seconds → Datetime(ms, UTC)
     ID = auto()  # ObjectId (24 hex) or str → String, and `{name}_kind`: objectid, string, null
+    KEY = auto()  # an `_id` → String that sorts as servers sort it within its type, and `{name}_kind` of `KEY_KINDS`
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,16 @@ def _ids(batch: Batch, place: Places, name: str) -> list[pl.Series]:
         .alias(f"{name}_kind")
     ).to_series()
     return [column, kinds]
+
+
+def _keys(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    column, kinds = _ids(batch, place, name)
+    kinds = kinds.cast(KEY_KINDS)
+    odd = np.flatnonzero(~np.isin(place.kinds, (_STRING, _OBJECT_ID)))
+    if not len(odd):
+        return [column, kinds]
+    texts, names = order_keys(batch, place, odd)
+    return [column.scatter(odd, texts), kinds.scatter(odd, names)]
 
 
 def _hexed(batch: Batch, rows: Integers, at: Integers, views: _Views | None = None) -> tuple[_Views, bytes]:
@@ -294,4 +306,5 @@ _READERS = {
     Kind.DATE: _dates,
     Kind.MOMENT: _moments,
     Kind.ID: _ids,
+    Kind.KEY: _keys,
 }

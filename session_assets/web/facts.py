@@ -16,7 +16,8 @@ def session_facts(events: pl.DataFrame) -> pl.DataFrame:
     """Facts per session.
 
     In: columns of `EVENT_COLUMNS`, `session_id` not null, any order. Out: `FACT_COLUMNS`, one row a session.
-    An event without a usable timestamp counts as malformed: its place in the order is unknown.
+    An event without a usable timestamp counts as malformed: its place in the order is unknown. So is that of one whose `_id`
+    nobody can order, where another is of the same time.
     """
     ordered = events.select(
         "session_id",
@@ -24,7 +25,7 @@ def session_facts(events: pl.DataFrame) -> pl.DataFrame:
         pl.col("page").replace("", None),
         user=_user(pl.col("user_id"), pl.col("user_id_kind")),
         client=pl.col("client_id").replace("", None),
-        malformed=pl.col("malformed") | pl.col("timestamp").is_null(),
+        malformed=pl.col("malformed") | pl.col("timestamp").is_null() | _is_unordered(events),
         id_rank=pl.col("_id_kind").to_physical(),
         id="_id",
     )
@@ -70,13 +71,21 @@ def _people(name: str) -> pl.Expr:
 
 
 def _pages(events: pl.DataFrame) -> pl.DataFrame:
-    """Distinct pages in first-seen order: by timestamp, then `_id` as BSON orders it (str before ObjectId), then page."""
+    """Distinct pages in first-seen order: by timestamp, then `_id` as BSON orders it."""
     return (
         events.filter(pl.col("page").is_not_null())
-        .sort("timestamp", "id_rank", "id", "page", descending=[False, True, False, False])
+        .sort("timestamp", "id_rank", "id", "page")
         .group_by("session_id")
         .agg(fact_pages=pl.col("page").unique(maintain_order=True))
     )
+
+
+def _is_unordered(events: pl.DataFrame) -> pl.Expr:
+    """Whether an event shares its time with another of its session, and its `_id` does not tell which is the earlier."""
+    unknown = pl.col("_id_kind") == "other"
+    if not events.select(unknown.any()).item():
+        return pl.lit(False)
+    return unknown & (pl.len().over("session_id", "timestamp") > 1)
 
 
 def _user(user: pl.Expr, kind: pl.Expr) -> pl.Expr:
@@ -157,7 +166,10 @@ def classify(
         .when(pl.col("duplicate"))
         .then(pl.lit("duplicate_session"))
     )
-    young = (pl.col("fact_last") > settled_before).fill_null(False)
+    ahead = now + timedelta(
+        minutes=settle_minutes
+    )  # by a clock that is wrong: to wait for it would be to wait for ever
+    young = pl.col("fact_last").is_between(settled_before, ahead, closed="right").fill_null(False)
     wrong = pl.col("repairs").list.len() > 0
     return (
         joined.with_columns(repairs=repairs, notes=notes.fill_null([]), held=held)

@@ -9,6 +9,7 @@ from session_assets.graph.check_report import check_reports
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.masking import safe_text
 from session_assets.stores.locks import collection_lock
 from session_assets.web import model
 from session_assets.web.assets import LOCK, open_store, open_web, plan_summary, source
@@ -41,11 +42,14 @@ def repair_one_session(context: dg.OpExecutionContext, config: OneSession) -> No
     environment = Environment.load()
     web = open_web(environment)
     selection = Selection(sessions=tuple(config.sessions))
+    if unknown := web.source.unknown(config.sessions):
+        raise UsageError(
+            f"no session has the id {', '.join(map(safe_text, unknown))}: nothing was done. Look it up in the sessions"
+            " collection, field session_id."
+        )
     if config.command != "verify":
         ledger = LOOP.ledger(environment)
         planned = web.plan_now(ledger, selection, repair_rows, context.run_id)
-        if not planned.tally.reads:
-            raise UsageError("no session has this id: look it up in the sessions collection, field session_id")
         with collection_lock(LOCK, planned.tally.partitions, "session-assets --session"):
             environment.report(context.run_id, "plan", plan_summary(NAME, planned))
         if config.command == "apply":
@@ -59,8 +63,6 @@ def repair_one_session(context: dg.OpExecutionContext, config: OneSession) -> No
             )
     if config.command == "verify":
         tally, lists = web.inspect(selection, context.run_id)
-        if not tally.reads:
-            raise UsageError("no session has this id: look it up in the sessions collection, field session_id")
         environment.report(
             context.run_id,
             "verify",
