@@ -23,7 +23,7 @@ def session_facts(events: pl.DataFrame) -> pl.DataFrame:
         "session_id",
         "timestamp",
         pl.col("page").replace("", None),
-        user=_user(pl.col("user_id"), pl.col("user_id_kind")),
+        user=_user(events),
         client=pl.col("client_id").replace("", None),
         malformed=pl.col("malformed") | pl.col("timestamp").is_null() | _is_unordered(events),
         id_rank=pl.col("_id_kind").to_physical(),
@@ -88,10 +88,12 @@ def _is_unordered(events: pl.DataFrame) -> pl.Expr:
     return unknown & (pl.len().over("session_id", "timestamp") > 1)
 
 
-def _user(user: pl.Expr, kind: pl.Expr) -> pl.Expr:
+def _user(frame: pl.DataFrame) -> pl.Expr:
     """One text a user: an ObjectId and its hex, in any case, are one; empty means none."""
-    text = user.replace("", None)
-    return pl.when((kind == "objectid") | text.str.contains(HEX24)).then(text.str.to_lowercase()).otherwise(text)
+    text = pl.col("user_id").replace("", None)
+    if not frame.select(text.str.contains("[A-F]").any()).item():  # the usual, and far cheaper
+        return text
+    return pl.when(text.str.contains(HEX24)).then(text.str.to_lowercase()).otherwise(text)
 
 
 def partition_keys(documents: pl.DataFrame, first: date, last: date) -> pl.Series:
@@ -125,7 +127,7 @@ def classify(
     has_events = pl.col("fact_event_count").is_not_null()
     count, recount = pl.col("event_count").fill_null(0), pl.col("fact_event_count")
     pages = pl.col("pages").fill_null([])
-    stored_user = _user(pl.col("user_id"), pl.col("user_id_kind"))
+    stored_user = _user(sessions)
     empty_pages = (pages.list.len() == 0) & (pl.col("fact_pages").list.len() > 0)
     wrong_pages = (pages.list.len() > 0) & (pages != pl.col("fact_pages"))
     first, last = pl.col("first_event_at"), pl.col("last_event_at")

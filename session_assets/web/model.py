@@ -19,7 +19,7 @@ HEX24 = r"^[0-9a-fA-F]{24}$"
 EVENT_COLUMNS = pl.Schema(
     {
         "session_id": pl.String,
-        "_id": pl.String,  # sorts within its kind as the server does: ObjectId as 24 hex, str, digits
+        "_id": pl.Binary,  # sorts within its kind as the server does
         "_id_kind": pl.Enum(["null", "number", "string", "binary", "objectid", "boolean", "date", "other"]),
         "timestamp": MOMENT,
         "page": pl.String,

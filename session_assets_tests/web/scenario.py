@@ -32,11 +32,11 @@ USERS = [
     ("Bob", "string"),
 ]
 IDS = [
-    (HEX[:-1] + "0", "objectid"),
-    (HEX[:-1] + "1", "objectid"),
-    ("a", "string"),
-    ("f" * 24, "string"),
-    ("00009223372036854775808", "number"),
+    (bytes.fromhex(HEX[:-1] + "0"), "objectid"),
+    (bytes.fromhex(HEX[:-1] + "1"), "objectid"),
+    (b"a", "string"),
+    (b"f" * 24, "string"),
+    (b"\x80" + bytes(7), "number"),
     (None, "null"),
     (None, "other"),
 ]
@@ -106,7 +106,7 @@ def _facts(group: list[dict[str, Any]]) -> Facts:
     long_ago = datetime(1, 1, 1, tzinfo=UTC)
     ordered = sorted(
         group,
-        key=lambda row: (row["timestamp"] or long_ago, ID_ORDER[row["_id_kind"]], row["_id"] or "", row["page"] or ""),
+        key=lambda row: (row["timestamp"] or long_ago, ID_ORDER[row["_id_kind"]], row["_id"] or b"", row["page"] or ""),
     )
     moments = [row["timestamp"] for row in group if row["timestamp"] is not None]
     unordered = [
