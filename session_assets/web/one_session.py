@@ -6,15 +6,16 @@ import dagster as dg
 
 from session_assets.errors import UsageError
 from session_assets.graph.check_report import check_reports
+from session_assets.graph.collection import plan_summary
+from session_assets.graph.collection_checks import report_verify
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.selection import Selection
 from session_assets.stores.locks import collection_lock
 from session_assets.web import model
-from session_assets.web.assets import LOCK, open_store, open_web, plan_summary, source
-from session_assets.web.checks import RULES
+from session_assets.web.assets import LOCK, SESSIONS, open_store, open_web, source
 from session_assets.web.repairs import repair_rows
-from session_assets.web.source import Selection
 
 NAME = f"{model.SLICE}/session"
 
@@ -61,17 +62,8 @@ def repair_one_session(context: dg.OpExecutionContext, config: OneSession) -> No
         tally, lists = web.inspect(selection, context.run_id)
         if not tally.reads:
             raise UsageError("no session has this id: look it up in the sessions collection, field session_id")
-        environment.report(
-            context.run_id,
-            "verify",
-            {
-                "read": sum(tally.reads.values()),
-                "partitions": tally.partitions,
-                "classes": tally.total_classes(),
-                "reasons": tally.total_reasons(),
-            },
-        )
-        reports = [report.as_json(report.severity) for report in check_reports(RULES, tally, lists)]
+        report_verify(environment, context.run_id, tally)
+        reports = [report.as_json(report.severity) for report in check_reports(SESSIONS.rules, tally, lists)]
         environment.report(context.run_id, "checks_sessions", {"checks": reports})
 
 

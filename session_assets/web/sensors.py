@@ -42,7 +42,7 @@ def web_event_drops_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
 )
 def web_daily_verify(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run over the days that hold documents."""
-    keys = open_web(Environment.load()).source.standing()["partition"].to_list()
+    keys = open_web(Environment.load()).standing()
     return verify_request(keys) if keys else dg.SkipReason("the collection holds no document")
 
 
