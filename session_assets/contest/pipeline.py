@@ -16,7 +16,7 @@ from session_assets.ahead import ahead
 from session_assets.changes.change_set import conform
 from session_assets.changes.tally import FINDINGS
 from session_assets.compact import compact
-from session_assets.contest.compose import composed
+from session_assets.contest.compose import NOTHING, composed
 from session_assets.contest.facts import (
     attempts_of,
     classify,
