@@ -22,7 +22,7 @@ from session_assets.changes.session import ApplyReport, apply_plans
 from session_assets.contest.model import FIELDS, UPDATED
 from session_assets.contest.pipeline import Contest, change_rows
 from session_assets.contest.source import ContestSource
-from session_assets.embedded.contest_sample import CATALOGUE, analytics
+from session_assets.embedded.contest_truth import CATALOGUE, analytics
 from session_assets.pipeline import Planned
 from session_assets.selection import Selection
 from session_assets.settings import Settings

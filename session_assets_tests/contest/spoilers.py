@@ -10,7 +10,7 @@ from typing import Any
 
 from bson import Decimal128, Int64, ObjectId
 
-from session_assets.embedded.contest_sample import Maker
+from session_assets.embedded.contest_truth import Maker
 
 Document = dict[str, Any]
 GONE = object()

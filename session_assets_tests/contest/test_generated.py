@@ -9,7 +9,7 @@ import pymongo
 import pytest
 
 from session_assets.contest.model import HELD
-from session_assets.embedded.contest_sample import CATALOGUE
+from session_assets.embedded.contest_truth import CATALOGUE
 from session_assets.stores.bson_documents import id_value
 from session_assets_tests.contest.scenario import Document, Slice, faults, lost, reasons_of
 from session_assets_tests.contest.spoilers import SPOILERS, generated

@@ -9,7 +9,7 @@ import bson
 import pymongo
 
 from session_assets.contest.model import LARGEST
-from session_assets.embedded.contest_sample import CATALOGUE, Maker
+from session_assets.embedded.contest_truth import CATALOGUE, Maker
 from session_assets.stores.bson_documents import id_value
 from session_assets_tests.contest.scenario import Document, Slice, faults, reasons_of
 

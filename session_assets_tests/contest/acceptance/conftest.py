@@ -9,7 +9,7 @@ import pymongo
 import pytest
 from pymongo.database import Database
 
-from session_assets.embedded.contest_sample import CATALOGUE
+from session_assets.embedded.contest_truth import CATALOGUE
 from session_assets_tests.web.acceptance.conftest import (  # noqa: F401 - fixtures
     Open,
     dagster_template,

@@ -9,7 +9,8 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from session_assets.contest.model import FIELDS
-from session_assets.embedded.contest_sample import CATALOGUE, Maker, seed_session
+from session_assets.embedded.contest_sample import seed_session
+from session_assets.embedded.contest_truth import CATALOGUE, Maker
 from session_assets_tests.contest.scenario import faults
 from session_assets_tests.web.acceptance.terminal import Terminal
 
