@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def inside(self, starts: Integers) -> Batch:
+        """Documents that are embedded at some places, as a batch over the same bytes."""
+        batch = copy(self)
+        batch.starts, batch.sizes = starts, self.i32[starts].astype(np.int64)
+        return batch
 
     def document(self, row: int) -> bytes:
         """The bytes of one document."""
@@ -98,6 +105,18 @@ def locate(batch: Batch, names: Iterable[str]) -> dict[str, Places]:
     for row in rest.tolist():
         _walk(batch, row, places)
     return places
+
+
+def in_order(batch: Batch, places: dict[str, Places], names: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Whether those fields that a document has stand in the order of `names`, before all others."""
+    result, end = np.ones(len(batch), bool), batch.starts + 4
+    for name in names:
+        place = places[name]
+        has = place.kinds != 0
+        begins = place.values - (len(name.encode()) + 2)
+        result &= ~has | (begins == end)
+        end = np.where(has, place.values + value_size(batch, place.kinds, place.values), end)
+    return result
 
 
 def value_size(batch: Batch, kinds: Bytes, at: Integers) -> Integers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import bson
 from bson import json_util
@@ -143,6 +144,26 @@ def _value_size(document: bytes, kind: int, start: int) -> int:
 def encode(fields: dict[str, object]) -> bytes:
     """A document of plain Python values (str, int, aware datetime, list, ObjectId)."""
     return bson.encode(fields, codec_options=CODEC)
+
+
+def element_of(name: str, value: object) -> bytes:
+    """One element of a plain Python value."""
+    return encode({name: value})[4:-1]
+
+
+def embedded(name: str, document: bytes, *, array: bool = False) -> bytes:
+    """The element that holds a document, or an array given as one."""
+    return (b"\x04" if array else b"\x03") + name.encode(errors="surrogateescape") + b"\x00" + document
+
+
+def renamed(element: bytes, name: str) -> bytes:
+    """The element under another name."""
+    return element[:1] + name.encode(errors="surrogateescape") + element[element.index(0, 1) :]
+
+
+def decoded(element: bytes) -> dict[str, Any]:
+    """The value of one element, by its name."""
+    return bson.decode(from_elements([element]), CODEC)
 
 
 def identifier(text: str, *, prefer_object_id: bool) -> object:

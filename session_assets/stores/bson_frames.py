@@ -62,7 +62,11 @@ def read_frame(data: bytes, fields: tuple[Field, ...]) -> pl.DataFrame:
 
 def frame_of(batch: Batch, fields: tuple[Field, ...]) -> pl.DataFrame:
     """As `read_frame`, of a batch that is at hand."""
-    found = locate(batch, [field.name for field in fields])
+    return frame_at(batch, locate(batch, [field.name for field in fields]), fields)
+
+
+def frame_at(batch: Batch, found: dict[str, Places], fields: tuple[Field, ...]) -> pl.DataFrame:
+    """As `frame_of`, of fields that are located."""
     columns: list[pl.Series] = []
     malformed = np.zeros(len(batch), bool)
     for field in fields:
@@ -249,11 +253,7 @@ def _text(value: bytes | None) -> str | None:
 
 def _lists(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     """Lists item by item, the first of all documents, then the second, …; and in which rows an item is no text."""
-    arrays = place.rows(_ARRAY)
-    filled = arrays[batch.i32[place.values[arrays]] > _EMPTY]
-    owners, kinds, values = _items(batch, filled, place.values[filled])
-    order = np.argsort(owners, kind="stable")
-    owners, items = owners[order], Places(kinds[order], values[order])
+    owners, items = array_items(batch, place)
     texts = _string("", _text_views(batch, items.rows(_STRING), items, len(owners)))
     lengths = np.bincount(owners, minlength=len(batch))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -263,6 +263,15 @@ def _lists(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     if texts.null_count():
         odd[owners[texts.is_null().to_numpy() & ~np.isin(items.kinds, _SAYS_NOTHING)]] = True
     return [pl.select(pl.when(is_list).then(lists).alias(name)).to_series(), pl.Series(odd)]
+
+
+def array_items(batch: Batch, place: Places) -> tuple[Integers, Places]:
+    """All elements of a field's arrays, document by document: the row of each, its type, and the place of its value."""
+    arrays = place.rows(_ARRAY)
+    filled = arrays[batch.i32[place.values[arrays]] > _EMPTY]
+    owners, kinds, values = _items(batch, filled, place.values[filled])
+    order = np.argsort(owners, kind="stable")
+    return owners[order], Places(kinds[order], values[order])
 
 
 def _items(batch: Batch, rows: Integers, at: Integers) -> tuple[Integers, Bytes, Integers]:

@@ -13,21 +13,22 @@ import polars as pl
 from session_assets.changes.change_set import CHANGES
 from session_assets.changes.session import raise_for
 from session_assets.errors import PlanRefused
+from session_assets.graph.collection import plan_summary
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.graph.preview import preview_changes
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.graph.target import Target
+from session_assets.selection import Selection
 from session_assets.settings import Settings
 from session_assets.stores.locks import collection_lock
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets.stores.mongo_recounts import stays_if_found, stays_if_last
 from session_assets.web import model
-from session_assets.web.assets import LOCK, OWNERS, key, open_web, plan_summary, source
-from session_assets.web.preview import preview_changes
+from session_assets.web.assets import LOCK, OWNERS, key, open_web, source
 from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows
-from session_assets.web.source import Selection
 
 _PLACE = ("session_id",)
 _MATERIALIZED = "__ASSET_JOB"  # launched from the graph, where *Materialize all* is one click away
@@ -51,7 +52,7 @@ def _orphans(classified: pl.DataFrame) -> pl.DataFrame:
 
 def _plan(loop: str, rows_of: Any, environment: Environment, run_id: str) -> dict[str, Any]:
     web, ledger = open_web(environment), environment.ledger(loop, source())
-    keys = web.source.standing()["partition"].to_list()
+    keys = web.standing()
     with collection_lock(LOCK, keys, f"plan {loop}"):
         planned = web.plan_now(ledger, Selection(), rows_of, run_id, visited=keys)
     summary = plan_summary(loop, planned)

@@ -1,63 +1,16 @@
-"""Documents with the facts of their session, as stored between the steps of a run: Parquet, some files a partition."""
+"""Documents with the facts of their session, as the steps of a run hand them on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import polars as pl
 
-from session_assets.storage import Storage, file_name
 from session_assets.web.model import FACT_COLUMNS, SESSION_COLUMNS
 
 COLLECTED = pl.Schema({**SESSION_COLUMNS, **FACT_COLUMNS, "login": pl.Boolean})
 """Documents with the facts of their session; `login` only for documents without a session_id."""
-
-_FRAME_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class StoredFacts:
-    """The newest facts of each partition."""
-
-    storage: Storage
-
-    def frames(self, partition: str) -> Iterator[pl.DataFrame]:
-        """The stored facts of a partition, some files at a time: all documents of a session are in the same frame."""
-        folder = _folder(partition)
-        current = self.storage.read_json(f"{folder}/current.json")
-        names = (f"{folder}/{current['run_id']}/{number:03d}.parquet" for number in range(current["files"]))
-        frames: list[pl.DataFrame] = []
-        for name in names:
-            frames.append(self.storage.read_parquet(name))
-            if sum(frame.height for frame in frames) >= _FRAME_ROWS:
-                yield pl.concat(frames)
-                frames = []
-        if frames:
-            yield pl.concat(frames)
-
-    def count(self, partition: str) -> int:
-        """How many documents were read for the stored facts of a partition."""
-        return self.storage.read_json(f"{_folder(partition)}/current.json")["documents"]
-
-    def publish(self, partition: str, files: list[Path], run_id: str, documents: int) -> None:
-        """Make some local Parquet files the facts of a partition, in place of older ones."""
-        folder = _folder(partition)
-        for number, file in enumerate(files):
-            self.storage.put(f"{folder}/{run_id}/{number:03d}.parquet", file)
-        current = {"run_id": run_id, "files": len(files), "documents": documents}
-        self.storage.write_json(f"{folder}/current.json", current)
-        for name in self.storage.names(folder):
-            if name not in (run_id, "current.json"):
-                self.storage.remove(f"{folder}/{name}")
 
 
 def collected(frame: pl.DataFrame) -> pl.DataFrame:
     """A frame with the columns of `COLLECTED`, those that it lacks as nulls."""
     missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in COLLECTED.items() if name not in frame.columns]
     return frame.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in COLLECTED.items())
-
-
-def _folder(partition: str) -> str:
-    return f"web/session_facts/{file_name(partition)}"

@@ -19,10 +19,10 @@ from typing import Any
 import polars as pl
 
 from session_assets.errors import BadInput
+from session_assets.moments import has_no_offset, moment
 from session_assets.web.lines import Reason, shortened
 from session_assets.web.mapping import DropMapping
 from session_assets.web.model import MOMENT
-from session_assets.web.moments import has_no_offset, moment
 from session_assets.web.readers import Drop, Records
 
 EVENTS = pl.Schema(

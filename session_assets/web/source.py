@@ -6,7 +6,7 @@ not, but never overwritten: see DESIGN 1, rule 1, and docs/decisions/0002.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import polars as pl
 
 from session_assets.compact import compact
 from session_assets.failpoints import failpoint
+from session_assets.selection import Progress, Selection
 from session_assets.spill import Buckets
 from session_assets.stores.bson_frames import Field, Kind
 from session_assets.stores.mongo import MongoSource
@@ -48,21 +49,6 @@ _STANDING_FIELDS = (
 _BUCKET_ROWS = 80_000
 _HAS_ID: dict[str, object] = {"session_id": {"$type": "string", "$not": {"$type": "array"}}}
 _HAS_NONE: dict[str, object] = {"$nor": [_HAS_ID]}
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is read, how much so far, and how much there is in all (estimated)."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which documents a run visits: all, those standing in some partitions, or single sessions."""
-
-    partitions: frozenset[str] | None = None
-    sessions: tuple[str, ...] = ()
-
-    @property
-    def is_whole(self) -> bool:
-        return self.partitions is None and not self.sessions
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from session_assets.embedded.web_sample import KINDS, Planted, plant, plant_seed_case, replant
+from session_assets.selection import Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
 from session_assets.web.model import VARIABLE
 from session_assets.web.pipeline import Web
-from session_assets.web.source import Selection
 from session_assets_tests.counts import FULL
 
 Document = dict[str, Any]

@@ -18,11 +18,12 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from session_assets import spill
+from session_assets.selection import Selection
 from session_assets.stores.bson_documents import key_of
 from session_assets.stores.mongo import MongoSource
 from session_assets.web import source as source_module
 from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
-from session_assets.web.source import Bucket, Selection, WebSource
+from session_assets.web.source import Bucket, WebSource
 from session_assets_tests.counts import examples
 
 FIRST, LAST = date(2025, 5, 1), date(2025, 5, 4)

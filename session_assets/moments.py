@@ -1,4 +1,4 @@
-"""Timestamps of dropped files, as text, to UTC milliseconds."""
+"""Timestamps written as text, to UTC milliseconds."""
 
 from __future__ import annotations
 

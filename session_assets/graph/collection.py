@@ -1,0 +1,189 @@
+"""A partitioned collection as assets: facts, changes, and the repaired collection. A slice says what differs, once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from session_assets.changes.store import Store
+from session_assets.graph.check_report import Rule
+from session_assets.graph.environment import Environment
+from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, outcome_metadata
+from session_assets.graph.preview import preview_changes
+from session_assets.graph.step import LogProgress, Step
+from session_assets.graph.tables import column_schema, markdown
+from session_assets.pipeline import Pipeline, Planned, RowBuilder
+from session_assets.selection import Progress
+from session_assets.stores.locks import collection_lock
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the UI says of the assets and jobs."""
+
+    facts: str
+    sessions: str
+    verify: str
+    apply: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The `sessions` of a slice."""
+
+    slice_: str
+    variable: str
+    partitions: dg.PartitionsDefinition[Any]
+    open: Callable[[Environment], Pipeline]
+    store: Callable[[], Store]
+    """Guarded writes."""
+    source: Callable[[], str]
+    """The database, as ledgers name it."""
+    rows_of: RowBuilder
+    """Change rows of classified documents."""
+    rules: Mapping[str, Sequence[Rule]]
+    """What each check counts."""
+    kinds: set[str]
+    owners: list[str]
+    schema: pl.Schema
+    """Of a stored document."""
+    collected: pl.Schema
+    """Of a document with its facts."""
+    read_from: Sequence[str]
+    """Assets that facts are made of."""
+    texts: Texts
+
+    def key(self, name: str) -> dg.AssetKey:
+        return dg.AssetKey([self.slice_, name])
+
+    @property
+    def lock(self) -> str:
+        return f"{self.slice_}.sessions"
+
+    @property
+    def pool(self) -> str:
+        return f"{self.slice_}_mongodb"
+
+    @cached_property
+    def loop(self) -> Loop:
+        return Loop(self.slice_, self.lock, self.store, self._plan_first, self.source)
+
+    def _plan_first(self, environment: Environment, partitions: list[str] | None, run_id: str) -> None:
+        pipeline = self.open(environment)
+        keys = partitions if partitions is not None else pipeline.standing()
+        with collection_lock(self.lock, keys, f"plan {self.slice_}"):
+            planned = pipeline.plan_now(
+                self.loop.ledger(environment), pipeline.selection(keys), self.rows_of, run_id, visited=keys
+            )
+        environment.report(run_id, "plan", plan_summary(self.slice_, planned))
+
+    # -- assets --------------------------------------------------------------------------------------------------------
+
+    def asset(self, name: str, kinds: set[str], schema: pl.Schema, **options: Any) -> Any:
+        """The decorator of an asset with the partitions of the collection."""
+        return dg.asset(
+            key=self.key(name),
+            group_name=self.slice_,
+            owners=self.owners,
+            kinds=kinds,
+            partitions_def=self.partitions,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            metadata={"dagster/column_schema": column_schema(schema)},
+            pool=self.pool,
+            **options,
+        )
+
+    def facts_asset(self) -> dg.AssetsDefinition:
+        kinds = {*self.kinds, "polars", "parquet"}
+        deps = [self.key(name) for name in self.read_from]
+
+        @self.asset("session_facts", kinds, self.collected, deps=deps, description=self.texts.facts)
+        def session_facts(context: dg.AssetExecutionContext) -> None:
+            step = Step(context, self.key("session_facts"))
+            pipeline = self.open(step.environment)
+            wanted = step.wanted()
+            with collection_lock(self.lock, wanted, f"plan {self.slice_}"):
+                counts, failures = pipeline.collect(wanted, step.run_id, log_progress(context.log), whole=step.whole)
+            for name, metadata in pipeline.observed().items():
+                context.log_event(dg.AssetObservation(self.key(name), metadata=metadata))
+            held = {partition: {"documents": count} for partition, count in counts.items() if count}
+            step.finish(held, failures)
+
+        return session_facts
+
+    def changes_asset(self) -> dg.AssetsDefinition:
+        @self.asset("session_changes", {"polars", "parquet"}, self.collected, deps=[self.key("session_facts")])
+        def session_changes(context: dg.AssetExecutionContext) -> None:
+            """The dry run: one row per document that is wrong, with before and after. Writes nothing to any collection."""
+            step = Step(context, self.key("session_changes"))
+            pipeline = self.open(step.environment)
+            wanted = step.wanted()
+            with collection_lock(self.lock, wanted, f"plan {self.slice_}"):
+                planned = pipeline.plan(self.loop.ledger(step.environment), wanted, self.rows_of, step.run_id)
+            step.environment.report(step.run_id, "plan", plan_summary(self.slice_, planned))
+            step.finish(_plan_metadata(step.environment, planned), planned.failures)
+
+        return session_changes
+
+    def sessions_asset(self) -> dg.AssetsDefinition:
+        deps = [self.key("session_changes")]
+
+        @self.asset("sessions", self.kinds, self.schema, deps=deps, description=self.texts.sessions)
+        def sessions(context: dg.AssetExecutionContext, config: ApplyConfig) -> None:
+            step = Step(context, self.key("sessions"))
+            report = apply_loop(self.loop, step.environment, step.wanted(), config, step.run_id, context.log)
+            step.finish(
+                {partition: outcome_metadata(report, partition) for partition in report.outcomes}, report.failed
+            )
+
+        return sessions
+
+    def assets(self) -> list[dg.AssetsDefinition]:
+        """Facts → changes → sessions."""
+        return [self.facts_asset(), self.changes_asset(), self.sessions_asset()]
+
+
+def log_progress(log: Any) -> Progress:
+    """A log line now and then for each thing that is read."""
+    lines: dict[str, LogProgress] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        lines.setdefault(what, LogProgress(log.info, f"{what} read"))(min(done, total), total)
+
+    return tell
+
+
+def plan_summary(loop: str, planned: Planned) -> dict[str, Any]:
+    """What the terminal prints of a plan."""
+    return {
+        "loop": loop,
+        "plan_id": planned.plan.plan_id,
+        "partitions": planned.tally.partitions,
+        "read": sum(planned.tally.reads.values()),
+        "planned": planned.plan.rows,
+        "classes": planned.tally.total_classes(),
+        "reasons": planned.tally.total_reasons(),
+        "lists": planned.lists,
+        "failed": planned.failures,
+    }
+
+
+def _plan_metadata(environment: Environment, planned: Planned) -> Mapping[str, Mapping[str, Any]]:
+    ledger = environment.ledger(planned.plan.loop)
+    result: dict[str, dict[str, Any]] = {}
+    for partition, read in planned.tally.reads.items():
+        part = planned.plan.part(partition)
+        result[partition] = {
+            "documents": read,
+            "plan_id": planned.plan.plan_id,
+            **planned.tally.classes[partition],
+            "reasons": dg.MetadataValue.md(
+                markdown(sorted(planned.tally.reasons[partition].items()), ["reason", "documents"])
+            ),
+        }
+        if part is not None:
+            result[partition]["preview"] = dg.MetadataValue.md(preview_changes(next(ledger.rows(part)).head(10)))
+    return result

@@ -1,0 +1,204 @@
+"""The loop of a partitioned collection, step by step, for assets, checks and jobs alike: collect, plan, inspect.
+
+A slice says how its documents are read with their facts, and how they are classified. Nothing here knows Dagster; nothing here
+writes to a collection.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from session_assets.ahead import ahead
+from session_assets.changes.change_set import Plan
+from session_assets.changes.ledger import Ledger, PlanWriter
+from session_assets.changes.tally import Tally
+from session_assets.errors import SessionAssetsError
+from session_assets.failpoints import failpoint
+from session_assets.partition_files import PartitionWriter
+from session_assets.selection import Progress, Selection
+from session_assets.storage import Storage
+from session_assets.stored_facts import StoredFacts
+
+RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
+Failures = dict[str, str]
+"""Partitions that failed, with the reason."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan as it was made: what was read and found, the full lists by reason, the partitions that failed."""
+
+    plan: Plan
+    tally: Tally
+    lists: dict[str, str]
+    failures: Failures
+
+
+class Pipeline(ABC):
+    """One slice on the current environment."""
+
+    name: str
+    storage: Storage
+
+    # -- what a slice says ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def standing(self) -> list[str]:
+        """The partitions that hold documents now."""
+
+    @abstractmethod
+    def unknown(self, selection: Selection) -> list[str]:
+        """Those of the chosen sessions, or users, that no document names; in order."""
+
+    @abstractmethod
+    def buckets(
+        self, selection: Selection, scratch: Path, progress: Progress | None = None, failures: Failures | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Documents with their facts, one frame at a time, each with its `partition`.
+
+        A partition whose facts cannot be computed goes to `failures` with the reason, the others go on; without
+        `failures` the error is raised.
+        """
+
+    @abstractmethod
+    def classified(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a bucket with `class`, `reasons` and `notes`."""
+
+    @abstractmethod
+    def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
+        """One row a document and reason: columns of `FINDINGS`."""
+
+    def observed(self) -> dict[str, dict[str, int | str]]:
+        """After a read: what is known of the slice's assets that nobody materializes, by name."""
+        return {}
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def stored(self) -> StoredFacts:
+        """Facts as they were stored by an earlier step."""
+        return StoredFacts(self.storage, self.name)
+
+    def selection(self, partitions: Iterable[str], *, whole: bool = False) -> Selection:
+        """Partitions as a selection: the whole collection where they hold all its documents, which is read fastest."""
+        if whole:
+            return Selection()
+        keys = frozenset(partitions)
+        return Selection() if keys.issuperset(self.standing()) else Selection(keys)
+
+    def collect(
+        self, partitions: Iterable[str], run_id: str, progress: Progress | None = None, *, whole: bool = False
+    ) -> tuple[dict[str, int], Failures]:
+        """Store documents and facts of partitions; returns how many documents each holds, and those that failed."""
+        partitions = sorted(partitions)
+        counts: dict[str, int] = dict.fromkeys(partitions, 0)
+        failures: Failures = {}
+        with self.storage.scratch() as scratch:
+            writer = PartitionWriter(scratch)
+            for frame in self.buckets(self.selection(partitions, whole=whole), scratch, progress, failures):
+                for (partition,), rows in frame.partition_by("partition", as_dict=True, maintain_order=True).items():
+                    if partition in counts:  # a live document may stand elsewhere by now: it is another run's
+                        counts[str(partition)] += rows.height
+                        writer.add(str(partition), rows)
+            files = writer.finish()
+            for partition in partitions:
+                if partition not in failures:
+                    self.stored.publish(partition, files.get(partition, []), run_id, counts[partition])
+        return {partition: count for partition, count in counts.items() if partition not in failures}, failures
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        ledger: Ledger,
+        partitions: Iterable[str],
+        rows_of: RowBuilder,
+        run_id: str,
+        progress: Progress | None = None,
+    ) -> Planned:
+        """Plan changes from the stored facts of partitions. A partition that fails is left out and named with its error."""
+        partitions = sorted(partitions)
+        failures: Failures = {}
+        with self.storage.scratch() as scratch:
+            tally, writer = Tally(scratch), PlanWriter(scratch)
+            for number, partition in enumerate(partitions):
+                try:
+                    failpoint(f"{self.name}.plan.{partition}")
+                    tally.reads[partition] = self.stored.count(partition)
+                    for classified in ahead(self.classified, self.stored.frames(partition)):
+                        self._plan_frame(classified, tally, writer, rows_of)
+                except Exception as error:
+                    failures[partition] = f"{type(error).__name__}: {error}"
+                    tally.drop(partition)
+                    writer.drop(partition)
+                if progress is not None:
+                    progress("partitions", number + 1, len(partitions))
+            for partition, reason in tally.unaccounted().items():
+                failures[partition] = f"documents are not accounted for: {reason}"
+                writer.drop(partition)
+            lists = self.publish_lists("plans", run_id, tally)
+            done = [partition for partition in partitions if partition not in failures]
+            failpoint(f"{self.name}.before_record")
+            plan = ledger.record(writer, run_id, done, tally.summary() | {"lists": lists})
+        return Planned(plan, tally, lists, failures)
+
+    def plan_now(
+        self,
+        ledger: Ledger,
+        selection: Selection,
+        rows_of: RowBuilder,
+        run_id: str,
+        *,
+        visited: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> Planned:
+        """Plan changes from the collections as they stand, without stored facts. `visited` counts as planned, if empty."""
+        with self.storage.scratch() as scratch:
+            tally, writer = Tally(scratch), PlanWriter(scratch)
+            for frame in self.buckets(selection, scratch, progress):
+                tally.read(frame)
+                self._plan_frame(self.classified(frame), tally, writer, rows_of)
+            unaccounted = tally.unaccounted()
+            if unaccounted:
+                raise SessionAssetsError(f"documents are not accounted for, nothing is planned: {unaccounted}")
+            lists = self.publish_lists("plans", run_id, tally)
+            partitions = sorted({*visited, *tally.reads})
+            plan = ledger.record(writer, run_id, partitions, tally.summary() | {"lists": lists})
+        return Planned(plan, tally, lists, {})
+
+    def _plan_frame(self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:
+        tally.classify(classified)
+        tally.find(self.findings(classified))
+        rows = rows_of(classified)
+        for (partition,), part in rows.partition_by("partition", as_dict=True, maintain_order=True).items():
+            writer.add(str(partition), part)
+
+    # -- verify --------------------------------------------------------------------------------------------------------
+
+    def inspect(
+        self, selection: Selection, run_id: str, progress: Progress | None = None
+    ) -> tuple[Tally, dict[str, str]]:
+        """Recount from the source of truth, without anything that was stored. Returns the tally and the full lists."""
+        with self.storage.scratch() as scratch:
+            tally = Tally(scratch)
+            for frame in self.buckets(selection, scratch, progress):
+                tally.read(frame)
+                classified = self.classified(frame)
+                tally.classify(classified)
+                tally.find(self.findings(classified))
+            return tally, self.publish_lists("checks", run_id, tally)
+
+    def publish_lists(self, kind: str, run_id: str, tally: Tally) -> dict[str, str]:
+        """Store the full lists: reason → path (a folder of Parquet files)."""
+        paths: dict[str, str] = {}
+        for reason, files in tally.finish().items():
+            folder = f"{self.name}/findings/{kind}/{run_id}/{reason}"
+            for number, file in enumerate(files):
+                self.storage.put(f"{folder}/{number:03d}.parquet", file)
+            paths[reason] = str(self.storage.path(folder))
+        return paths

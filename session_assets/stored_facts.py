@@ -1,0 +1,53 @@
+"""Documents with their facts, as stored between the steps of a run: Parquet, some files a partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from session_assets.storage import Storage, file_name
+
+_FRAME_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class StoredFacts:
+    """The newest facts of each partition of a slice."""
+
+    storage: Storage
+    slice_: str
+
+    def frames(self, partition: str) -> Iterator[pl.DataFrame]:
+        """The stored facts of a partition, some files at a time: all documents of a session are in the same frame."""
+        folder = self._folder(partition)
+        current = self.storage.read_json(f"{folder}/current.json")
+        names = (f"{folder}/{current['run_id']}/{number:03d}.parquet" for number in range(current["files"]))
+        frames: list[pl.DataFrame] = []
+        for name in names:
+            frames.append(self.storage.read_parquet(name))
+            if sum(frame.height for frame in frames) >= _FRAME_ROWS:
+                yield pl.concat(frames)
+                frames = []
+        if frames:
+            yield pl.concat(frames)
+
+    def count(self, partition: str) -> int:
+        """How many documents were read for the stored facts of a partition."""
+        return self.storage.read_json(f"{self._folder(partition)}/current.json")["documents"]
+
+    def publish(self, partition: str, files: list[Path], run_id: str, documents: int) -> None:
+        """Make some local Parquet files the facts of a partition, in place of older ones."""
+        folder = self._folder(partition)
+        for number, file in enumerate(files):
+            self.storage.put(f"{folder}/{run_id}/{number:03d}.parquet", file)
+        current = {"run_id": run_id, "files": len(files), "documents": documents}
+        self.storage.write_json(f"{folder}/current.json", current)
+        for name in self.storage.names(folder):
+            if name not in (run_id, "current.json"):
+                self.storage.remove(f"{folder}/{name}")
+
+    def _folder(self, partition: str) -> str:
+        return f"{self.slice_}/session_facts/{file_name(partition)}"
