@@ -20,7 +20,7 @@ from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
-from session_assets.graph.single_sessions import request_users
+from session_assets.graph.single_sessions import request_users, single_name
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import FileTarget, Target
 from session_assets.stores.locks import require_dagster_database
@@ -119,6 +119,8 @@ class Runner:
     ) -> Result:
         if sessions or usernames:
             run_id, error, code = self._one_session(target, sessions, usernames, "apply", config)
+        elif config["plan_id"] and self._is_single(target, config["plan_id"]):
+            run_id, error, code = self._single_sessions(target, _named(config))
         else:
             job, keys = self._apply_job(target, partitions, config)
             run_id, error, code = self._run(job, target, keys, {"apply": config})
@@ -203,13 +205,22 @@ class Runner:
             raise UsageError("--session and --username both choose sessions: use one of them.")
         if config.get("plan_id"):
             raise UsageError("--plan-id names a plan that is made: leave --session and --username out.")
-        step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
         options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 5000)}
         if usernames:
             options["users_request"] = uuid.uuid4().hex
             request_users(self.environment, target.name, list(usernames), options["users_request"])
         else:
             options["sessions"] = list(sessions)
+        return self._single_sessions(target, options)
+
+    def _is_single(self, target: Target, plan_id: str) -> bool:
+        """Whether a plan is one of single sessions."""
+        recordings = self.environment.ledger(single_name(target.name)).recordings()
+        return target.one_session is not None and any(one.plan_id == plan_id for one in recordings)
+
+    def _single_sessions(self, target: Target, options: dict[str, Any]) -> tuple[str, str | None, int]:
+        assert target.one_session is not None
+        step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
         return self.execute(target.one_session, {}, {"ops": {step: {"config": options}}})
 
     def execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
@@ -272,6 +283,11 @@ class Runner:
 
     def _say(self, text: str) -> None:
         click.echo(text, err=True)
+
+
+def _named(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of a plan of single sessions that is named."""
+    return {"command": "apply", "plan_id": config["plan_id"], "batch_size": config["batch_size"]}
 
 
 def _fields(node: Any) -> Sequence[str]:

@@ -17,17 +17,26 @@ from session_assets.stores.locks import collection_lock
 
 
 class ChosenSessions(dg.Config):
-    """Which sessions, and how far to go. Names of users are personal, so `users_request` names the stored list of them."""
+    """Which sessions, and how far to go; or which plan of such sessions to apply.
+
+    Names of users are personal, so `users_request` names the stored list of them.
+    """
 
     sessions: list[str] = []  # noqa: RUF012 - a Dagster config is a model
     users_request: str | None = None
     command: Literal["verify", "plan", "apply"] = "plan"
+    plan_id: str | None = None
     batch_size: int = 5000
 
 
 def request_users(environment: Environment, slice_: str, usernames: list[str], request: str) -> None:
     """Keep the names of users for a run."""
     environment.storage.write_json(_request(slice_, request), usernames)
+
+
+def single_name(slice_: str) -> str:
+    """The name of the loop of plans of single sessions."""
+    return f"{slice_}/session"
 
 
 def single_sessions_loop(collection: Collection) -> Loop:
@@ -37,7 +46,7 @@ def single_sessions_loop(collection: Collection) -> Loop:
     def plan_first(environment: Environment, partitions: list[str] | None, run_id: str) -> None:
         raise UsageError(f"name the session: session-assets apply {slice_} --session ID")
 
-    return Loop(f"{slice_}/session", collection.lock, collection.store, plan_first, collection.source)
+    return Loop(single_name(slice_), collection.lock, collection.store, plan_first, collection.source)
 
 
 def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
@@ -48,6 +57,9 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
     def repair(context: dg.OpExecutionContext, config: ChosenSessions) -> None:
         keep_connections(context.instance)
         environment = Environment.load()
+        if config.plan_id is not None:
+            _apply(loop, environment, config.plan_id, config.batch_size, context)
+            return
         pipeline = collection.open(environment)
         selection = _selection(environment, slice_, config)
         _refuse_unknown(selection, pipeline.unknown(selection))
@@ -61,8 +73,7 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
         with collection_lock(collection.lock, planned.tally.partitions, "session-assets --session"):
             environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
         if config.command == "apply":
-            options = ApplyConfig(plan_id=planned.plan.plan_id, batch_size=config.batch_size, force=True)
-            apply_loop(loop, environment, None, options, context.run_id, context.log)
+            _apply(loop, environment, planned.plan.plan_id, config.batch_size, context)
 
     @dg.job(
         name=f"{slice_}_session",
@@ -73,6 +84,11 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
         repair()
 
     return job
+
+
+def _apply(loop: Loop, environment: Environment, plan_id: str, batch_size: int, context: dg.OpExecutionContext) -> None:
+    options = ApplyConfig(plan_id=plan_id, batch_size=batch_size, force=True)
+    apply_loop(loop, environment, None, options, context.run_id, context.log)
 
 
 def _selection(environment: Environment, slice_: str, config: ChosenSessions) -> Selection:
