@@ -39,7 +39,7 @@ _HASHABLE = {
     "jsonb",
 }
 REVERTED = 1 << 40
-"""Numbers of compensating events begin here, after those of any file: `REVERTED + row`, else `2 · row` and `2 · row + 1`."""
+"""Numbers of compensating events are above this, after those of any file, which are `2 · row` and `2 · row + 1`."""
 
 STAGING = sql.SQL("""
     CREATE TEMP TABLE batch (row bigint, id uuid, external_session_id text, session_type text, participant_id uuid,
