@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import click
+
 from session_assets.cli.runner import Result, Runner
-from session_assets.drops.folder import drop_key, find_drops, fingerprint
+from session_assets.drops.folder import drop_key, find_drops, fingerprint, is_open_for_writing
 from session_assets.errors import BadInput, UsageError
 from session_assets.graph.target import FileTarget
 from session_assets.masking import safe_text
@@ -95,7 +97,11 @@ def _verify(runner: Runner, target: FileTarget) -> Result:
 def _waiting(runner: Runner, target: FileTarget, partitions: Sequence[str]) -> dict[str, Path]:
     """Files of the drop folder that are not imported so far, by partition."""
     folder = runner.environment.settings.drops / target.folder
-    found = {partition_of(path): path for path in find_drops(folder)} if folder.is_dir() else {}
+    paths = [path for path in find_drops(folder) if path.is_file() and not path.is_symlink()] if folder.is_dir() else []
+    busy = [path for path in paths if is_open_for_writing(path)]
+    for path in busy:
+        click.echo(f"{safe_text(path.name)}: left out, somebody still writes it", err=True)
+    found = {partition_of(path): path for path in paths if path not in busy}
     if unknown := [one for one in partitions if one not in found]:
         raise UsageError(f"{folder} holds no file for {unknown[0]}.")
     return {

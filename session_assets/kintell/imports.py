@@ -93,7 +93,8 @@ class Imports:
             raise BadInput(
                 f"{safe_text(original.name)} is not the file that {partition} stands for: its content has changed."
             )
-        taken = Taken(partition, original.name, sha256, size, str(copy))
+        name = original.name.encode(errors="replace").decode()  # a name may hold bytes that are no UTF-8
+        taken = Taken(partition, name, sha256, size, str(copy))
         self.storage.write_json(self._name(partition, "file.json"), asdict(taken))
         return taken
 
@@ -120,7 +121,7 @@ class Imports:
         if folder.is_dir():
             prefix = partition.rsplit("@", 1)[0]
             for path in find_drops(folder):
-                if path.is_symlink() or not drop_key(path, "").startswith(f"{prefix}@"):
+                if path.is_symlink() or not path.is_file() or not drop_key(path, "").startswith(f"{prefix}@"):
                     continue
                 if drop_key(path, fingerprint(path)) == partition:
                     return path
