@@ -132,7 +132,7 @@ def pause(job_id: str) -> int:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--batch-size", type=click.IntRange(1, 100_000), help="Rows of a transaction.  [default: 10000]")
-@click.option("--encoding", metavar="E", help="The one that the import began with.")
+@click.option("--encoding", metavar="E", help="Where no row was imported so far; else the one that it began with.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def resume(job_id: str, batch_size: int | None, encoding: str | None, as_json: bool) -> int:
     """Go on with a job that was paused, failed or is stuck, from the private copy of its file."""

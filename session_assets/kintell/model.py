@@ -145,7 +145,8 @@ REASONS = (
         "wrong_encoding",
         "records_are_readable",
         "The record is not valid in the encoding of the file",
-        f"Say the encoding, for example `session-assets import FILE --encoding latin-1`. {_UNREADABLE}",
+        "Take the import back (`session-assets revert kintell --plan-id JOB`), then say the encoding, for example"
+        f" `session-assets import FILE --encoding latin-1`. Else: {_UNREADABLE}",
     ),
     Reason("still_raw", "records_are_readable", "The record still stands in _raw", _UNREADABLE),
 )

@@ -62,6 +62,8 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
     imports = open_imports(environment)
     undo = Undo(imports.jobs, imports.jobs.get(config.plan_id))
     found = undo.look() if config.dry_run else undo.run()
+    if not config.dry_run:
+        imports.forget(imports.jobs.get(config.plan_id))
     name = f"kintell/reverts/{config.plan_id}/{context.run_id}.parquet"
     environment.storage.write_parquet(name, found.refused)
     note = None if config.dry_run else publish(imports)

@@ -40,6 +40,7 @@ class File:
     absent: Sequence[str] = ()
     header: list[str] = field(default_factory=lambda: list(HEADER))
     name: str = "sessions.csv"
+    encoding: str | None = None
 
     @property
     def total_rows(self) -> int:
