@@ -112,7 +112,7 @@ def test_private_copies_do_not_stay_for_ever(
 ) -> None:
     def age(days: float) -> list[str]:
         for path in folder.iterdir():
-            os.utime(path, (time.time() - days * 86_400,) * 2)
+            os.utime(path, (0, time.time() - days * 86_400))
         run(write(tmp_path / "other.csv", [clean(1, rating=str(1 + days / 100))]))
         return [path.name.split("-")[-1] for path in folder.iterdir()]
 
