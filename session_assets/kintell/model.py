@@ -129,6 +129,12 @@ REASONS = (
         "Invalid language level: must be A1, A2, B1, B2, C1 or C2",
         _VALUES,
     ),
+    Reason(
+        "refused_by_table",
+        "values_are_valid",
+        "Refused by the table: {}",
+        f"Correct the values or the table. {_REIMPORT}",
+    ),
     Reason("participant_not_found", "users_exist", "Participant not found: {}", _CREATE),
     Reason("volunteer_not_found", "users_exist", "Volunteer not found: {}", _CREATE),
     Reason(
