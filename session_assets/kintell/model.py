@@ -58,7 +58,7 @@ ACCEPTED = pl.Schema(
         "line": pl.Int64,
         "external_session_id": pl.String,
         "session_type": pl.String,  # language | mentorship
-        "participant_email": pl.String,  # trimmed, casefolded
+        "participant_email": pl.String,  # trimmed, lower case
         "volunteer_email": pl.String,
         "participant_id": pl.String,  # uuid
         "volunteer_id": pl.String,
@@ -86,7 +86,7 @@ SKIPPED_IN_FILE = pl.Schema({"row": pl.Int64, "line": pl.Int64})
 """Rows that say exactly what an earlier row of the file says."""
 
 MISSING_USERS = pl.Schema({"email": pl.String, "role": pl.String, "rows": pl.Int64})
-"""E-mails that no user has: casefolded, `participant` or `volunteer`, and the number of rows that name them."""
+"""E-mails that no user has: lower case, `participant` or `volunteer`, and the number of rows that name them."""
 
 
 @dataclass(frozen=True)
