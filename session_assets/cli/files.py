@@ -54,14 +54,14 @@ def import_file(
 
 
 def dry_run(
-    runner: Runner, target: FileTarget, paths: Sequence[Path], encoding: str | None = None
+    runner: Runner, target: FileTarget, paths: Sequence[Path], **options: Any
 ) -> tuple[list[dict[str, Any]], str, str | None, int]:
     """Validate files as an import would; a report of each, the run's id, what went wrong, and the exit code."""
     request = uuid.uuid4().hex
     runner.environment.storage.write_json(
         f"{target.name}/requests/{request}.json", [str(path.absolute()) for path in paths]
     )
-    config = {"request": request, **({"encoding": encoding} if encoding else {})}
+    config = {"request": request, **{name: value for name, value in options.items() if value is not None}}
     run_id, error, code = runner.execute(target.dry_run, {}, {"ops": {"validate_files": {"config": config}}})
     return (runner.environment.reported(run_id, "dry_run") or {}).get("files", []), run_id, error, code
 

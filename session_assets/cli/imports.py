@@ -58,7 +58,9 @@ def import_files(
     for file in files:
         try:
             if dry_run:
-                report, error, code = _dry_run(runner, file, encoding)
+                report, error, code = _dry_run(
+                    runner, file, encoding=encoding, policy=policy, max_rejected_share=max_rejected_share
+                )
             else:
                 report, error, code = _import(
                     runner,
@@ -188,10 +190,10 @@ def _target(runner: Runner) -> FileTarget:
     return next(one for one in runner.file_targets() if one.name == _SLICE)
 
 
-def _dry_run(runner: Runner, file: Path, encoding: str | None) -> tuple[dict[str, Any], str | None, int]:
+def _dry_run(runner: Runner, file: Path, **options: Any) -> tuple[dict[str, Any], str | None, int]:
     from session_assets.cli.files import dry_run
 
-    reports, run_id, error, code = dry_run(runner, _target(runner), [file], encoding)
+    reports, run_id, error, code = dry_run(runner, _target(runner), [file], **options)
     report: dict[str, Any] = reports[0] if reports else {"file": safe_text(file.name)}
     return report | {"run_id": run_id}, error, code or int(report.get("rejected", 0) > 0)
 
@@ -204,8 +206,8 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
         name, rows = safe_text(report["file"]), f"{report['rows']:,} rows"
         if dry_run:
             click.echo(
-                f"{name}: {rows}, {report['accepted']:,} would be imported, {report['skipped']:,} repeat an earlier row,"
-                f" {report['rejected']:,} would be rejected; nothing was imported"
+                f"{name}: {rows}, {report['accepted']:,} would be imported{_would(report)}, {report['skipped']:,} repeat an"
+                f" earlier row, {report['rejected']:,} would be rejected; nothing was imported"
             )
         elif report["nothing_to_do"]:
             click.echo(f"{name}: these bytes were imported before, by job {report['job_id']}: nothing to do")
@@ -222,6 +224,15 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
         _show_rejects(report)
     if error:
         click.echo(f"error: {safe_text(error)}", err=True)
+
+
+def _would(report: dict[str, Any]) -> str:
+    if "would_insert" not in report:
+        return ""
+    return (
+        f" ({report['would_insert']:,} inserted, {report['would_update']:,} updated, {report['would_leave']:,} are there"
+        " already)"
+    )
 
 
 def _show_rejects(report: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from session_assets.stores.kintell_recount import (
 SESSIONS, REJECTS, EVENTS = key("sessions"), key("rejected_rows"), key("session_events")
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 _SAMPLE = 20
+_NONE = (0, 0)
 
 SESSION_CHECKS = {
     "rows_accounted": "Rows read = inserted + updated + skipped + rejected, counted from the tables, for each job.",
@@ -67,7 +68,11 @@ def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetC
     counts = rejected_reasons(imports.database, _job_ids(context, imports))
     results = [
         _result(
-            _REJECT_SPECS[name], _rejected(reasons, counts), WARN, sum(counts.get(one.name, 0) for one in reasons), []
+            _REJECT_SPECS[name],
+            _rejected(reasons, counts),
+            WARN,
+            sum(counts.get(one.name, _NONE)[0] for one in reasons),
+            [],
         )
         for name, reasons in REJECT_CHECKS.items()
     ]
@@ -131,11 +136,13 @@ def _stuck(imports: Imports) -> dg.AssetCheckResult:
     return _result(_SESSION_SPECS["no_job_is_stuck"], text + step, WARN, len(stuck), stuck)
 
 
-def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, int]) -> str:
-    found = [reason for reason in reasons if counts.get(reason.name)]
+def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, tuple[int, int]]) -> str:
+    found = [reason for reason in reasons if counts.get(reason.name, _NONE)[0]]
+    repaired = sum(counts.get(reason.name, _NONE)[1] for reason in reasons)
+    told = [f"{repaired:,} more were repaired: a later import has their sessions"] if repaired else []
     if not found:
-        return "0 rows"
-    parts = [f"{counts[reason.name]:,} rows: {reason.text.replace('{}', '…')}" for reason in found]
+        return ". ".join(["0 rows", *told])
+    parts = [f"{counts[reason.name][0]:,} rows: {reason.text.replace('{}', '…')}" for reason in found] + told
     return ". ".join([*parts, " ".join(dict.fromkeys(reason.next_step for reason in found))])
 
 

@@ -32,6 +32,7 @@ from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
 from session_assets.stores.kintell_jobs import JobStore
 from session_assets.stores.kintell_preflight import make_ready, preflight
+from session_assets.stores.kintell_preview import Preview
 from session_assets.stores.kintell_rejects import reason_counts, rejects
 from session_assets.stores.kintell_schema import Schema
 from session_assets.stores.kintell_users import Users
@@ -162,7 +163,8 @@ class Imports:
             folder = f"kintell/dry_runs/{file_name(partition)}"
             found = self._keep(folder, validated)
             errors = scratch / "errors.csv"
-            batches = validated.batches(options.batch_size)
+            would = Preview(self.database, options.policy, validated.absent)
+            batches = would.looked_at(validated.batches(options.batch_size))
             write_error_file(errors, validated.header, (one.rejected for one in batches), with_raw=validated.has_raw)
             self.storage.put(f"{folder}/errors.csv", errors)
         return found | {
@@ -170,7 +172,9 @@ class Imports:
             "partition": partition,
             "error_file": str(self.storage.path(f"{folder}/errors.csv")),
             "missing_users_list": str(self.storage.path(f"{folder}/missing_users.parquet")),
-            "obstacles": [one.message for one in findings if not one.passed],
+            **would.counts,
+            "obstacles": [one.message for one in findings if not one.passed]
+            + _too_many_rejects(path.name, validated, options),
         }
 
     def run(
@@ -332,11 +336,16 @@ def _require_same_reading(job: Job, validated: Validated) -> None:
 
 
 def _require_few_rejects(job: Job, validated: Validated, options: Options) -> None:
-    most, name = options.max_rejected_share, job.file_name
-    more = " more" if job.last_processed_row else ""
-    if most is not None and validated.rejected_share > most:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(validated.reasons.items()))
-        raise PlanRefused(
-            f"{name}: {validated.rejected:,} of {validated.total_rows:,} rows ({validated.rejected_share:.1%}) would be rejected,"
-            f" more than {most:.1%}: {counts}. Nothing{more} was imported. Correct the file, or allow a larger share."
-        )
+    if found := _too_many_rejects(job.file_name, validated, options):
+        raise PlanRefused(f"{found[0]} Nothing{' more' if job.last_processed_row else ''} was imported.")
+
+
+def _too_many_rejects(name: str, validated: Validated, options: Options) -> list[str]:
+    most = options.max_rejected_share
+    if most is None or validated.rejected_share <= most:
+        return []
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(validated.reasons.items()))
+    return [
+        f"{name}: {validated.rejected:,} of {validated.total_rows:,} rows ({validated.rejected_share:.1%}) would be rejected,"
+        f" more than {most:.1%}: {counts}. Correct the file, or allow a larger share."
+    ]

@@ -22,6 +22,8 @@ class DryRunConfig(dg.Config):
     request: str | None = None
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
+    policy: str = "update"
+    max_rejected_share: float | None = None
 
 
 @dg.op(pool="kintell_postgres")
@@ -29,7 +31,13 @@ def validate_files(context: dg.OpExecutionContext, config: DryRunConfig) -> None
     """Validates files whole, and writes nothing but a report of each."""
     environment = Environment.load()
     imports = open_imports(environment)
-    options = options_of(environment.settings, config.encoding, config.batch_size, "update", max_rejected_share=None)
+    options = options_of(
+        environment.settings,
+        config.encoding,
+        config.batch_size,
+        config.policy,
+        max_rejected_share=config.max_rejected_share,
+    )
     reports = []
     asked = environment.storage.read_json(f"{model.SLICE}/requests/{config.request}.json") if config.request else []
     for path in [*config.paths, *asked]:

@@ -126,8 +126,7 @@ class Lane:
     def _refused(self, batch: Batch, patience: str) -> dict[int, str]:
         with self._connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [patience])
-            with cursor.copy(statements.COPY_BATCH) as copy:
-                copy.write(_csv(_staged(batch.accepted)))
+            stage(cursor, batch)
             cursor.execute(statements.CLASSIFY)
             found = refused_rows(cursor, self.absent, updates=self.job.policy == "update")
         return {row: safe_text(" ".join(why.split()))[:300] for row, why in found.items()}
@@ -142,8 +141,7 @@ class Lane:
             failpoint("kintell.rejected")
             if not batch.accepted.height:
                 return Written(0, 0, batch.skipped, batch.rejected.height, 0)
-            with cursor.copy(statements.COPY_BATCH) as copy:
-                copy.write(_csv(_staged(batch.accepted)))
+            stage(cursor, batch)
             failpoint("kintell.staged")
             updated = told = 0
             if cursor.execute(statements.CLASSIFY).rowcount and self.job.policy == "update":
@@ -162,6 +160,12 @@ class Lane:
             failpoint("kintell.inserted")
         skipped = batch.accepted.height - inserted - updated + batch.skipped
         return Written(inserted, updated, skipped, batch.rejected.height, told + news)
+
+
+def stage(cursor: psycopg.Cursor, batch: Batch) -> None:
+    """Copy the accepted rows of a batch into the staging table of `STAGING`."""
+    with cursor.copy(statements.COPY_BATCH) as copy:
+        copy.write(_csv(_staged(batch.accepted)))
 
 
 def _counts(cursor: psycopg.Cursor) -> tuple[int, int]:

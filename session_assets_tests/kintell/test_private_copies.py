@@ -12,8 +12,6 @@ import pytest
 from session_assets.cli.files import partition_of
 from session_assets.errors import UsageError
 from session_assets.failpoints import FailpointRaised
-from session_assets.graph.environment import Environment
-from session_assets.kintell.assets import open_imports
 from session_assets.kintell.imports import Imports, Options
 from session_assets.kintell.jobs import Job, SourceChanged
 from session_assets.stores.kintell_revert import Undo
@@ -21,15 +19,6 @@ from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 
 Run = Callable[..., Job]
-
-
-@pytest.fixture
-def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kintell: Kintell) -> Imports:
-    monkeypatch.setenv("SESSION_ASSETS_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SESSION_ASSETS_STORAGE", raising=False)
-    monkeypatch.setenv("KINTELL_DATABASE_URL", kintell.database.url)
-    monkeypatch.delenv("NATS_URL", raising=False)
-    return open_imports(Environment.load())
 
 
 @pytest.fixture
