@@ -80,6 +80,8 @@ def revert(runner: Runner, target: FileTarget, job_id: str, dry_run: bool) -> Re
 
 def partition_of(path: Path) -> str:
     """The partition that a file stands for. Raises `BadInput` for what is no regular file."""
+    if not path.is_symlink() and not path.exists():
+        raise BadInput(f"{path}: there is no such file.")
     if path.is_symlink() or not path.is_file():
         raise BadInput(f"{path} is not a regular file: name the file itself.")
     return drop_key(path, fingerprint(path))

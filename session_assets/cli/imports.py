@@ -215,6 +215,8 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
                 click.echo(
                     f"  its rejected rows: session-assets errors {report['job_id']} > fixed.csv, then import fixed.csv"
                 )
+                if report["rejected"] == report["rows"]:
+                    click.echo(f"  or all of it anew: first session-assets revert kintell --plan-id {report['job_id']}")
                 return
         else:
             click.echo(

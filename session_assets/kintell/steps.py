@@ -112,6 +112,9 @@ def publish_waiting_events(context: dg.OpExecutionContext) -> None:
     """Publishes the events of all jobs that wait."""
     environment = Environment.load()
     imports = open_imports(environment)
+    if imports.jobs.is_new():
+        environment.report(context.run_id, "publish", {"published": 0, "waiting": 0, "note": None})
+        return
     before = lag(imports.database).waiting
     note = publish(imports)
     if note:

@@ -70,8 +70,16 @@ class JobStore:
                 if row:
                     return self._job(cursor, row)
 
+    def is_new(self) -> bool:
+        """Whether no import has made the tables so far."""
+        with self._rows("jobs") as cursor:
+            found = cursor.execute("SELECT to_regclass('backfill_row_changes') IS NULL AS is_new").fetchone()
+            return bool(found and found["is_new"])
+
     def find(self, source: Source) -> Job | None:
         """The job that these bytes have, if any that was not rolled back."""
+        if self.is_new():
+            return None
         with self._rows("jobs") as cursor:
             row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE {_SAME_BYTES}", [source.sha256])
             found = row.fetchone()
@@ -79,6 +87,8 @@ class JobStore:
 
     def get(self, job_id: str) -> Job:
         """Raises `UsageError` for an id that no job has."""
+        if self.is_new():
+            raise UsageError(f"There is no import job {job_id}: nothing was imported into this database so far.")
         with self._rows("jobs") as cursor:
             try:
                 row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE id = %s", [job_id]).fetchone()
@@ -96,6 +106,8 @@ class JobStore:
 
     def newest(self, limit: int = 50) -> list[Job]:
         """Jobs, the newest first."""
+        if self.is_new():
+            return []
         with self._rows("jobs") as cursor:
             found = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs ORDER BY created_at DESC LIMIT %s", [limit])
             return [self._job(cursor, row) for row in found.fetchall()]
