@@ -13,7 +13,6 @@ from typing import Any
 import click
 from dagster import DagsterInstance
 
-from session_assets import errors
 from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.errors import SessionAssetsError, UsageError
@@ -296,13 +295,16 @@ def _fields(node: Any) -> Sequence[str]:
     return list(fields or ())
 
 
+def _kinds(base: type[SessionAssetsError]) -> Iterator[type[SessionAssetsError]]:
+    """All errors of ours, those that a slice defines too."""
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _kinds(cls)
+
+
 def _cause(error: Any) -> tuple[str, int]:
     """The innermost error's text, and the exit code of its class."""
-    known = {
-        name: cls.exit_code
-        for name, cls in vars(errors).items()
-        if isinstance(cls, type) and issubclass(cls, SessionAssetsError)
-    }
+    known = {cls.__name__: cls.exit_code for cls in (SessionAssetsError, *_kinds(SessionAssetsError))}
     while error.cause is not None and error.cls_name not in known:
         error = error.cause
     text = error.message.strip()
