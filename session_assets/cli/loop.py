@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import click
 
@@ -13,11 +13,20 @@ from session_assets.errors import UsageError
 from session_assets.graph.target import Target
 
 
+class Chosen(NamedTuple):
+    """What a command is about: everything where all are empty."""
+
+    partitions: tuple[str, ...]
+    sessions: tuple[str, ...]
+    usernames: tuple[str, ...]
+
+
 def _common(command: Any) -> Any:
     options = [
         click.argument("slice_", metavar="SLICE|all"),
         click.option("--partition", "partitions", multiple=True, metavar="K", help="Only this partition; repeatable."),
         click.option("--session", "sessions", multiple=True, metavar="ID", help="Only this session; repeatable."),
+        click.option("--username", "usernames", multiple=True, metavar="NAME", help="Only this user; repeatable."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     ]
     for option in reversed(options):
@@ -27,28 +36,27 @@ def _common(command: Any) -> Any:
 
 @click.command()
 @_common
-def verify(slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], as_json: bool) -> int:
+def verify(
+    slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], usernames: tuple[str, ...], as_json: bool
+) -> int:
     """Recount from the source of truth; exit 1 where a check fails as ERROR."""
-    return _each(
-        slice_,
-        as_json,
-        "verify",
-        partitions,
-        sessions,
-        lambda runner, target: runner.verify(target, partitions, sessions),
-    )
+    chosen = Chosen(partitions, sessions, usernames)
+    return _each(slice_, as_json, "verify", chosen, lambda runner, target: runner.verify(target, *chosen))
 
 
 @click.command()
 @_common
 @click.option("--batch-size", type=click.IntRange(1), help="Accepted for old habits; a plan has no batches.")
 def plan(
-    slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], as_json: bool, batch_size: int | None
+    slice_: str,
+    partitions: tuple[str, ...],
+    sessions: tuple[str, ...],
+    usernames: tuple[str, ...],
+    as_json: bool,
+    batch_size: int | None,
 ) -> int:
     """Preview the exact changes. Writes nothing to any collection."""
-    return _each(
-        slice_, as_json, "plan", partitions, sessions, lambda runner, target: runner.plan(target, partitions, sessions)
-    )
+    return _plan(slice_, as_json, Chosen(partitions, sessions, usernames))
 
 
 @click.command()
@@ -61,6 +69,7 @@ def apply(
     slice_: str,
     partitions: tuple[str, ...],
     sessions: tuple[str, ...],
+    usernames: tuple[str, ...],
     as_json: bool,
     plan_id: str | None,
     dry_run: bool,
@@ -72,23 +81,16 @@ def apply(
         raise UsageError("--dry-run plans anew and --plan-id names a plan: use one of them.")
     if slice_ == "all" and plan_id:
         raise UsageError("--plan-id names a plan of one slice: name the slice instead of all.")
+    chosen = Chosen(partitions, sessions, usernames)
     if dry_run:
-        return _each(
-            slice_,
-            as_json,
-            "plan",
-            partitions,
-            sessions,
-            lambda runner, target: runner.plan(target, partitions, sessions),
-        )
+        return _plan(slice_, as_json, chosen)
     config = {"plan_id": plan_id, "force": force, "batch_size": batch_size}
     return _each(
         slice_,
         as_json,
         "apply",
-        partitions,
-        sessions,
-        lambda runner, target: runner.apply(target, partitions, sessions, config),
+        chosen,
+        lambda runner, target: runner.apply(target, partitions, sessions, config, usernames),
         config,
     )
 
@@ -109,12 +111,15 @@ def revert(slice_: str, plan_id: str, dry_run: bool, batch_size: int, as_json: b
     return output.show(result, as_json)
 
 
+def _plan(slice_: str, as_json: bool, chosen: Chosen) -> int:
+    return _each(slice_, as_json, "plan", chosen, lambda runner, target: runner.plan(target, *chosen))
+
+
 def _each(
     slice_: str,
     as_json: bool,
     command: Literal["verify", "plan", "apply"],
-    partitions: tuple[str, ...],
-    sessions: tuple[str, ...],
+    chosen: Chosen,
     work: Callable[[Runner, Target], Result],
     config: dict[str, Any] | None = None,
 ) -> int:
@@ -124,9 +129,11 @@ def _each(
     for target in runner.targets(slice_):
         if isinstance(target, Target):
             result = work(runner, target)
-        elif sessions:
+        elif chosen.sessions:
             raise UsageError(f"{target.name} does not know single sessions.")
+        elif chosen.usernames:
+            raise UsageError(f"{target.name} does not know users by name.")
         else:
-            result = files.work(runner, target, command, partitions, config or {})
+            result = files.work(runner, target, command, chosen.partitions, config or {})
         codes.append(output.show(result, as_json))
     return max(codes)

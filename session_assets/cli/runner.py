@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
+from session_assets.graph.single_sessions import request_users
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import FileTarget, Target
 from session_assets.stores.locks import require_dagster_database
@@ -83,9 +85,11 @@ class Runner:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    def verify(self, target: Target, partitions: Sequence[str], sessions: Sequence[str]) -> Result:
-        if sessions:
-            run_id, error, code = self._one_session(target, sessions, "verify", {})
+    def verify(
+        self, target: Target, partitions: Sequence[str], sessions: Sequence[str], usernames: Sequence[str] = ()
+    ) -> Result:
+        if sessions or usernames:
+            run_id, error, code = self._one_session(target, sessions, usernames, "verify", {})
         elif target.verify is None:
             raise UsageError(
                 f"{target.name} has no checks of its own: session-assets verify {target.name.split('/')[0]}"
@@ -96,18 +100,25 @@ class Runner:
         failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
         return Result(body, code or int(failed), error)
 
-    def plan(self, target: Target, partitions: Sequence[str], sessions: Sequence[str]) -> Result:
-        if sessions:
-            run_id, error, code = self._one_session(target, sessions, "plan", {})
+    def plan(
+        self, target: Target, partitions: Sequence[str], sessions: Sequence[str], usernames: Sequence[str] = ()
+    ) -> Result:
+        if sessions or usernames:
+            run_id, error, code = self._one_session(target, sessions, usernames, "plan", {})
         else:
             run_id, error, code = self._run(target.plan, target, partitions, {})
         return Result(self._body(target, "plan", run_id), code, error)
 
     def apply(
-        self, target: Target, partitions: Sequence[str], sessions: Sequence[str], config: dict[str, Any]
+        self,
+        target: Target,
+        partitions: Sequence[str],
+        sessions: Sequence[str],
+        config: dict[str, Any],
+        usernames: Sequence[str] = (),
     ) -> Result:
-        if sessions:
-            run_id, error, code = self._one_session(target, sessions, "apply", config)
+        if sessions or usernames:
+            run_id, error, code = self._one_session(target, sessions, usernames, "apply", config)
         else:
             job, keys = self._apply_job(target, partitions, config)
             run_id, error, code = self._run(job, target, keys, {"apply": config})
@@ -177,12 +188,28 @@ class Runner:
         return self.execute(job, tags, ops)
 
     def _one_session(
-        self, target: Target, sessions: Sequence[str], command: str, config: dict[str, Any]
+        self,
+        target: Target,
+        sessions: Sequence[str],
+        usernames: Sequence[str],
+        command: str,
+        config: dict[str, Any],
     ) -> tuple[str, str | None, int]:
         if target.one_session is None:
             raise UsageError(f"{target.name} does not know single sessions.")
+        if usernames and not target.knows_users:
+            raise UsageError(f"{target.name} does not know users by name.")
+        if usernames and sessions:
+            raise UsageError("--session and --username both choose sessions: use one of them.")
+        if config.get("plan_id"):
+            raise UsageError("--plan-id names a plan that is made: leave --session and --username out.")
         step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
-        options = {"sessions": list(sessions), "command": command, "batch_size": config.get("batch_size", 5000)}
+        options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 5000)}
+        if usernames:
+            options["users_request"] = uuid.uuid4().hex
+            request_users(self.environment, target.name, list(usernames), options["users_request"])
+        else:
+            options["sessions"] = list(sessions)
         return self.execute(target.one_session, {}, {"ops": {step: {"config": options}}})
 
     def execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
@@ -226,7 +253,7 @@ class Runner:
         body["failed_partitions"] = self.environment.failures(run_id)
         body["checks"] = [
             check
-            for step in ("checks_sessions", "checks_events")
+            for step in ("checks_sessions", *target.checks)
             for check in (self.environment.reported(run_id, step) or {}).get("checks", [])
         ]
         return body

@@ -26,11 +26,17 @@ _ATTEMPT_NUMBERS = ("problem_number", "time_spent_ms", "time_spent_seconds")
 _TEXT, _ARRAY, _NOTHING = 2, 4, (6, 10)
 _STRUCTURE = {"attempt_incomplete", "attempt_order", "old_name", "number_as_text"}
 """Repairs that may touch attempts."""
+_MOMENT = "attempt_timestamp"
+_AVERAGE = "average_time"  # S5 does not say how these are rounded: more decimals that round to ours are right, too
 _MAPS = ("topic_metrics", "difficulty_metrics")
 
 
 class RepeatedField(Exception):
     """A name stands twice in one document: which one counts, nobody can tell."""
+
+
+class TwoValues(Exception):
+    """A field says different things under its old and its new name."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ def composed(row: Mapping[str, Any], now: datetime) -> Composed:
         target = _session(row, parts) | metrics
     except RepeatedField:
         return Composed(held=("repeated_field",))
+    except TwoValues:
+        return Composed(held=("two_values",))
     known = {"_id", UPDATED, *FIELDS, *ALIASES}
     first = [parts["_id"], *(target[name] for name in FIELDS)]
     rest = [element for name, element in parts.items() if name not in known]
@@ -170,6 +178,9 @@ def _attempt(item: bytes, fill: Mapping[str, Any]) -> bytes:
     parts = _parts(_inner(item))
     fields: list[bytes] = []
     millis: Any = None
+    times = (_says(parts.get(one)) for one in (_MOMENT, "timestamp"))
+    if len({renamed(one, _MOMENT) for one in times if one is not None}) > 1:
+        raise TwoValues(_MOMENT)
     for name in ATTEMPT_FIELDS:
         element = _number(name, _value(parts, name, ATTEMPT_ALIASES), name in _ATTEMPT_NUMBERS)
         if name == "time_spent_ms" and element is not None:
@@ -232,7 +243,9 @@ def _same(wanted: Any, stored: Any, name: str = "", is_map: bool = False) -> boo
         return all(_same(value, stored[key], key, key in _MAPS and not is_map) for key, value in wanted.items())
     if wanted is None or stored is None:
         return wanted is stored
-    return isinstance(stored, int | float) and not isinstance(stored, bool) and wanted == stored
+    if not isinstance(stored, int | float) or isinstance(stored, bool):
+        return False
+    return wanted == stored or (name.startswith(_AVERAGE) and wanted == round(stored, 2))
 
 
 def _parts(document: bytes) -> dict[str, bytes]:

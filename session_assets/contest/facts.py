@@ -26,7 +26,8 @@ _DOUBLE, _TEXT, _DOCUMENT, _ARRAY, _OBJECT_ID, _BOOL, _DATE, _INT32, _INT64 = 1,
 _NUMBERS = (_DOUBLE, _INT32, _INT64)
 _EXACT = 2.0**53
 _NO_ONE = ("None", "null", "")
-_LOCAL = r"^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,6})?)$"
+_LOCAL = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?$"
+_HEX24 = r"^[0-9a-fA-F]{24}$"
 _METRICS = ("performance_metrics", "topic_performance", "difficulty_performance")
 _TIMES = ("total_time_ms", "total_time_seconds", "total_time_minutes")
 _WORKED_OUT = ("user_id", "shuffle", "score", "total_attempted", *_METRICS, *_TIMES)
@@ -79,8 +80,7 @@ def attempts_of(raw: pl.DataFrame) -> pl.DataFrame:
         | ~_is("topics", _ARRAY, *_NOTHING)
         | topics.list.eval(pl.element().is_null() | pl.element().str.contains("\0", literal=True)).list.any(),
         conflict=(new_time & old_time & ms.ne_missing(pl.col("time_spent")))
-        | (new_flag & old_flag & pl.col("is_correct").ne_missing(pl.col("correct")))
-        | (says("attempt_timestamp") & says("timestamp")),
+        | (new_flag & old_flag & pl.col("is_correct").ne_missing(pl.col("correct"))),
         old_name=pl.any_horizontal(pl.col(f"{alias}_type") != 0 for alias in ATTEMPT_ALIASES),
         as_text=pl.any_horizontal(
             _is(name, _TEXT) for name in ("problem_number", "time_spent_ms", "time_spent", "time_spent_seconds")
@@ -181,7 +181,7 @@ def session_facts(attempts: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
             average_incorrect_ms=_average(time - pl.col("correct_ms"), total - correct),
         )
         .join(
-            _counts(attempts.explode("topics", empty_as_null=True), "topics"),
+            _counts(_by_topic(attempts), "topics"),
             on="row",
             how="left",
             maintain_order="left",
@@ -199,6 +199,12 @@ def _percent(correct: pl.Expr, attempted: pl.Expr) -> pl.Expr:
 
 def _average(total: pl.Expr, count: pl.Expr) -> pl.Expr:
     return two_decimals(pl.when(count > 0).then(total / count).otherwise(0.0))
+
+
+def _by_topic(attempts: pl.DataFrame) -> pl.DataFrame:
+    """A row for each topic of each attempt, once where the attempt names it twice."""
+    once = pl.col("topics").list.unique(maintain_order=True)
+    return attempts.select("row", "is_correct", topics=once).explode("topics", empty_as_null=True)
 
 
 def _counts(attempts: pl.DataFrame, name: str, out: str | None = None) -> pl.DataFrame:
@@ -229,7 +235,7 @@ def months(created: pl.Expr, key: pl.Expr, first: date, last: date) -> pl.Expr:
 
 
 def moment_of(name: str) -> pl.Expr:
-    """A moment of either format, else null: a date, ISO 8601 with an offset, or `YYYY-MM-DD HH:MM:SS.ffffff` (read as UTC)."""
+    """A moment, else null: a date, or ISO 8601 text; without an offset (`YYYY-MM-DD HH:MM:SS.ffffff`) it is read as UTC."""
     text = pl.col(f"{name}_text")
     zoned = pl.when(text.str.contains(_LOCAL)).then(text + "Z").otherwise(text)
     return pl.coalesce(f"{name}_date", moment(zoned, "iso"))
@@ -238,8 +244,8 @@ def moment_of(name: str) -> pl.Expr:
 def judged(sessions: pl.DataFrame, attempts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     """What is wrong with the structure of each document.
 
-    In: sessions as read, attempts (`completed`), users (`username`, `user`). Out: `row`, `SESSION_COLUMNS` but the partition, and
-    `stored_…`: score, attempted, ms, seconds, minutes.
+    In: sessions as read, attempts (`completed`), users (`username`, `user`): those of the names and ids in question. Out: `row`,
+    `SESSION_COLUMNS` but the partition, and `stored_…`: score, attempted, ms, seconds, minutes.
     """
     several = attempts.group_by("row").agg(
         pl.col(name).any()
@@ -274,6 +280,7 @@ def judged(sessions: pl.DataFrame, attempts: pl.DataFrame, users: pl.DataFrame) 
             completed=moment_of("completed_at"),
             fills=pl.col("fills").cast(FILLS).fill_null([]),
             no_user=missing_user(),
+            is_known=user_of().is_in(users["user"].drop_nulls().implode()),
         )
     )
     judged = frame.with_columns(held=_names(_quarantine()), repairs=_names(_repairs()), notes=_names(_notes()))
@@ -294,6 +301,13 @@ def _no_user(name: str) -> pl.Expr:
 def missing_user() -> pl.Expr:
     """Of sessions as read: whether the document names no user."""
     return pl.all_horizontal(_no_user(name) for name in ("user_id", "userId", "_user_id"))
+
+
+def user_of() -> pl.Expr:
+    """Of sessions as read: the user that the document names, an ObjectId or its hex in any case as lower-case hex."""
+    said = [pl.when(~_no_user(name)).then(name) for name in ("user_id", "userId", "_user_id")]
+    one = pl.coalesce(said)
+    return pl.when(one.str.contains(_HEX24)).then(one.str.to_lowercase()).otherwise(one)
 
 
 def _any(name: str) -> pl.Expr:
@@ -369,12 +383,16 @@ def _notes() -> dict[str, pl.Expr]:
         "unknown_topic": _any("unknown_topic"),
         "completed_first": pl.col("completed") < pl.col("created"),
         "user_unknown": pl.col("no_user") & pl.col("found_user").is_null(),
+        "user_gone": ~pl.col("no_user") & ~pl.col("is_known"),
     }
 
 
 def differences(rows: pl.DataFrame) -> pl.DataFrame:
-    """Documents (`judged`) with facts: adds to `notes` where what is stored is not what the attempts amount to, and to `repairs`
-    where seconds or minutes are not those of the stored milliseconds."""
+    """Documents (`judged`) with facts: adds what the stored totals do not have in common with the attempts.
+
+    To `notes`, where a total is not what the attempts amount to; to `repairs`, where seconds or minutes are not those of the
+    stored milliseconds; to `held`, where these are missing and the seconds or minutes say something else than the attempts.
+    """
     ms = pl.coalesce("stored_ms", "total_time_ms")
     tests = {
         "attempts_differ": pl.col("stored_attempted") != pl.col("total_attempted"),
@@ -384,8 +402,11 @@ def differences(rows: pl.DataFrame) -> pl.DataFrame:
     units = (pl.col("stored_seconds") != two_decimals(ms / 1000)) | (
         pl.col("stored_minutes") != two_decimals(ms / 60000)
     )
+    has_ms = pl.col("stored_ms").is_not_null()
     return rows.with_columns(
-        notes=pl.concat_list("notes", _names(tests)), repairs=pl.concat_list("repairs", _names({"time_units": units}))
+        held=pl.concat_list("held", _names({"time_unknown": units & ~has_ms})),
+        repairs=pl.concat_list("repairs", _names({"time_units": units & has_ms})),
+        notes=pl.concat_list("notes", _names(tests)),
     )
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 SLICE = "contest"
 VARIABLE, DATABASE = "CONTEST_MONGO_URI", "goaime"
+START_VARIABLE = "CONTEST_START_DATE"
 SESSIONS, PROBLEMS, USERS = "sessions", "problems", "users"
 MOMENT = pl.Datetime("ms", "UTC")
 
@@ -31,6 +32,44 @@ ATTEMPT_FIELDS = (
     "time_spent_seconds", "attempt_timestamp", "difficulty", "topics",
 )  # fmt: skip
 ATTEMPT_ALIASES = {"correct": "is_correct", "time_spent": "time_spent_ms", "timestamp": "attempt_timestamp"}
+
+_STRUCT = pl.Struct({})
+DOCUMENT = pl.Schema(
+    {
+        "session_id": pl.String,
+        "session_status": pl.String,
+        "created_at": pl.String,  # or a date
+        "completed_at": pl.String,  # or a date, or null
+        "username": pl.String,
+        "user_id": pl.String,  # or an ObjectId, or null
+        "year": pl.Int64,
+        "contest": pl.String,
+        "mode": pl.String,
+        "shuffle": pl.Boolean,
+        "score": pl.Float64,
+        "total_attempted": pl.Int64,
+        "problems_attempted": pl.List(_STRUCT),
+        "performance_metrics": _STRUCT,
+        "topic_performance": _STRUCT,
+        "difficulty_performance": _STRUCT,
+        "total_time_ms": pl.Float64,
+        "total_time_seconds": pl.Float64,
+        "total_time_minutes": pl.Float64,
+        UPDATED: MOMENT,
+    }
+)
+"""A repaired document, as the UI shows its columns."""
+PROBLEM = pl.Schema(
+    {
+        "contest_id": pl.String,
+        "problem_number": pl.Int64,
+        "answer": pl.String,
+        "correct_answer": pl.String,
+        "difficulty": pl.String,
+        "topics": pl.List(pl.String),
+    }
+)
+USER = pl.Schema({"_id": pl.String, "username": pl.String})
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of the largest document that MongoDB stores."""
@@ -121,6 +160,12 @@ REASONS = (
     Reason("repeated_field", "field_types", _QUARANTINE, "a name stands twice in the document"),
     Reason("too_large", "field_types", _QUARANTINE, "the repaired document would have more than MongoDB's 16 MiB"),
     Reason("time_units", "totals_add_up", _REPAIR, "seconds or minutes are not those of total_time_ms"),
+    Reason(
+        "time_unknown",
+        "totals_add_up",
+        _QUARANTINE,
+        "total_time_ms is missing, and the seconds or minutes are not those of the attempts",
+    ),
     Reason("metrics_mismatch", "totals_add_up", _REPAIR, "performance_metrics differ from the attempts"),
     Reason("attempts_differ", "totals_add_up", _LISTED, "total_attempted is not the number of attempts"),
     Reason("times_differ", "totals_add_up", _LISTED, "total_time_ms is not the sum of the attempts' times"),

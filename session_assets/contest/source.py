@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from session_assets.contest.facts import contest_ids, missing_user, moment_of, months
+from session_assets.contest.facts import contest_ids, missing_user, moment_of, months, user_of
 from session_assets.selection import Progress, Selection
 from session_assets.stores.contest_frames import placed_frames, problem_frames, session_frames, users_of
 from session_assets.stores.mongo import MongoSource
@@ -52,11 +52,12 @@ class ContestSource:
                 attempts = attempts.join(sessions, on="row", how="semi")
             contests = contest_ids(sessions)["contest_id"].drop_nulls().unique().to_list()
             names = sessions.filter(missing_user())["username"].drop_nulls().unique().to_list()
+            ids = sessions.select(user_of().alias("user"))["user"].drop_nulls().unique().to_list()
             yield Batch(
                 sessions,
                 attempts,
                 problem_frames(self._problems, contests),
-                users_of(self._users, names),
+                users_of(self._users, names, ids),
             )
             if progress is not None:
                 progress("sessions", read, total)
@@ -82,9 +83,11 @@ class ContestSource:
             return {"username": {"$in": list(selection.usernames)}}
         if selection.partitions is None:
             return {}
-        return {
-            "$or": [{"created_at": {"$not": {"$type": ["date", "string"]}}}, *map(self._around, selection.partitions)]
-        }
+        odd: list[dict[str, object]] = [
+            {"created_at": {"$not": {"$type": ["date", "string"]}}},
+            {"created_at": {"$type": "array"}},  # of which the items are asked otherwise
+        ]
+        return {"$or": [*odd, *map(self._around, selection.partitions)]}
 
     def _around(self, partition: str) -> dict[str, object]:
         """Documents that may stand in a month, and some around it. The first and the last month have no end."""

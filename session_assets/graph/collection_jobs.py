@@ -7,6 +7,9 @@ import dagster as dg
 
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
+from session_assets.graph.environment import Environment
+from session_assets.graph.keys import TAG, encode
+from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import Target
 
 
@@ -37,8 +40,10 @@ def collection_jobs(collection: Collection, verified: Sequence[str] = ("sessions
     ]
 
 
-def collection_target(collection: Collection, one_session: str | None = None) -> Target:
-    """What the terminal can do with the collection."""
+def collection_target(
+    collection: Collection, one_session: str | None = None, *, knows_users: bool = False, checks: Sequence[str] = ()
+) -> Target:
+    """What the terminal can do with the collection. `checks` names step reports with results beside those of the sessions."""
     slice_ = collection.slice_
     return Target(
         collection.loop,
@@ -48,6 +53,26 @@ def collection_target(collection: Collection, one_session: str | None = None) ->
         apply_pending=f"{slice_}_apply_pending",
         verify=f"{slice_}_verify",
         one_session=one_session,
+        knows_users=knows_users,
+        checks=tuple(checks),
         standing=lambda environment: collection.open(environment).standing(),
         order=collection.partitions.get_partition_keys,
+    )
+
+
+def standing_request(collection: Collection) -> dg.RunRequest | dg.SkipReason:
+    """For a schedule: one run over the partitions that hold documents."""
+    keys = collection.open(Environment.load()).standing()
+    return partitions_request(collection, keys) if keys else dg.SkipReason("the collection holds no document")
+
+
+def partitions_request(collection: Collection, keys: Sequence[str]) -> dg.RunRequest:
+    """One run over some partitions, whose keys are in the order of time."""
+    return dg.RunRequest(
+        tags={
+            "dagster/asset_partition_range_start": min(keys),
+            "dagster/asset_partition_range_end": max(keys),
+            TAG: encode(keys, collection.partitions.get_partition_keys()),
+            **DEFER_TAG,
+        }
     )

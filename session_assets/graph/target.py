@@ -22,6 +22,7 @@ class Target:
     apply_pending: str  # applies what is planned
     verify: str | None = None
     one_session: str | None = None  # the job behind `--session`
+    knows_users: bool = False  # that job also takes `--username`
     standing: Callable[[Environment], list[str]] | None = None
     """The partitions that hold documents now."""
     order: Callable[[], Sequence[str]] | None = None

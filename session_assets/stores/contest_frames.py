@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
+from bson import ObjectId
 
 from session_assets.contest.model import ALIASES, ATTEMPT_ALIASES, ATTEMPT_FIELDS, FIELDS, UPDATED
 from session_assets.stores.bson_batch import Batch, Places, in_order, locate
@@ -113,13 +114,14 @@ _PROBLEMS = pl.Schema(
 )
 
 
-def users_of(source: MongoSource, usernames: list[str]) -> pl.DataFrame:
-    """The users of some names: `username`, `user` (their `_id`, an ObjectId as 24 hex)."""
+def users_of(source: MongoSource, usernames: list[str], ids: list[str]) -> pl.DataFrame:
+    """The users of some names, and those of some ids: `username`, `user` (their `_id`, an ObjectId as 24 hex)."""
     frames = [pl.DataFrame(schema={"_id": pl.String, "username": pl.String})]
-    frames += [
-        found.select("_id", "username") for found in source.frames(_USER_FIELDS, {"username": {"$in": usernames}})
-    ]
-    return pl.concat(frames).select("username", user="_id")
+    keys = [*ids, *(ObjectId(one) for one in ids if len(one) == 24 and ObjectId.is_valid(one))]
+    for query in ({"username": {"$in": usernames}}, {"_id": {"$in": keys}}):
+        if next(iter(query.values()))["$in"]:
+            frames += [found.select("_id", "username") for found in source.frames(_USER_FIELDS, query)]
+    return pl.concat(frames).select("username", user="_id").unique()
 
 
 def _types(found: dict[str, Places], names: Iterable[str]) -> list[pl.Series]:

@@ -4,22 +4,24 @@ import dagster as dg
 
 from session_assets.graph.collection_jobs import collection_jobs, collection_target
 from session_assets.graph.loop import revert_job
-from session_assets.web import cleanups, indexes, one_session
+from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
+from session_assets.web import cleanups, indexes
 from session_assets.web.assets import ASSETS, SESSIONS
 from session_assets.web.checks import CHECKS
 from session_assets.web.drop_assets import event_drops
 from session_assets.web.model import SLICE
 from session_assets.web.sensors import DROP_JOB, SCHEDULES, SENSORS
 
+SINGLE = single_sessions_loop(SESSIONS)
 TARGETS = [
-    collection_target(SESSIONS, one_session="web_session"),
+    collection_target(SESSIONS, one_session="web_session", checks=("checks_events",)),
     *cleanups.TARGETS,
 ]
-LOOPS = [*(target.loop for target in TARGETS), one_session.LOOP]
+LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
 JOBS = [
     *collection_jobs(SESSIONS, verified=["sessions", "events"]),
-    one_session.web_session,
+    single_sessions_job(SESSIONS, SINGLE),
     indexes.web_indexes,
     DROP_JOB,
     revert_job(SLICE, LOOPS),

@@ -2,11 +2,10 @@
 
 import dagster as dg
 
+from session_assets.graph.collection_jobs import standing_request
 from session_assets.graph.drop_sensor import DropTick
 from session_assets.graph.environment import Environment
-from session_assets.graph.keys import TAG, encode
-from session_assets.graph.step import DEFER_TAG
-from session_assets.web.assets import DAYS, key, open_web
+from session_assets.web.assets import SESSIONS, key
 from session_assets.web.drop_assets import FILES_NAME, FOLDER
 from session_assets.web.mapping import BESIDE_DROPS
 
@@ -42,20 +41,7 @@ def web_event_drops_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
 )
 def web_daily_verify(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run over the days that hold documents."""
-    keys = open_web(Environment.load()).standing()
-    return verify_request(keys) if keys else dg.SkipReason("the collection holds no document")
-
-
-def verify_request(keys: list[str]) -> dg.RunRequest:
-    order = DAYS.get_partition_keys()
-    return dg.RunRequest(
-        tags={
-            "dagster/asset_partition_range_start": min(keys),
-            "dagster/asset_partition_range_end": max(keys),
-            TAG: encode(keys, order),
-            **DEFER_TAG,
-        }
-    )
+    return standing_request(SESSIONS)
 
 
 SENSORS = [web_event_drops_sensor]

@@ -1,0 +1,19 @@
+"""What the contest slice gives to the code location and to the terminal."""
+
+import dagster as dg
+
+from session_assets.contest.assets import ASSETS, SESSIONS
+from session_assets.contest.checks import CHECKS
+from session_assets.contest.model import SLICE
+from session_assets.contest.schedules import SCHEDULES
+from session_assets.graph.collection_jobs import collection_jobs, collection_target
+from session_assets.graph.loop import revert_job
+from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
+
+SINGLE = single_sessions_loop(SESSIONS)
+TARGETS = [collection_target(SESSIONS, one_session="contest_session", knows_users=True)]
+LOOPS = [*(target.loop for target in TARGETS), SINGLE]
+
+JOBS = [*collection_jobs(SESSIONS), single_sessions_job(SESSIONS, SINGLE), revert_job(SLICE, LOOPS)]
+
+DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=JOBS, schedules=SCHEDULES)

@@ -1,0 +1,96 @@
+"""Single sessions, or those of single users, as a run with its own plan, so that the facts of a partition stay whole."""
+
+from typing import Literal
+
+import dagster as dg
+
+from session_assets.errors import UsageError
+from session_assets.graph.check_report import check_reports
+from session_assets.graph.collection import Collection, plan_summary
+from session_assets.graph.collection_checks import report_verify
+from session_assets.graph.environment import Environment
+from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
+from session_assets.graph.partition_checks import keep_connections
+from session_assets.selection import Selection
+from session_assets.stores.locks import collection_lock
+
+
+class ChosenSessions(dg.Config):
+    """Which sessions, and how far to go. Names of users are personal, so `users_request` names the stored list of them."""
+
+    sessions: list[str] = []  # noqa: RUF012 - a Dagster config is a model
+    users_request: str | None = None
+    command: Literal["verify", "plan", "apply"] = "plan"
+    batch_size: int = 5000
+
+
+def request_users(environment: Environment, slice_: str, usernames: list[str], request: str) -> None:
+    """Keep the names of users for a run."""
+    environment.storage.write_json(_request(slice_, request), usernames)
+
+
+def single_sessions_loop(collection: Collection) -> Loop:
+    """The loop of plans of single sessions."""
+    slice_ = collection.slice_
+
+    def plan_first(environment: Environment, partitions: list[str] | None, run_id: str) -> None:
+        raise UsageError(f"name the session: session-assets apply {slice_} --session ID")
+
+    return Loop(f"{slice_}/session", collection.lock, collection.store, plan_first, collection.source)
+
+
+def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
+    """Verify, plan, or plan and apply single sessions."""
+    slice_ = collection.slice_
+
+    @dg.op(name=f"repair_{slice_}_sessions")
+    def repair(context: dg.OpExecutionContext, config: ChosenSessions) -> None:
+        keep_connections(context.instance)
+        environment = Environment.load()
+        pipeline = collection.open(environment)
+        selection = _selection(environment, slice_, config)
+        if config.command == "verify":
+            tally, lists = pipeline.inspect(selection, context.run_id)
+            _refuse_nothing(selection, tally.reads)
+            report_verify(environment, context.run_id, tally)
+            reports = [report.as_json(report.severity) for report in check_reports(collection.rules, tally, lists)]
+            environment.report(context.run_id, "checks_sessions", {"checks": reports})
+            return
+        planned = pipeline.plan_now(loop.ledger(environment), selection, collection.rows_of, context.run_id)
+        _refuse_nothing(selection, planned.tally.reads)
+        with collection_lock(collection.lock, planned.tally.partitions, "session-assets --session"):
+            environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
+        if config.command == "apply":
+            options = ApplyConfig(plan_id=planned.plan.plan_id, batch_size=config.batch_size, force=True)
+            apply_loop(loop, environment, None, options, context.run_id, context.log)
+
+    @dg.job(
+        name=f"{slice_}_session",
+        executor_def=dg.in_process_executor,
+        description="Verify or repair single sessions.",
+    )
+    def job() -> None:
+        repair()
+
+    return job
+
+
+def _selection(environment: Environment, slice_: str, config: ChosenSessions) -> Selection:
+    users: list[str] = []
+    if config.users_request is not None:
+        users = environment.storage.read_json(_request(slice_, config.users_request))
+    if not config.sessions and not users:
+        raise UsageError("name sessions, or users.")
+    return Selection(sessions=tuple(config.sessions), usernames=tuple(users))
+
+
+def _refuse_nothing(selection: Selection, reads: object) -> None:
+    if not reads:
+        what, field = (
+            ("session has this id", "session_id") if selection.sessions else ("user has a session", "username")
+        )
+        raise UsageError(f"no {what}: look it up in the sessions collection, field {field}")
+
+
+def _request(slice_: str, request: str) -> str:
+    return f"{slice_}/requests/{request}.json"
