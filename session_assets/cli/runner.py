@@ -204,7 +204,7 @@ class Runner:
         if config.get("plan_id"):
             raise UsageError("--plan-id names a plan that is made: leave --session and --username out.")
         step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
-        options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 5000)}
+        options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 0)}
         if usernames:
             options["users_request"] = uuid.uuid4().hex
             request_users(self.environment, target.name, list(usernames), options["users_request"])
@@ -248,7 +248,7 @@ class Runner:
             body["planned"] = reports["apply"].get("planned", reports["plan"].get("planned", 0))
             body["lists"] = reports["plan"].get("lists", {})
         if reports["apply"]:
-            for name in ("outcomes", "errors", "conflicts"):
+            for name in ("outcomes", "errors", "conflicts", "spent"):
                 body[name] = reports["apply"][name]
         body["failed_partitions"] = self.environment.failures(run_id)
         body["checks"] = [

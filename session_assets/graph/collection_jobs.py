@@ -13,19 +13,17 @@ from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import Target
 
 
-def collection_jobs(collection: Collection, verified: Sequence[str] = ("sessions",)) -> list[Any]:
-    """Verify, plan, apply, apply what is pending. `verified` names the assets whose checks recount."""
-    slice_, key = collection.slice_, collection.key
-    of_apply = dg.AssetSelection.checks(
-        dg.AssetCheckKey(key("sessions"), OUTCOMES), dg.AssetCheckKey(key("sessions"), FINISHED)
-    )
+def collection_jobs(collection: Collection, verified: Sequence[str] = ()) -> list[Any]:
+    """Verify, plan, apply, apply what is pending. `verified` names assets whose checks recount, beside the collection."""
+    slice_, key, name = collection.slice_, collection.key, collection.name
+    of_apply = dg.AssetSelection.checks(dg.AssetCheckKey(key(name), OUTCOMES), dg.AssetCheckKey(key(name), FINISHED))
     accounts = dg.AssetSelection.checks(dg.AssetCheckKey(key("session_changes"), ACCOUNTED)) | of_apply
     plan = dg.AssetSelection.assets(key("session_facts"), key("session_changes"))
-    sessions = dg.AssetSelection.assets(key("sessions")).without_checks()
+    sessions = dg.AssetSelection.assets(key(name)).without_checks()
     return [
         dg.define_asset_job(
             f"{slice_}_verify",
-            selection=dg.AssetSelection.checks_for_assets(*map(key, verified)) - of_apply,
+            selection=dg.AssetSelection.checks_for_assets(*map(key, (name, *verified))) - of_apply,
             description=collection.texts.verify,
         ),
         dg.define_asset_job(f"{slice_}_plan", selection=plan, description="Preview the repair: the dry run."),

@@ -21,7 +21,7 @@ class ChosenSessions(dg.Config):
     sessions: list[str] = []  # noqa: RUF012 - a Dagster config is a model
     users_request: str | None = None
     command: Literal["verify", "plan", "apply"] = "plan"
-    batch_size: int = 5000
+    batch_size: int = 0
 
 
 def request_users(environment: Environment, slice_: str, usernames: list[str], request: str) -> None:
@@ -36,7 +36,7 @@ def single_sessions_loop(collection: Collection) -> Loop:
     def plan_first(environment: Environment, partitions: list[str] | None, run_id: str) -> None:
         raise UsageError(f"name the session: session-assets apply {slice_} --session ID")
 
-    return Loop(f"{slice_}/session", collection.lock, collection.store, plan_first, collection.source)
+    return collection.loop_named(f"{slice_}/session", plan_first)
 
 
 def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
