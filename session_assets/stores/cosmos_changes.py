@@ -106,7 +106,10 @@ class CosmosStore:
         sent: Patch | None = None  # the copy that went out last: from which source, and what
         made: Patch | None = None  # the one that is known to be there
         for number in range(_ROUNDS):
-            old, new = await self._read((source, target))
+            old = await self._container.get(_id(source), source.partition)
+            new = None  # mostly so: if not, the create says it
+            if number or old is None:
+                new = await self._container.get(_id(target), target.partition)
             if sent is not None and _is(new, sent.after):
                 made = sent
             step = next_step(patch, _plain(old), _plain(new), marker=self._marker, made=made)
