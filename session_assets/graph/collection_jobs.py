@@ -1,10 +1,11 @@
 """The jobs behind `verify`, `plan` and `apply` of a partitioned collection, and its target for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 
+from session_assets.changes.ledger import Ledger
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
 from session_assets.graph.environment import Environment
@@ -39,7 +40,12 @@ def collection_jobs(collection: Collection, verified: Sequence[str] = ()) -> lis
 
 
 def collection_target(
-    collection: Collection, one_session: str | None = None, *, knows_users: bool = False, checks: Sequence[str] = ()
+    collection: Collection,
+    one_session: str | None = None,
+    *,
+    knows_users: bool = False,
+    checks: Sequence[str] = (),
+    story: Callable[[Ledger, dict[str, Any]], Iterable[str]] | None = None,
 ) -> Target:
     """What the terminal can do with the collection. `checks` names step reports with results beside those of the sessions."""
     slice_ = collection.slice_
@@ -53,6 +59,7 @@ def collection_target(
         one_session=one_session,
         knows_users=knows_users,
         checks=tuple(checks),
+        story=story,
         standing=lambda environment: collection.open(environment).standing(),
         order=collection.partitions.get_partition_keys,
     )

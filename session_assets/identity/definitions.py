@@ -9,9 +9,10 @@ from session_assets.identity.assets import ASSETS, TABLES, USER_SESSIONS
 from session_assets.identity.checks import CHECKS
 from session_assets.identity.model import SLICE
 from session_assets.identity.schedules import SCHEDULES
+from session_assets.identity.story import story
 
 SINGLE = single_sessions_loop(USER_SESSIONS)
-TARGETS = [collection_target(USER_SESSIONS, one_session="identity_session")]
+TARGETS = [collection_target(USER_SESSIONS, one_session="identity_session", story=story)]
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
 JOBS = [

@@ -6,6 +6,7 @@ import polars as pl
 
 from session_assets.graph.tables import markdown
 from session_assets.identity.model import AUDIT, USER_ID
+from session_assets.masking import mask_user
 from session_assets.stores.cosmos import decode
 
 
@@ -14,7 +15,7 @@ def preview_moves(rows: pl.DataFrame) -> str:
     lines = []
     for key, before, after, reasons in rows.select("key", "before", "after", "reasons").iter_rows():
         old, new = decode(before), decode(after)
-        users = ", ".join(str(one[USER_ID]) for one in old)
-        audit = "; ".join(f"{name}: {new[0].get(name)}" for name in AUDIT)
+        users = ", ".join(mask_user(str(one[USER_ID])) for one in old)
+        audit = "; ".join(f"{name}: {mask_user(str(new[0].get(name)))}" for name in AUDIT)
         lines.append((key, ", ".join(reasons), f"{users} → {new[0][USER_ID]}", audit))
     return markdown(lines, ["id", "reasons", "user_id", "audit fields"])

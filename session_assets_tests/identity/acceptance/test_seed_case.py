@@ -50,3 +50,25 @@ def test_fifteen_are_updated_and_a_second_run_plans_nothing(cli: Terminal, store
     assert cli("revert", "identity", "--plan-id", plan_id, "--json").code == 0
     assert {one["id"]: plain(one) for one in stored.stored()} == before
     assert list(stored.stored()[0]) == list(before[stored.stored()[0]["id"]])
+
+
+def test_the_terminal_tells_what_the_old_log_told(cli: Terminal, stored: Cosmos) -> None:
+    fill(stored)
+    stored.fill([session("gone@example.com", 20)], [])
+    before = stored.stored()
+    looked = cli("apply", "identity", "--dry-run", "--batch-size", "25")
+    assert looked.code == 0, looked
+    assert "Found 16 sessions needing GUID updates out of 21 total" in looked.out
+    assert "skipped 1: No auth record found for email (no_auth_record)" in looked.out
+    assert looked.out.count("Would update session") == 15
+    assert f"m***@example.com → {GUID}".casefold() in looked.out.casefold()
+    assert stored.stored() == before
+
+    told = cli("apply", "identity", "--batch-size", "2").out
+    assert "Found 16 sessions needing GUID updates out of 21 total" in told
+    assert "Processing batch 1/" in told
+    assert told.count("Updated session") == 15
+    assert told.count(" updated, 0 failed") == told.count("Processing batch")
+    for line in ("Total sessions processed: 15", "Successfully updated: 15", "Failed: 0"):
+        assert line in told
+    assert EMAIL.casefold() not in (looked.out + told).casefold()
