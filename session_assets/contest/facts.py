@@ -18,7 +18,7 @@ from session_assets.contest.model import (
     GIVEN,
     UPDATED,
 )
-from session_assets.contest.rounding import two_decimals
+from session_assets.contest.rounding import divided, two_decimals
 from session_assets.moments import moment
 
 _NOTHING = (0, 6, 10)  # absent, undefined, null
@@ -172,11 +172,11 @@ def session_facts(attempts: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     total, correct, time = (pl.col(name) for name in sums[:3])
     return (
         facts.with_columns(
-            total_time_seconds=two_decimals(time / 1000),
-            total_time_minutes=two_decimals(time / 60000),
+            total_time_seconds=two_decimals(time, 1000),
+            total_time_minutes=two_decimals(time, 60000),
             accuracy=_percent(correct, total),
             average_ms=_average(time, total),
-            average_seconds=two_decimals(pl.when(total > 0).then(time / 1000 / total).otherwise(0.0)),
+            average_seconds=two_decimals(pl.when(total > 0).then(divided(time, 1000) / total).otherwise(0.0)),
             average_correct_ms=_average(pl.col("correct_ms"), correct),
             average_incorrect_ms=_average(time - pl.col("correct_ms"), total - correct),
         )
@@ -399,9 +399,7 @@ def differences(rows: pl.DataFrame) -> pl.DataFrame:
         "score_differs": pl.col("stored_score") != pl.col("total_correct"),
         "times_differ": two_decimals(ms) != two_decimals(pl.col("total_time_ms")),
     }
-    units = (pl.col("stored_seconds") != two_decimals(ms / 1000)) | (
-        pl.col("stored_minutes") != two_decimals(ms / 60000)
-    )
+    units = (pl.col("stored_seconds") != two_decimals(ms, 1000)) | (pl.col("stored_minutes") != two_decimals(ms, 60000))
     has_ms = pl.col("stored_ms").is_not_null()
     return rows.with_columns(
         held=pl.concat_list("held", _names({"time_unknown": units & ~has_ms})),

@@ -20,7 +20,8 @@ import pymongo
 import pytest
 
 from session_assets.cli import demo as module
-from session_assets.cli.demo.web import Found, compare
+from session_assets.cli.demo.defects import Found, compare
+from session_assets.cli.demo.web import kind_of
 from session_assets.embedded import ports
 from session_assets.embedded.servers import Servers
 from session_assets.embedded.web_sample import Planted
@@ -33,12 +34,12 @@ AFTER: Found = {"orphan_session": ["d"]}
 
 
 def faults(before: Found, after: Found) -> dict[str, tuple[str, ...]]:
-    return {one.name: one.faults for one in compare(PLANTED, before, after) if one.faults}
+    return {one.name: one.faults for one in compare(PLANTED.ids, kind_of, before, after) if one.faults}
 
 
 def test_exact_finds_are_no_fault() -> None:
     assert faults(PLANTED.ids, AFTER) == {}
-    assert [(one.planted, one.before, one.after) for one in compare(PLANTED, PLANTED.ids, AFTER)] == [
+    assert [(one.planted, one.before, one.after) for one in compare(PLANTED.ids, kind_of, PLANTED.ids, AFTER)] == [
         (2, 2, 0), (2, 2, 0), (1, 1, 1),
     ]  # fmt: skip
 
@@ -100,6 +101,7 @@ def test_sample_is_repaired_on_a_database_of_its_own_and_shown(home: Path) -> No
     assert "WEB_MONGO_URI is your own: the demo leaves it alone" in printed
     assert re.search(r"participant_not_found\D+14\D+14\D+14\D+0\D+exact", printed)
     assert re.search(r"empty_pages\D+79\D+79\D+0\D+repair", printed)
+    assert re.search(r"old_name\D+30\D+30\D+0\D+repair", printed)
     assert "Every planted defect was found exactly" in printed
     assert f"http://127.0.0.1:{port}" in printed and "session-assets revert web --plan-id" in printed
     assert not stale.exists()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from session_assets.cli.demo import kintell, web
+from session_assets.cli.demo import contest, kintell, web
 from session_assets.cli.demo.steps import StepFailed, step
 from session_assets.cli.runner import Runner
 from session_assets.cli.servers import run_ui, servers
@@ -27,13 +27,14 @@ from session_assets.embedded.servers import Servers
 from session_assets.embedded.state import exclusive, write_private
 from session_assets.errors import UsageError
 
-SLICES = (web, kintell)
+SLICES = (web, contest, kintell)
 DATABASE = "web_demo"
 NEEDED = ("mongodb", "postgresql", "nats")
 _DAYS = 40  # partitions: a little more than the sample covers
+_MONTHS = 6
 _DAGSTER, _NATS = "DAGSTER_POSTGRES_URL", "NATS_URL"
 _LEFT_ALONE = (  # the demo's UI must not reach them
-    "CONTEST_MONGO_URI", "AZURE_COSMOS_ENDPOINT", "AZURE_COSMOS_KEY", "FLOW_DATABASE_URL",
+    "AZURE_COSMOS_ENDPOINT", "AZURE_COSMOS_KEY", "FLOW_DATABASE_URL",
 )  # fmt: skip
 _DEFAULTS = (  # what was planted was counted with the defaults
     "SESSION_ASSETS_SETTLE_MINUTES", "SESSION_ASSETS_ORPHAN_GRACE_DAYS", "SESSION_ASSETS_ALLOW_SHRINK",
@@ -94,7 +95,7 @@ def _servers(here: Servers) -> Iterator[bool]:
 
 def _enter(here: Servers, folder: Path) -> None:
     """Point this process, and the UI that it starts, at the demo alone; `{folder}/env` does it for a shell."""
-    for name in (web.VARIABLE, kintell.VARIABLE, _NATS, _DAGSTER, "SESSION_ASSETS_STORAGE"):
+    for name in (web.VARIABLE, contest.VARIABLE, kintell.VARIABLE, _NATS, _DAGSTER, "SESSION_ASSETS_STORAGE"):
         if is_users(os.environ, name):
             click.echo(f"{name} is your own: the demo leaves it alone and works on embedded servers, below {here.home}")
     found = here.environment({})
@@ -109,9 +110,11 @@ def _enter(here: Servers, folder: Path) -> None:
         "SESSION_ASSETS_STORAGE": str(storage),
         "SESSION_ASSETS_DROPS": str(here.home / "demo" / "drops"),
         web.VARIABLE: here.mongodb.uri(mongodb, DATABASE),
+        contest.VARIABLE: here.mongodb.uri(mongodb, contest.DATABASE),
         kintell.VARIABLE: here.postgresql.uri(postgresql, kintell.DATABASE),
         _NATS: found[_NATS],
         "WEB_START_DATE": (datetime.now(UTC) - timedelta(days=_DAYS)).date().isoformat(),
+        "CONTEST_START_DATE": (datetime.now(UTC) - timedelta(days=_MONTHS * 31)).date().isoformat(),
         _DAGSTER: found[_DAGSTER],
         "DAGSTER_HOME": found["DAGSTER_HOME"],
     }
@@ -168,7 +171,7 @@ def _free_port(port: int) -> int:
 def _show_ui(port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     click.echo(f"\nThe Dagster UI comes up at {url} (in some ten seconds). Look at:")
-    for path, text in (*web.LOOK, *kintell.LOOK, ("/runs", "the runs that this terminal has just made")):
+    for path, text in (*web.LOOK, *contest.LOOK, *kintell.LOOK, ("/runs", "the runs that this terminal has just made")):
         click.echo(f"  {url + path:<56} {text}")
     click.echo("Ctrl-C stops the UI, and the servers that the demo started.")
     run_ui(ports.LOOPBACK, port, quiet=True)

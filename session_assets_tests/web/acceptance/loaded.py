@@ -6,6 +6,7 @@ import psycopg2  # noqa: F401
 import session_assets.cli.index
 import session_assets.cli.ingest
 import session_assets.cli.loop
+import session_assets.contest.pipeline
 import session_assets.graph.preview
 import session_assets.stores.mongo_changes
 import session_assets.stores.mongo_indexes
