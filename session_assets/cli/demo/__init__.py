@@ -42,6 +42,7 @@ _DEFAULTS = (  # what was planted was counted with the defaults
     "COSMOS_REQUEST_UNITS", "COSMOS_VERIFY_TLS",
 )  # fmt: skip
 _PORTS_TRIED = 50
+_RUNS = ("/runs", "the runs that this terminal has just made")
 _SERVERS = "MongoDB, PostgreSQL, NATS or Cosmos DB"
 
 
@@ -162,6 +163,9 @@ def _say_undo(home: Path, plan_ids: Mapping[str, list[str]], *, after_up: bool) 
         click.echo(f"  SESSION_ASSETS_HOME={shlex.quote(str(home))} session-assets up --detach")
     click.echo(f"  . {shlex.quote(str(home / 'demo' / 'env'))}")
     for slice_, ids in plan_ids.items():
+        if after_up and slice_ == identity.SLICE:
+            click.echo(f"  # {slice_}: the emulator keeps documents in memory, they went with it")
+            continue
         for plan_id in reversed(ids):
             click.echo(f"  session-assets revert {slice_} --plan-id {plan_id}")
 
@@ -176,13 +180,7 @@ def _free_port(port: int) -> int:
 def _show_ui(port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     click.echo(f"\nThe Dagster UI comes up at {url} (in some ten seconds). Look at:")
-    for path, text in (
-        *web.LOOK,
-        *identity.LOOK,
-        *contest.LOOK,
-        *kintell.LOOK,
-        ("/runs", "the runs that this terminal has just made"),
-    ):
+    for path, text in (*(look for slice_ in SLICES for look in slice_.LOOK), _RUNS):
         click.echo(f"  {url + path:<56} {text}")
     click.echo("Ctrl-C stops the UI, and the servers that the demo started.")
     run_ui(ports.LOOPBACK, port, quiet=True)
