@@ -12,6 +12,7 @@ from session_assets.graph.collection import Collection, Texts
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema
 from session_assets.identity import model
+from session_assets.identity.answers import BY_EMAIL_FILE, BY_GUID_FILE
 from session_assets.identity.canonical import CANONICAL_USERS, canonical_users
 from session_assets.identity.pipeline import Identity
 from session_assets.identity.preview import preview_moves
@@ -114,7 +115,7 @@ def identity_canonical_users(context: dg.AssetExecutionContext) -> dg.Materializ
     """The GUID of each e-mail in auth, or why there is none: Parquet for joins elsewhere. A plan reads auth itself, anew."""
     environment = Environment.load()
     users = canonical_users(open_identity(environment).source.auth())
-    path = _store(environment, "canonical_users", users)
+    path = _store(environment, f"{model.SLICE}/canonical_users.parquet", users)
     counts = users.group_by("resolution").len().sort("resolution").iter_rows()
     return dg.MaterializeResult(metadata={"dagster/row_count": users.height, "path": path, **dict(counts)})
 
@@ -133,16 +134,15 @@ def identity_session_summaries(context: dg.AssetExecutionContext, config: Summar
     sessions, auth, now = source.activity(), source.auth(), datetime.now(UTC)
     users = by_user(sessions, auth, now=now, days=config.days)
     emails = by_email(users, sessions, auth)
-    paths = {"by_guid": _store(environment, "session_summaries/by_guid", users)}
-    paths["by_email"] = _store(environment, "session_summaries/by_email", emails)
+    paths = {"by_guid": _store(environment, BY_GUID_FILE, users)}
+    paths["by_email"] = _store(environment, BY_EMAIL_FILE, emails)
     counts = {"dagster/row_count": users.height, "sessions": sessions.height, "emails": emails.height}
     return dg.MaterializeResult(metadata={**counts, **paths})
 
 
 def _store(environment: Environment, name: str, frame: pl.DataFrame) -> dg.MetadataValue:
-    file = f"{model.SLICE}/{name}.parquet"
-    environment.storage.write_parquet(file, frame)
-    return dg.MetadataValue.path(str(environment.storage.path(file)))
+    environment.storage.write_parquet(name, frame)
+    return dg.MetadataValue.path(str(environment.storage.path(name)))
 
 
 TABLES = [identity_canonical_users, identity_session_summaries]
