@@ -1,13 +1,14 @@
 """What the old script's log told, from the ledger: how many sessions need a GUID, what became of each batch, and the totals.
 
-Source: seed S1, *Example Output*. Batches are those of the ledger, so they do not reach over two shards.
+Source: seed S1, *Example Output*. Batches are told as the script had them: those of the
+ledger end with each shard.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import polars as pl
@@ -21,7 +22,8 @@ from session_assets.identity.model import REASONS, USER_ID
 from session_assets.masking import mask_user
 from session_assets.stores.cosmos import decode
 
-_LINES = 50
+_LINES = 100
+_BATCHES = 20
 _CHECK = "user_ids_canonical"
 _UPDATED = (Outcome.APPLIED, Outcome.ALREADY_APPLIED)
 _SAID = {
@@ -42,7 +44,7 @@ def story(ledger: Ledger, body: dict[str, Any]) -> Iterator[str]:
     if "outcomes" in body:
         yield from _applied(ledger, plan, body)
     else:
-        yield from _would(ledger, plan)
+        yield from _would(ledger, plan, {} if recording is None else recording.summary["lists"])
 
 
 def _found(recording: Recording) -> Iterator[str]:
@@ -55,40 +57,32 @@ def _found(recording: Recording) -> Iterator[str]:
             yield f"  skipped {needing[one.name]:,}: {one.text} ({one.name})"
 
 
-def _would(ledger: Ledger, plan: Plan) -> Iterator[str]:
+def _would(ledger: Ledger, plan: Plan, lists: dict[str, str]) -> Iterator[str]:
     moves = (move for part in plan.parts for rows in ledger.rows(part) for move in _moves(rows))
     for key, users in islice(moves, _LINES):
         yield f"Would update session {key}: {users}"
     if plan.rows > _LINES:
-        yield f"  … and {plan.rows - _LINES:,} more"
+        yield f"  … and {plan.rows - _LINES:,} more, all of them in {lists.get('email_resolved', 'the preview of the UI')}"
 
 
 def _applied(ledger: Ledger, plan: Plan, body: dict[str, Any]) -> Iterator[str]:
-    work = [
-        (part.partition, attempt, number, rows)
-        for part in plan.parts
-        if (attempt := _newest(ledger, plan, part.partition)) is not None
-        for number, rows in batches(lambda part=part: ledger.rows(part), attempt.batch_size)
-    ]
-    said = 0
-    for place, (partition, attempt, number, rows) in enumerate(work):
-        outcome = attempt.outcome(partition, number)
-        letters = outcome.letters if outcome is not None else ""
-        tell = said < _LINES
-        if tell:
-            yield f"Processing batch {place + 1}/{len(work)} ({rows.height:,} sessions, shard {partition})"
-        for (key, users), letter in zip(_moves(rows), letters, strict=False):
-            if letter in _UPDATED and said < _LINES:
-                said += 1
-                yield f"Updated session {key}: {users}"
-            elif letter not in _UPDATED and said < 2 * _LINES:
-                said += 1
-                yield _SAID[Outcome(letter)].format(key)
-        if tell:
-            updated, failed = sum(letters.count(one) for one in _UPDATED), letters.count(Outcome.FAILED)
-            yield f"Batch {place + 1} complete: {updated:,} updated, {failed:,} failed"
-    if said >= _LINES:
-        yield f"  … up to batch {len(work):,}"
+    size, rows = _written(ledger, plan)
+    total, left = -(-plan.rows // size), _LINES
+    for number in count(1):
+        batch = list(islice(rows, size))
+        if not batch:
+            break
+        if number > _BATCHES:
+            continue
+        yield f"Processing batch {number}/{total} ({len(batch):,} sessions)"
+        for key, users, letter in batch[:left]:
+            yield f"Updated session {key}: {users}" if letter in _UPDATED else _SAID[letter].format(key)
+        left -= min(left, len(batch))
+        letters = Counter(letter for _, _, letter in batch)
+        updated = sum(letters[one] for one in _UPDATED)
+        yield f"Batch {number} complete: {updated:,} updated, {letters[Outcome.FAILED]:,} failed"
+    if total > _BATCHES:
+        yield f"  … and {total - _BATCHES:,} more batches"
     outcomes = body["outcomes"]
     yield "Backfill process complete"
     yield f"  - Total sessions processed: {sum(outcomes.values()):,}"
@@ -99,6 +93,20 @@ def _applied(ledger: Ledger, plan: Plan, body: dict[str, Any]) -> Iterator[str]:
     spent = body.get("spent", {})
     if spent.get("throttled"):
         yield f"  - Throttled (429): {spent['throttled']:,.0f} requests, {spent['waited']:,.1f} s waited"
+
+
+def _written(ledger: Ledger, plan: Plan) -> tuple[int, Iterator[tuple[str, str, Outcome]]]:
+    """The batch size of the newest apply, and each row with what became of it."""
+    work = [(part, attempt) for part in plan.parts if (attempt := _newest(ledger, plan, part.partition)) is not None]
+
+    def rows() -> Iterator[tuple[str, str, Outcome]]:
+        for part, attempt in work:
+            for number, some in batches(lambda part=part: ledger.rows(part), attempt.batch_size):
+                outcome = attempt.outcome(part.partition, number)
+                for (key, users), letter in zip(_moves(some), outcome.letters if outcome else "", strict=False):
+                    yield key, users, Outcome(letter)
+
+    return max((attempt.batch_size for _, attempt in work), default=1), rows()
 
 
 def _newest(ledger: Ledger, plan: Plan, partition: str) -> Attempt | None:
