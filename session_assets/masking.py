@@ -13,6 +13,12 @@ def mask_emails(text: str) -> str:
     return _EMAIL.sub(r"\1***\2", text)
 
 
+def mask_user(text: str) -> str:
+    """A user id that may be an e-mail of any form: what stands before the last `@` is masked, anything else stays."""
+    name, at, domain = text.strip().rpartition("@")
+    return f"{name[:1]}***@{domain}" if at else text
+
+
 def mask_credentials(text: str) -> str:
     """`mongodb://user:secret@host/db` becomes `mongodb://***@host/db`."""
     return _CREDENTIALS.sub(r"\1***@", text)

@@ -73,6 +73,10 @@ class Pipeline(ABC):
     def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
         """One row a document and reason: columns of `FINDINGS`."""
 
+    def figures(self, classified: pl.DataFrame) -> pl.DataFrame:
+        """What a slice counts beside classes and reasons: `partition`, and a column of counts each."""
+        return classified.select("partition").unique()
+
     def observed(self) -> dict[str, dict[str, int | str]]:
         """After a read: what is known of the slice's assets that nobody materializes, by name."""
         return {}
@@ -191,6 +195,7 @@ class Pipeline(ABC):
                 classified = self.classified(frame)
                 tally.classify(classified)
                 tally.find(self.findings(classified))
+                tally.measure(self.figures(classified))
             return tally, self.publish_lists("checks", run_id, tally)
 
     def publish_lists(self, kind: str, run_id: str, tally: Tally) -> dict[str, str]:

@@ -14,6 +14,8 @@ import pytest
 from psycopg import sql
 
 from session_assets.embedded.servers import Servers
+from session_assets.stores.cosmos_account import disconnect
+from session_assets.stores.cosmos_containers import drop_database
 from session_assets_tests.shared_home import SharedHome
 
 # Servers of the tester's own, to be used instead of embedded ones; tests make and drop databases on them.
@@ -79,6 +81,24 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         yield with_database(postgres_server, name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def cosmos_server(servers: Servers) -> dict[str, str]:
+    """Variables that lead to the Cosmos DB emulator."""
+    servers.up(["cosmos"])
+    return {name: value for name, value in servers.environment({}).items() if name.startswith(("AZURE_", "COSMOS_"))}
+
+
+@pytest.fixture
+def cosmos(cosmos_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Variables, which are set, of a fresh database on the Cosmos DB emulator; it holds no containers. Dropped after the test."""
+    variables = {**cosmos_server, "COSMOS_DATABASE_NAME": f"test_{secrets.token_hex(6)}"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    yield variables
+    drop_database(variables)
+    disconnect(variables)
 
 
 def with_database(uri: str, name: str) -> str:

@@ -15,6 +15,7 @@ from session_assets.changes.attempt import Attempt, BatchOutcome
 from session_assets.changes.outcomes import OUTCOME_NAMES, Outcome, Outcomes
 from session_assets.changes.store import State, Store
 from session_assets.failpoints import failpoint
+from session_assets.masking import safe_text
 
 Rows = Callable[[], Iterable[pl.DataFrame]]
 """Gives the rows of a part, a file at a time, in the same order each time it is called."""
@@ -103,8 +104,8 @@ def settled(attempt: Attempt, partition: str, number: int, batch: pl.DataFrame, 
 def _settled(intended: State, now: State) -> Outcome:
     if intended is State.AFTER:
         return Outcome.ALREADY_APPLIED
-    if intended is State.BEFORE and now is State.AFTER:
-        return Outcome.APPLIED
+    if intended.is_open and now in (State.AFTER, State.HALF):
+        return Outcome.APPLIED  # half-way: what there is of it is ours, and an undo takes it back
     return Outcome.FAILED if now is State.BEFORE else Outcome.CONFLICTED
 
 
@@ -166,11 +167,11 @@ def _work(attempt: Attempt, partition: str, number: int, batch: pl.DataFrame, ro
     for row, (then, state) in enumerate(zip(intended, now, strict=True)):
         if then is State.AFTER:
             letters[row] = Outcome.ALREADY_APPLIED
-        elif state is State.AFTER and then is State.BEFORE:
+        elif state is State.AFTER and then.is_open:
             letters[row] = Outcome.APPLIED
-        elif state is State.BEFORE and row in blocked:
+        elif state.is_open and row in blocked:
             errors[row] = blocked[row]
-        elif state is State.BEFORE and then is State.BEFORE:
+        elif state.is_open and then.is_open:
             to_write.append(row)
     if to_write:
         written = _write(store, batch, to_write, errors)
@@ -192,7 +193,7 @@ def _write(store: Store, batch: pl.DataFrame, to_write: list[int], errors: dict[
         again: list[int] = []
         unknown = sorted(result.unknown)
         for row, state in zip(unknown, store.look(chosen[unknown]) if unknown else (), strict=True):
-            if state is State.BEFORE:
+            if state.is_open:
                 again.append(to_write[row])
             else:
                 letters[to_write[row]] = Outcome.APPLIED if state is State.AFTER else Outcome.CONFLICTED
@@ -215,7 +216,7 @@ def _blocked(batch: pl.DataFrame, rows: Rows, store: Store) -> dict[int, str]:
             states = store.look(required)
             shown.update(key for key, state in zip(required["key"], states, strict=True) if state is State.AFTER)
     return {
-        row: "not written: " + ", ".join(sorted(set(requires) - shown)) + " does not show its change"
+        row: safe_text("not written: " + ", ".join(sorted(set(requires) - shown)) + " does not show its change")
         for row, requires in enumerate(batch["requires"].to_list())
         if not set(requires) <= shown
     }

@@ -62,7 +62,7 @@ def preview(ledger: Ledger, plan: Plan, store: Store) -> RevertReport:
         for _, rows in batches(_inverse_rows(ledger, plan, partition, attempt, store), attempt.batch_size):
             columns = zip(rows["key"], rows["requires"].to_list(), store.look(rows), strict=True)
             for key, requires, state in columns:
-                if state is State.OTHER or (state is State.BEFORE and not refused.isdisjoint(requires)):
+                if state is State.OTHER or (state.is_open and not refused.isdisjoint(requires)):
                     refused.add(key)
                     report.refused = [*report.refused, key][:20]
                 else:

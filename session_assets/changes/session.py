@@ -32,6 +32,7 @@ class ApplyReport:
     planned: dict[str, int] = field(default_factory=dict[str, int])
     outcomes: dict[str, Outcomes] = field(default_factory=dict[str, Outcomes])
     failed: dict[str, str] = field(default_factory=dict[str, str])  # partitions set aside, with the error
+    spent: dict[str, float] = field(default_factory=dict[str, float])  # what the store counted meanwhile
 
     def totals(self) -> Outcomes:
         total = Outcomes()

@@ -14,7 +14,13 @@ class State(StrEnum):
 
     BEFORE = "b"  # exactly as the plan read it
     AFTER = "a"  # exactly as the plan wants it
-    OTHER = "o"  # neither
+    HALF = "h"  # some of the steps of a change that takes several are done: written again, it is finished
+    OTHER = "o"  # none of these
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a guarded write of ours may begin or go on."""
+        return self in (State.BEFORE, State.HALF)
 
 
 @dataclass
@@ -35,7 +41,7 @@ class Store(Protocol):
         ...
 
     def write(self, changes: pl.DataFrame) -> Written:
-        """Write each row whose document is still exactly `before`; never any other."""
+        """Write each row whose document is still exactly `before`, or half-way from there to `after`; never any other."""
         ...
 
     def image_after(self, before: bytes, after: bytes, removed: list[str]) -> bytes:

@@ -37,6 +37,7 @@ class Tally:
         self.reads: Counter[str] = Counter()
         self.classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.figures: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.samples: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._writer = PartitionWriter(scratch) if scratch is not None else None
 
@@ -64,6 +65,11 @@ class Tally:
             for (reason,), rows in kept.partition_by("reason", as_dict=True).items():
                 self._writer.add(str(reason), rows)
 
+    def measure(self, figures: pl.DataFrame) -> None:
+        """Add what a slice counts beside classes and reasons: column `partition`, and a column of counts each."""
+        for row in figures.to_dicts():
+            self.figures[row.pop("partition")].update(row)
+
     def finish(self) -> dict[str, list[Path]]:
         """Local files of the full lists, by reason."""
         return self._writer.finish() if self._writer is not None else {}
@@ -75,7 +81,7 @@ class Tally:
 
     def drop(self, partition: str) -> None:
         """Forget a partition that failed half-way."""
-        for counts in (self.reads, self.classes, self.reasons, self.samples):
+        for counts in (self.reads, self.classes, self.reasons, self.figures, self.samples):
             counts.pop(partition, None)
 
     def summary(self) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _plan(runner: Runner, target: FileTarget, waiting: dict[str, Path]) -> Resul
 def _apply(runner: Runner, target: FileTarget, waiting: dict[str, Path], config: dict[str, Any]) -> Result:
     reports, errors, worst = [], list[str](), 0
     for partition, path in waiting.items():
-        report, error, code = import_file(runner, target, path, partition, batch_size=config.get("batch_size"))
+        report, error, code = import_file(runner, target, path, partition, batch_size=config.get("batch_size") or None)
         reports.append(report)
         errors += [error] if error else []
         worst = max(worst, code)

@@ -63,7 +63,7 @@ def plan(
 @_common
 @click.option("--plan-id", metavar="ID", help="This plan, instead of the newest that is not applied.")
 @click.option("--dry-run", is_flag=True, help="Plan only.")
-@click.option("--batch-size", type=click.IntRange(1, 100_000), default=5000, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Documents written between two ledger entries.")
 @click.option("--force", is_flag=True, help="Also above SESSION_ASSETS_MAX_CHANGE_SHARE.")
 def apply(
     slice_: str,
@@ -73,7 +73,7 @@ def apply(
     as_json: bool,
     plan_id: str | None,
     dry_run: bool,
-    batch_size: int,
+    batch_size: int | None,
     force: bool,
 ) -> int:
     """Apply the newest plan that is not applied yet; where there is none, plan first."""
@@ -84,7 +84,7 @@ def apply(
     chosen = Chosen(partitions, sessions, usernames)
     if dry_run:
         return _plan(slice_, as_json, chosen)
-    config = {"plan_id": plan_id, "force": force, "batch_size": batch_size}
+    config = {"plan_id": plan_id, "force": force, "batch_size": batch_size or 0}
     return _each(
         slice_,
         as_json,
@@ -99,15 +99,15 @@ def apply(
 @click.argument("slice_", metavar="SLICE")
 @click.option("--plan-id", required=True, metavar="ID")
 @click.option("--dry-run", is_flag=True, help="Say what would be undone, and what cannot be.")
-@click.option("--batch-size", type=click.IntRange(1, 100_000), default=5000, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Documents written between two ledger entries.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def revert(slice_: str, plan_id: str, dry_run: bool, batch_size: int, as_json: bool) -> int:
+def revert(slice_: str, plan_id: str, dry_run: bool, batch_size: int | None, as_json: bool) -> int:
     """Undo the latest apply of a plan, where documents are still as it left them."""
     runner = Runner(quiet=as_json)
     target = next((one for one in runner.file_targets() if one.name == slice_), None)
     if target is not None:
         return output.show(files.revert(runner, target, plan_id, dry_run), as_json)
-    result = runner.revert(slice_, plan_id, dry_run, batch_size)
+    result = runner.revert(slice_, plan_id, dry_run, batch_size or 0)
     return output.show(result, as_json)
 
 

@@ -29,6 +29,8 @@ def show(result: Result, as_json: bool) -> int:
         console.print(_counts("class", body["classes"], body.get("unit", "documents")))
     if body.get("reasons") and body["command"] != "verify":
         console.print(_counts("reason", body["reasons"], body.get("unit", "documents")))
+    for line in result.story:
+        console.print(safe_text(line), highlight=False, markup=False, soft_wrap=True)
     if "files" in body:
         _show_files(console, body)
     elif body["command"] in ("plan", "apply") and not result.error:

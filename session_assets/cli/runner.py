@@ -32,7 +32,7 @@ class Result:
     body: dict[str, Any]
     exit_code: int = 0
     error: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    story: list[str] = field(default_factory=list[str])
 
 
 class Runner:
@@ -106,7 +106,7 @@ class Runner:
             run_id, error, code = self._one_session(target, sessions, usernames, "plan", {})
         else:
             run_id, error, code = self._run(target.plan, target, partitions, {})
-        return Result(self._body(target, "plan", run_id), code, error)
+        return self._told(target, Result(self._body(target, "plan", run_id), code, error))
 
     def apply(
         self,
@@ -125,7 +125,7 @@ class Runner:
             run_id, error, code = self._run(job, target, keys, {"apply": config})
         body = self._body(target, "apply", run_id)
         outcomes = body.get("outcomes", {})
-        return Result(body, code or int(outcomes.get("failed", 0) > 0), error)
+        return self._told(target, Result(body, code or int(outcomes.get("failed", 0) > 0), error))
 
     def revert(self, slice_: str, plan_id: str, dry_run: bool, batch_size: int) -> Result:
         """Undo a plan of a loop."""
@@ -204,7 +204,7 @@ class Runner:
             raise UsageError("--session and --username both choose sessions: use one of them.")
         if config.get("plan_id"):
             raise UsageError("--plan-id names a plan that is made: leave --session and --username out.")
-        options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 5000)}
+        options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 0)}
         if usernames:
             options["users_request"] = uuid.uuid4().hex
             request_users(self.environment, target.name, list(usernames), options["users_request"])
@@ -258,7 +258,7 @@ class Runner:
             body["planned"] = reports["apply"].get("planned", reports["plan"].get("planned", 0))
             body["lists"] = reports["plan"].get("lists", {})
         if reports["apply"]:
-            for name in ("outcomes", "errors", "conflicts"):
+            for name in ("outcomes", "errors", "conflicts", "spent"):
                 body[name] = reports["apply"][name]
         body["failed_partitions"] = self.environment.failures(run_id)
         body["checks"] = [
@@ -267,6 +267,12 @@ class Runner:
             for check in (self.environment.reported(run_id, step) or {}).get("checks", [])
         ]
         return body
+
+    def _told(self, target: Target, result: Result) -> Result:
+        """The result with its story, where somebody reads it."""
+        if target.story is not None and not result.error and not self._quiet:
+            result.story = list(target.story(target.loop.ledger(self.environment), result.body))
+        return result
 
     def _loop_of(self, slice_: str, plan_id: str) -> str:
         """The loop that made a plan: any of the slice's."""

@@ -1,7 +1,7 @@
 """The Cosmos DB emulator: npm's `@vercel/cosmosdb-server`, because Microsoft's comes as a container image only.
 
-`emulator/` holds its pinned version with the checksums of all it depends on. It is installed into the home on first
-use, without running install scripts. It keeps its data in memory: `down` loses them.
+`emulator/` holds its pinned version with the checksums of all it depends on, and the script that starts it. It is installed
+into the home on first use, without running install scripts. It keeps its data in memory: `down` loses them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from session_assets.embedded.ports import LOOPBACK
 from session_assets.embedded.server import NotReady, Server
 
 _DRAFT = "install-"
-_MANIFEST = ("package.json", "package-lock.json")
+_START = "start.js"
+_MANIFEST = ("package.json", "package-lock.json", _START)
 _NPM_SECONDS = 300
 # The emulator accepts any key that is base64: this one is no secret.
 _KEY = "c2Vzc2lvbi1hc3NldHMtZW1iZWRkZWQ="
@@ -45,7 +46,7 @@ class Cosmos(Server):
             self._install(node)
 
     def command(self, port: int) -> list[str]:
-        return [self._node, str(self._script), "--no-ssl", "-p", str(port), "--host", LOOPBACK]
+        return [self._node, str(self._script), LOOPBACK, str(port)]
 
     def check(self, running: psutil.Process, port: int) -> None:
         if not process.listens(running, port):
@@ -71,12 +72,11 @@ class Cosmos(Server):
     def _script(self) -> Path:
         """The emulator's program, in a folder that is named by what is pinned: a new pin is a new installation."""
         pinned = b"".join(_manifest(name) for name in _MANIFEST)
-        folder = self.folder / f"emulator-{hashlib.sha256(pinned).hexdigest()[:12]}"
-        return folder / "node_modules" / "@vercel" / "cosmosdb-server" / "lib" / "cli.js"
+        return self.folder / f"emulator-{hashlib.sha256(pinned).hexdigest()[:12]}" / _START
 
     def _install(self, node: binaries.Node) -> None:
         """Let npm install beside the final folder, and put the result in place as a whole."""
-        final = self._script.parents[4]
+        final = self._script.parent
         self.tell(f"Installing the Cosmos DB emulator with npm into {final} (first use only, about 60 MB) …")
         for leftover in (*self.folder.glob(f"{_DRAFT}*"), *self.folder.glob("emulator-*")):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -27,6 +27,18 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A share of what a slice counts that should reach a threshold; below it the check fails as WARN."""
+
+    check: str
+    part: str  # figures of the tally
+    whole: str
+    least: float
+    text: str
+    next_step: str
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """One check over some partitions."""
 
@@ -62,6 +74,28 @@ class CheckReport:
 def check_reports(checks: Mapping[str, Sequence[Rule]], tally: Tally, lists: Mapping[str, str]) -> list[CheckReport]:
     """A report for each check, also for those that found nothing."""
     return [_report(name, rules, tally, lists) for name, rules in checks.items()]
+
+
+def share_reports(shares: Iterable[Share], tally: Tally) -> list[CheckReport]:
+    """A report for each share: over all partitions, since a few documents of one say little."""
+    return [_share_report(share, tally) for share in shares]
+
+
+def _share_report(share: Share, tally: Tally) -> CheckReport:
+    part, whole = (sum(tally.figures[one][name] for one in tally.partitions) for name in (share.part, share.whole))
+    reached = part / whole if whole else 1.0
+    passed = reached >= share.least
+    text = f"{part:,} of {whole:,} ({reached:.2%}): {share.text}"
+    metadata = {"count": part, "of": whole, "share": f"{reached:.2%}", "at_least": f"{share.least:.0%}"}
+    result = PartitionResult(
+        passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=text if passed else f"{text}. {share.next_step}",
+        metadata=metadata,
+    )
+    count = 0 if passed else whole - part
+    partitions = dict.fromkeys(tally.partitions, result)
+    return CheckReport(share.check, partitions, count, metadata, result.description or text, [], {})
 
 
 def severity_of(rules: Iterable[Rule], counts: Mapping[str, int]) -> dg.AssetCheckSeverity:

@@ -9,9 +9,9 @@ import dagster as dg
 import polars as pl
 
 from session_assets.changes.store import Store
-from session_assets.graph.check_report import Rule
+from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.environment import Environment
-from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, outcome_metadata
+from session_assets.graph.loop import ApplyConfig, Loop, PlanFirst, apply_loop, outcome_metadata
 from session_assets.graph.preview import preview_changes
 from session_assets.graph.step import LogProgress, Step
 from session_assets.graph.tables import column_schema, markdown
@@ -32,7 +32,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Collection:
-    """The `sessions` of a slice."""
+    """The sessions of a slice."""
 
     slice_: str
     variable: str
@@ -55,21 +55,37 @@ class Collection:
     read_from: Sequence[str]
     """Assets that facts are made of."""
     texts: Texts
+    name: str = "sessions"
+    """Of the repaired collection, as an asset."""
+    driver: str = "mongodb"
+    """Names the pool of steps that use the store."""
+    batch_size: int = 5000
+    """Rows of a batch, where nobody says otherwise."""
+    spent: Callable[[], Mapping[str, float]] | None = None
+    """What the requests of this process cost so far, where the store tells."""
+    preview: Callable[[pl.DataFrame], str] = preview_changes
+    """Change rows as Markdown."""
+    shares: Sequence[Share] = ()
+    """Shares that are checked beside the rules."""
 
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.slice_, name])
 
     @property
     def lock(self) -> str:
-        return f"{self.slice_}.sessions"
+        return f"{self.slice_}.{self.name}"
 
     @property
     def pool(self) -> str:
-        return f"{self.slice_}_mongodb"
+        return f"{self.slice_}_{self.driver}"
 
     @cached_property
     def loop(self) -> Loop:
-        return Loop(self.slice_, self.lock, self.store, self._plan_first, self.source)
+        return self.loop_named(self.slice_, self._plan_first)
+
+    def loop_named(self, name: str, plan_first: PlanFirst) -> Loop:
+        """A loop on the collection."""
+        return Loop(name, self.lock, self.store, plan_first, self.source, self.batch_size, self.spent)
 
     def _plan_first(self, environment: Environment, partitions: list[str] | None, run_id: str) -> None:
         pipeline = self.open(environment)
@@ -79,6 +95,23 @@ class Collection:
                 self.loop.ledger(environment), pipeline.selection(keys), self.rows_of, run_id, visited=keys
             )
         environment.report(run_id, "plan", plan_summary(self.slice_, planned))
+
+    def _plan_metadata(self, environment: Environment, planned: Planned) -> Mapping[str, Mapping[str, Any]]:
+        ledger = environment.ledger(planned.plan.loop)
+        result: dict[str, dict[str, Any]] = {}
+        for partition, read in planned.tally.reads.items():
+            part = planned.plan.part(partition)
+            result[partition] = {
+                "documents": read,
+                "plan_id": planned.plan.plan_id,
+                **planned.tally.classes[partition],
+                "reasons": dg.MetadataValue.md(
+                    markdown(sorted(planned.tally.reasons[partition].items()), ["reason", "documents"])
+                ),
+            }
+            if part is not None:
+                result[partition]["preview"] = dg.MetadataValue.md(self.preview(next(ledger.rows(part)).head(10)))
+        return result
 
     # -- assets --------------------------------------------------------------------------------------------------------
 
@@ -124,16 +157,16 @@ class Collection:
             with collection_lock(self.lock, wanted, f"plan {self.slice_}"):
                 planned = pipeline.plan(self.loop.ledger(step.environment), wanted, self.rows_of, step.run_id)
             step.environment.report(step.run_id, "plan", plan_summary(self.slice_, planned))
-            step.finish(_plan_metadata(step.environment, planned), planned.failures)
+            step.finish(self._plan_metadata(step.environment, planned), planned.failures)
 
         return session_changes
 
     def sessions_asset(self) -> dg.AssetsDefinition:
         deps = [self.key("session_changes")]
 
-        @self.asset("sessions", self.kinds, self.schema, deps=deps, description=self.texts.sessions)
+        @self.asset(self.name, self.kinds, self.schema, deps=deps, description=self.texts.sessions)
         def sessions(context: dg.AssetExecutionContext, config: ApplyConfig) -> None:
-            step = Step(context, self.key("sessions"))
+            step = Step(context, self.key(self.name))
             report = apply_loop(self.loop, step.environment, step.wanted(), config, step.run_id, context.log)
             step.finish(
                 {partition: outcome_metadata(report, partition) for partition in report.outcomes}, report.failed
@@ -169,21 +202,3 @@ def plan_summary(loop: str, planned: Planned) -> dict[str, Any]:
         "lists": planned.lists,
         "failed": planned.failures,
     }
-
-
-def _plan_metadata(environment: Environment, planned: Planned) -> Mapping[str, Mapping[str, Any]]:
-    ledger = environment.ledger(planned.plan.loop)
-    result: dict[str, dict[str, Any]] = {}
-    for partition, read in planned.tally.reads.items():
-        part = planned.plan.part(partition)
-        result[partition] = {
-            "documents": read,
-            "plan_id": planned.plan.plan_id,
-            **planned.tally.classes[partition],
-            "reasons": dg.MetadataValue.md(
-                markdown(sorted(planned.tally.reasons[partition].items()), ["reason", "documents"])
-            ),
-        }
-        if part is not None:
-            result[partition]["preview"] = dg.MetadataValue.md(preview_changes(next(ledger.rows(part)).head(10)))
-    return result

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from session_assets.changes.session import recount
-from session_assets.graph.check_report import CheckReport, check_reports
+from session_assets.graph.check_report import CheckReport, check_reports, share_reports
 from session_assets.graph.collection import Collection, log_progress
 from session_assets.graph.environment import Environment
 from session_assets.graph.partition_checks import (
@@ -57,7 +57,7 @@ def _documents_accounted(collection: Collection) -> dg.AssetChecksDefinition:
 
 
 def _sessions_checks(collection: Collection) -> dg.AssetChecksDefinition:
-    asset = collection.key("sessions")
+    asset = collection.key(collection.name)
     specs = {
         name: dg.AssetCheckSpec(
             name,
@@ -66,6 +66,11 @@ def _sessions_checks(collection: Collection) -> dg.AssetChecksDefinition:
             description="; ".join(rule.text for rule in rules),
         )
         for name, rules in collection.rules.items()
+    } | {
+        share.check: dg.AssetCheckSpec(
+            share.check, asset=asset, partitions_def=collection.partitions, description=share.text
+        )
+        for share in collection.shares
     }
     outcomes = dg.AssetCheckSpec(
         OUTCOMES,
@@ -82,7 +87,7 @@ def _sessions_checks(collection: Collection) -> dg.AssetChecksDefinition:
     )
 
     @dg.multi_asset_check(
-        name=f"{collection.slice_}_sessions_checks",
+        name=f"{collection.slice_}_{collection.name}_checks",
         specs=[*specs.values(), outcomes, finished],
         can_subset=True,
         pool=collection.pool,
@@ -137,7 +142,7 @@ def _verify(
     for partition in partitions:
         tally.reads.setdefault(partition, 0)
     report_verify(environment, run_id, tally)
-    return check_reports(collection.rules, tally, lists)
+    return [*check_reports(collection.rules, tally, lists), *share_reports(collection.shares, tally)]
 
 
 def report_verify(environment: Environment, run_id: str, tally: Any) -> None:

@@ -1,10 +1,11 @@
 """The jobs behind `verify`, `plan` and `apply` of a partitioned collection, and its target for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 
+from session_assets.changes.ledger import Ledger
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
 from session_assets.graph.environment import Environment
@@ -13,19 +14,17 @@ from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import Target
 
 
-def collection_jobs(collection: Collection, verified: Sequence[str] = ("sessions",)) -> list[Any]:
-    """Verify, plan, apply, apply what is pending. `verified` names the assets whose checks recount."""
-    slice_, key = collection.slice_, collection.key
-    of_apply = dg.AssetSelection.checks(
-        dg.AssetCheckKey(key("sessions"), OUTCOMES), dg.AssetCheckKey(key("sessions"), FINISHED)
-    )
+def collection_jobs(collection: Collection, verified: Sequence[str] = ()) -> list[Any]:
+    """Verify, plan, apply, apply what is pending. `verified` names assets whose checks recount, beside the collection."""
+    slice_, key, name = collection.slice_, collection.key, collection.name
+    of_apply = dg.AssetSelection.checks(dg.AssetCheckKey(key(name), OUTCOMES), dg.AssetCheckKey(key(name), FINISHED))
     accounts = dg.AssetSelection.checks(dg.AssetCheckKey(key("session_changes"), ACCOUNTED)) | of_apply
     plan = dg.AssetSelection.assets(key("session_facts"), key("session_changes"))
-    sessions = dg.AssetSelection.assets(key("sessions")).without_checks()
+    sessions = dg.AssetSelection.assets(key(name)).without_checks()
     return [
         dg.define_asset_job(
             f"{slice_}_verify",
-            selection=dg.AssetSelection.checks_for_assets(*map(key, verified)) - of_apply,
+            selection=dg.AssetSelection.checks_for_assets(*map(key, (name, *verified))) - of_apply,
             description=collection.texts.verify,
         ),
         dg.define_asset_job(f"{slice_}_plan", selection=plan, description="Preview the repair: the dry run."),
@@ -41,7 +40,12 @@ def collection_jobs(collection: Collection, verified: Sequence[str] = ("sessions
 
 
 def collection_target(
-    collection: Collection, one_session: str | None = None, *, knows_users: bool = False, checks: Sequence[str] = ()
+    collection: Collection,
+    one_session: str | None = None,
+    *,
+    knows_users: bool = False,
+    checks: Sequence[str] = (),
+    story: Callable[[Ledger, dict[str, Any]], Iterable[str]] | None = None,
 ) -> Target:
     """What the terminal can do with the collection. `checks` names step reports with results beside those of the sessions."""
     slice_ = collection.slice_
@@ -55,6 +59,7 @@ def collection_target(
         one_session=one_session,
         knows_users=knows_users,
         checks=tuple(checks),
+        story=story,
         standing=lambda environment: collection.open(environment).standing(),
         order=collection.partitions.get_partition_keys,
     )

@@ -1,6 +1,6 @@
 """The loop as Dagster sees it, once for all slices: what a slice must say of a loop, and apply and revert on top of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from session_assets.graph.step import LogProgress
 from session_assets.masking import safe_text
 from session_assets.stores.locks import collection_lock
 
+PlanFirst = Callable[[Environment, list[str] | None, str], None]
+"""Plans partitions (None: all that hold documents) for a run id, where nothing is pending."""
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -25,10 +28,13 @@ class Loop:
     name: str
     collection: str  # what is locked
     store: Callable[[], Store]
-    plan_first: Callable[[Environment, list[str] | None, str], None]
-    """Plans partitions (None: all that hold documents) for a run id, where nothing is pending."""
+    plan_first: PlanFirst
     source: Callable[[], str]
     """Names the database, without credentials."""
+    batch_size: int = 5000
+    """Rows of a batch, where nobody says otherwise."""
+    spent: Callable[[], Mapping[str, float]] | None = None
+    """What the requests of this process cost so far, where the store tells."""
 
     def ledger(self, environment: Environment) -> Ledger:
         return environment.ledger(self.name, self.source())
@@ -39,7 +45,7 @@ class ApplyConfig(dg.Config):
 
     plan_id: str | None = None
     force: bool = False
-    batch_size: int = 5000
+    batch_size: int = 0  # 0: that of the collection
 
 
 def apply_loop(
@@ -63,17 +69,23 @@ def apply_loop(
             todo = chosen(ledger, partitions, None)
     refuse_large(ledger, todo, 1.0 if config.force else environment.settings.max_change_share)
     keys = sorted({partition for keys in todo.values() for partition in keys})
+    before = _spent(loop)
     with collection_lock(loop.collection, keys, f"apply {loop.name}"):
         report = apply_plans(
             ledger,
             todo,
             loop.store(),
             run_id=run_id,
-            batch_size=config.batch_size,
+            batch_size=config.batch_size or loop.batch_size,
             progress=progress or LogProgress(log.info, "rows"),
         )
+    report.spent = {name: round(value - before.get(name, 0), 2) for name, value in _spent(loop).items()}
     environment.report(run_id, "apply", apply_summary(loop.name, report))
     return report
+
+
+def _spent(loop: Loop) -> dict[str, float]:
+    return {} if loop.spent is None else dict(loop.spent())
 
 
 def apply_summary(name: str, report: ApplyReport) -> dict[str, Any]:
@@ -86,13 +98,15 @@ def apply_summary(name: str, report: ApplyReport) -> dict[str, Any]:
         "errors": {safe_text(key): reason for key, reason in totals.errors.items()},
         "conflicts": [safe_text(key) for key in totals.conflicts],
         "failed": report.failed,
+        "spent": report.spent,
     }
 
 
 def outcome_metadata(report: ApplyReport, partition: str) -> dict[str, Any]:
     """Counts of one partition for the UI."""
     outcomes = report.outcomes[partition]
-    return {"planned": report.planned[partition]} | {name: outcomes.counts[name] for name in OUTCOME_NAMES.values()}
+    counts = {name: outcomes.counts[name] for name in OUTCOME_NAMES.values()}
+    return {"planned": report.planned[partition], **counts} | {f"run_{name}": one for name, one in report.spent.items()}
 
 
 class RevertConfig(dg.Config):
@@ -101,7 +115,7 @@ class RevertConfig(dg.Config):
     loop: str
     plan_id: str
     dry_run: bool = False
-    batch_size: int = 5000
+    batch_size: int = 0  # 0: that of the collection
 
 
 def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
@@ -128,7 +142,12 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
 
             with collection_lock(loop.collection, keys, f"revert {loop.name}"):
                 report = revert(
-                    ledger, plan, loop.store(), run_id=context.run_id, batch_size=config.batch_size, progress=tell
+                    ledger,
+                    plan,
+                    loop.store(),
+                    run_id=context.run_id,
+                    batch_size=config.batch_size or loop.batch_size,
+                    progress=tell,
                 )
         summary = {
             "loop": loop.name,

@@ -26,7 +26,7 @@ class ChosenSessions(dg.Config):
     users_request: str | None = None
     command: Literal["verify", "plan", "apply"] = "plan"
     plan_id: str | None = None
-    batch_size: int = 5000
+    batch_size: int = 0
 
 
 def request_users(environment: Environment, slice_: str, usernames: list[str], request: str) -> None:
@@ -46,7 +46,7 @@ def single_sessions_loop(collection: Collection) -> Loop:
     def plan_first(environment: Environment, partitions: list[str] | None, run_id: str) -> None:
         raise UsageError(f"name the session: session-assets apply {slice_} --session ID")
 
-    return Loop(single_name(slice_), collection.lock, collection.store, plan_first, collection.source)
+    return collection.loop_named(single_name(slice_), plan_first)
 
 
 def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
@@ -106,12 +106,12 @@ def _refuse_unknown(selection: Selection, unknown: list[str]) -> None:
         return
     if selection.sessions:
         raise UsageError(
-            f"no session has the id {', '.join(map(safe_text, unknown))}: nothing was done. Look it up in the sessions"
-            " collection, field session_id."
+            f"no session has the id {', '.join(map(safe_text, unknown))}: nothing was done. Look it up in the"
+            " collection."
         )
     raise UsageError(
-        f"{len(unknown)} of {len(selection.usernames)} users have no session: nothing was done. Look them up in the sessions"
-        " collection, field username."
+        f"{len(unknown)} of {len(selection.usernames)} users have no session: nothing was done. Look them up in the"
+        " collection."
     )
 
 

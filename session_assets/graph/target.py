@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from session_assets.changes.ledger import Ledger
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import Loop
 
@@ -29,6 +30,8 @@ class Target:
     """All partition keys, in order."""
     checks: tuple[str, ...] = ()
     """Names of the step reports that hold check results, beside `checks`."""
+    story: Callable[[Ledger, dict[str, Any]], Iterable[str]] | None = None
+    """Lines that a person reads of a plan or an apply beside its counts, from the object of `--json`."""
 
     @property
     def name(self) -> str:

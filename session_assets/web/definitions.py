@@ -20,7 +20,7 @@ TARGETS = [
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
 JOBS = [
-    *collection_jobs(SESSIONS, verified=["sessions", "events"]),
+    *collection_jobs(SESSIONS, verified=["events"]),
     single_sessions_job(SESSIONS, SINGLE),
     indexes.web_indexes,
     DROP_JOB,

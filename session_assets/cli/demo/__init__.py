@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from session_assets.cli.demo import contest, kintell, web
+from session_assets.cli.demo import contest, identity, kintell, web
 from session_assets.cli.demo.steps import StepFailed, step
 from session_assets.cli.runner import Runner
 from session_assets.cli.servers import run_ui, servers
@@ -27,20 +27,23 @@ from session_assets.embedded.servers import Servers
 from session_assets.embedded.state import exclusive, write_private
 from session_assets.errors import UsageError
 
-SLICES = (web, contest, kintell)
+SLICES = (web, identity, contest, kintell)
 DATABASE = "web_demo"
-NEEDED = ("mongodb", "postgresql", "nats")
+NEEDED = ("mongodb", "postgresql", "nats", "cosmos")
 _DAYS = 40  # partitions: a little more than the sample covers
 _MONTHS = 6
 _DAGSTER, _NATS = "DAGSTER_POSTGRES_URL", "NATS_URL"
 _LEFT_ALONE = (  # the demo's UI must not reach them
-    "AZURE_COSMOS_ENDPOINT", "AZURE_COSMOS_KEY", "FLOW_DATABASE_URL",
+    "FLOW_DATABASE_URL", "AZURE_COSMOS_DB_PREFIX",
 )  # fmt: skip
 _DEFAULTS = (  # what was planted was counted with the defaults
     "SESSION_ASSETS_SETTLE_MINUTES", "SESSION_ASSETS_ORPHAN_GRACE_DAYS", "SESSION_ASSETS_ALLOW_SHRINK",
-    "SESSION_ASSETS_MAX_CHANGE_SHARE", "KINTELL_ENCODING", "KINTELL_MAX_REJECTED_SHARE",
+    "SESSION_ASSETS_MAX_CHANGE_SHARE", "KINTELL_ENCODING", "KINTELL_MAX_REJECTED_SHARE", "COSMOS_CONCURRENCY",
+    "COSMOS_REQUEST_UNITS", "COSMOS_VERIFY_TLS",
 )  # fmt: skip
 _PORTS_TRIED = 50
+_RUNS = ("/runs", "the runs that this terminal has just made")
+_SERVERS = "MongoDB, PostgreSQL, NATS or Cosmos DB"
 
 
 @click.command()
@@ -84,7 +87,7 @@ def _servers(here: Servers) -> Iterator[bool]:
     running = {name for name, state in here.status().items() if state.running}
     mine = [name for name in NEEDED if name not in running]
     try:
-        with step("MongoDB, PostgreSQL and NATS", "start" if mine else "run already"):
+        with step(_SERVERS.replace(" or ", " and "), "start" if mine else "run already"):
             here.up(NEEDED)
         yield bool(mine)
     finally:
@@ -95,13 +98,13 @@ def _servers(here: Servers) -> Iterator[bool]:
 
 def _enter(here: Servers, folder: Path) -> None:
     """Point this process, and the UI that it starts, at the demo alone; `{folder}/env` does it for a shell."""
-    for name in (web.VARIABLE, contest.VARIABLE, kintell.VARIABLE, _NATS, _DAGSTER, "SESSION_ASSETS_STORAGE"):
+    for name in (*(slice_.VARIABLE for slice_ in SLICES), _NATS, _DAGSTER, "SESSION_ASSETS_STORAGE"):
         if is_users(os.environ, name):
             click.echo(f"{name} is your own: the demo leaves it alone and works on embedded servers, below {here.home}")
     found = here.environment({})
     mongodb, postgresql = (here.status()[name].port for name in ("mongodb", "postgresql"))
-    if mongodb is None or postgresql is None or _DAGSTER not in found or _NATS not in found:
-        raise StepFailed("MongoDB, PostgreSQL or NATS has stopped meanwhile. Run the demo again.", 3)
+    if mongodb is None or postgresql is None or not {_DAGSTER, _NATS, identity.VARIABLE} <= found.keys():
+        raise StepFailed(f"{_SERVERS} has stopped meanwhile. Run the demo again.", 3)
     storage = folder / "storage"
     for name in (storage, folder / "drops"):
         shutil.rmtree(name, ignore_errors=True)
@@ -113,6 +116,9 @@ def _enter(here: Servers, folder: Path) -> None:
         contest.VARIABLE: here.mongodb.uri(mongodb, contest.DATABASE),
         kintell.VARIABLE: here.postgresql.uri(postgresql, kintell.DATABASE),
         _NATS: found[_NATS],
+        identity.VARIABLE: found[identity.VARIABLE],
+        "AZURE_COSMOS_KEY": found["AZURE_COSMOS_KEY"],
+        "COSMOS_DATABASE_NAME": identity.DATABASE,
         "WEB_START_DATE": (datetime.now(UTC) - timedelta(days=_DAYS)).date().isoformat(),
         "CONTEST_START_DATE": (datetime.now(UTC) - timedelta(days=_MONTHS * 31)).date().isoformat(),
         _DAGSTER: found[_DAGSTER],
@@ -157,6 +163,9 @@ def _say_undo(home: Path, plan_ids: Mapping[str, list[str]], *, after_up: bool) 
         click.echo(f"  SESSION_ASSETS_HOME={shlex.quote(str(home))} session-assets up --detach")
     click.echo(f"  . {shlex.quote(str(home / 'demo' / 'env'))}")
     for slice_, ids in plan_ids.items():
+        if after_up and slice_ == identity.SLICE:
+            click.echo(f"  # {slice_}: the emulator keeps documents in memory, they went with it")
+            continue
         for plan_id in reversed(ids):
             click.echo(f"  session-assets revert {slice_} --plan-id {plan_id}")
 
@@ -171,7 +180,7 @@ def _free_port(port: int) -> int:
 def _show_ui(port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     click.echo(f"\nThe Dagster UI comes up at {url} (in some ten seconds). Look at:")
-    for path, text in (*web.LOOK, *contest.LOOK, *kintell.LOOK, ("/runs", "the runs that this terminal has just made")):
+    for path, text in (*(look for slice_ in SLICES for look in slice_.LOOK), _RUNS):
         click.echo(f"  {url + path:<56} {text}")
     click.echo("Ctrl-C stops the UI, and the servers that the demo started.")
     run_ui(ports.LOOPBACK, port, quiet=True)

@@ -1,0 +1,124 @@
+"""The document that a session shall be: moved to its GUID, or folded from several that stand under one id.
+
+Pure: documents are JSON objects as Python has them. Fields that no rule names stay as they are, in their order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from session_assets.identity.model import AUDIT, EMAIL_FIELD, ORIGINAL, UPDATED, USER_ID
+
+Document = Mapping[str, Any]
+_OWN = (USER_ID, *AUDIT)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def moved(document: Document, user_id: str, updated_at: str) -> dict[str, Any]:
+    """The session under its GUID, with the four fields of seed S1."""
+    original = document[USER_ID]
+    return {**document, USER_ID: user_id, EMAIL_FIELD: original, ORIGINAL: original, UPDATED: updated_at}
+
+
+def folded(
+    target: Document | None, sources: Sequence[tuple[Document, int]], modified: int, user_id: str, updated_at: str
+) -> dict[str, Any] | None:
+    """One session of several under one id, or None where both sides were edited and no rule says which is right.
+
+    `target` stands under the GUID and was moved there before; `sources` stand under e-mails, each with the server's time of
+    its last write (seconds), `modified` is that of the target. A field takes the value of the document that was written last;
+    fields of only one are kept; counts never fall, lists lose nothing, a session begins where its earliest document does.
+    Folding again, with a newer source, gives what folding that source alone would have given.
+    """
+    ordered = [one for one, _ in sorted(sources, key=lambda one: (one[1], _activity(one[0])))]
+    newest, written = ordered[-1], max(when for _, when in sources)
+    merged: dict[str, Any] = {}
+    for one in ordered:
+        merged = _merged(merged, one)
+    if target is None:
+        return moved({**merged, USER_ID: newest[USER_ID]}, user_id, updated_at)
+    if (modified, _activity(target)) > (written, _activity(newest)):
+        if _loses(merged, target):
+            return None
+        merged = _merged(merged, target)
+    else:
+        merged = _merged(target, merged)
+    kept = {name: target[name] for name in (EMAIL_FIELD, ORIGINAL) if name in target}
+    return {**merged, USER_ID: target[USER_ID], **kept, UPDATED: updated_at}
+
+
+def _merged(older: Document, newer: Document) -> dict[str, Any]:
+    result = {**older, **newer}
+    for name in result.keys() & older.keys() & newer.keys():
+        result[name] = _value(name, older[name], newer[name])
+    return result
+
+
+def _value(name: str, older: Any, newer: Any) -> Any:
+    if name == "activity_count" and _is_number(older) and _is_number(newer):
+        return max(older, newer)
+    if name == "endpoints_accessed" and isinstance(older, list) and isinstance(newer, list):
+        return _longer(older, newer)
+    if name == "created_at" and isinstance(older, str) and isinstance(newer, str):
+        times = [(time, text) for text in (older, newer) if (time := _moment(text)) is not None]
+        return min(times)[1] if len(times) == 2 else newer
+    return newer
+
+
+def _longer(older: list[Any], newer: list[Any]) -> list[Any]:
+    """The list that holds the other, else the older one and what only the newer one has."""
+    known = {_text(one) for one in older}
+    added = [one for one in newer if _text(one) not in known]
+    if len(newer) > len(older) and known <= {_text(one) for one in newer}:
+        return newer
+    return [*older, *added]
+
+
+def _loses(source: Document, target: Document) -> bool:
+    """Whether a source says something of its own that the newer target would hide: both were edited."""
+    for name, value in source.items():
+        if name in _OWN:
+            continue
+        if name not in target:
+            return True
+        kept = _value(name, value, target[name])
+        if _text(kept) == _text(value) or _text(target[name]) == _text(value):
+            continue
+        if not _is_later(target[name], value):
+            return True
+    return False
+
+
+def _is_later(target: Any, source: Any) -> bool:
+    """Whether a value of the target is plainly the successor of one of the source: a later moment, a larger count."""
+    if isinstance(target, str) and isinstance(source, str):
+        later, earlier = _moment(target), _moment(source)
+        return later is not None and earlier is not None and later >= earlier
+    if isinstance(target, list) and isinstance(source, list):
+        return {_text(one) for one in source} <= {_text(one) for one in target}
+    return _is_number(target) and _is_number(source) and target >= source
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _activity(document: Document) -> datetime:
+    """When a session was last active, as far as it says."""
+    value = document.get("last_activity")
+    return (_moment(value) if isinstance(value, str) else None) or _LONG_AGO
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return value if value.tzinfo is not None else None

@@ -1,0 +1,111 @@
+"""The nouns of canonical user ids: columns, reasons, and what an operator does about each. Source: seed S1 and its fact sheet.
+
+Reasons, checks and their texts come from the one table here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+SLICE = "identity"
+VARIABLE = "AZURE_COSMOS_ENDPOINT"
+SESSIONS, AUTH = "user_sessions", "auth"
+MOMENT = pl.Datetime("ms", "UTC")
+
+SHARDS = (*"0123456789abcdef", "other")
+"""Partitions: the first character of the document id, in lower case."""
+
+GUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+"""Strict on purpose: Python's `uuid.UUID()` takes braces, `urn:`, misplaced dashes and digits of other scripts."""
+NIL_GUID = "00000000-0000-0000-0000-000000000000"
+EMAIL = r"^[^@\s]+@[^@\s]+$"
+
+SESSION, USER = "session", "user"
+"""Values of `type`; documents of any other are left alone."""
+USER_ID, EMAIL_FIELD, ORIGINAL, UPDATED = "user_id", "user_email", "user_id_original", "backfill_updated_at"
+AUDIT = (EMAIL_FIELD, ORIGINAL, UPDATED)
+"""What a backfilled session carries beside its GUID."""
+
+AUTH_COLUMNS = pl.Schema({"auth_id": pl.String, "email": pl.String})
+
+SESSION_COLUMNS = pl.Schema(
+    {
+        "partition": pl.String,
+        "key": pl.String,  # the document id
+        "type": pl.String,
+        "user_id": pl.String,  # null where it is missing or no text
+        "user_email": pl.String,
+        "user_id_original": pl.String,
+        "backfill_updated_at": pl.String,
+        "last_activity": MOMENT,
+        "modified": pl.Int64,  # when the server wrote it last, in seconds since the epoch
+        "document": pl.Binary,  # the whole document as read, without what the server adds
+    }
+)
+
+COLLECTED = pl.Schema(
+    {
+        **SESSION_COLUMNS,
+        "resolution": pl.String,  # canonical, or one of `RESOLUTIONS`; null where the document is no session
+        "guid": pl.String,  # the canonical user id, in lower case, where there is one
+        "original_guid": pl.String,  # what `user_id_original` resolves to now
+    }
+)
+"""A stored document with what its user id resolves to."""
+
+
+class Fix(StrEnum):
+    """What can be done about a reason."""
+
+    REPAIR = "repair"  # `apply identity`
+    LISTED = "listed"  # not repairable by rule: a person decides
+    WAIT = "wait"  # the next run
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a document is wrong. `check` names the asset check that counts it."""
+
+    name: str
+    check: str
+    fix: Fix
+    text: str
+    step: str | None = None
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        return self.step or NEXT_STEP[self.fix]
+
+
+NEXT_STEP = {
+    Fix.REPAIR: "`session-assets plan identity` (or identity/session_changes) previews the change,"
+    " `session-assets apply identity` (or identity/user_sessions) makes it.",
+    Fix.LISTED: "Not repairable by rule: open the full list and decide.",
+    Fix.WAIT: "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
+}
+_AUTH_STEP = "Correct the auth container, then plan again; until then these sessions stay as they are."
+
+_REPAIR, _LISTED, _WAIT = Fix.REPAIR, Fix.LISTED, Fix.WAIT
+REASONS = (
+    Reason("email_resolved", "user_ids_canonical", _REPAIR, "user_id is an e-mail whose GUID is known"),
+    Reason("no_auth_record", "user_ids_canonical", _LISTED, "No auth record found for email", _AUTH_STEP),
+    Reason("auth_id_not_guid", "user_ids_canonical", _LISTED, "Auth record ID is not a valid GUID", _AUTH_STEP),
+    Reason("ambiguous_email", "user_ids_canonical", _LISTED, "several auth records for one e-mail", _AUTH_STEP),
+    Reason("not_an_email", "user_ids_canonical", _LISTED, "user_id is neither a GUID nor an e-mail"),
+    Reason("nil_guid", "user_ids_canonical", _LISTED, "user_id is the nil GUID"),
+    Reason("unsettled", "user_ids_canonical", _WAIT, "its last activity is younger than the settle time"),
+    Reason("same_id", "ids_unique", _REPAIR, "one session stands under its e-mail and again under its GUID"),
+    Reason("id_collision", "ids_unique", _LISTED, "one id in several partitions, not of one session that was moved"),
+    Reason("both_edited", "ids_unique", _LISTED, "edited under the e-mail and later under the GUID"),
+    Reason("audit_incomplete", "audit_fields", _LISTED, "a backfilled session lacks one of its audit fields"),
+    Reason("audit_inconsistent", "audit_fields", _LISTED, "audit fields do not agree with each other or with auth"),
+    Reason("audit_document_touched", "other_documents", _LISTED, "a document that is no session has audit fields"),
+)
+REASON = {reason.name: reason for reason in REASONS}
+CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
+RESOLUTIONS = tuple(reason.name for reason in REASONS if reason.check == "user_ids_canonical")[:-1]
+CANONICAL = "canonical"

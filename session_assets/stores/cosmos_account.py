@@ -1,0 +1,238 @@
+"""The connection to a Cosmos DB account: one client and one event loop a process, used from any thread.
+
+Settings: `AZURE_COSMOS_ENDPOINT`, `AZURE_COSMOS_KEY` (without it Entra ID, through azure-identity), `COSMOS_DATABASE_NAME`,
+`AZURE_COSMOS_DB_PREFIX`, `COSMOS_CONCURRENCY`, `COSMOS_REQUEST_UNITS` (a second), `COSMOS_VERIFY_TLS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
+from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.cosmos.aio import CosmosClient
+from azure.cosmos.documents import ConnectionPolicy
+from azure.cosmos.exceptions import CosmosHttpResponseError
+
+from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
+from session_assets.masking import safe_text
+from session_assets.settings import number, switch
+from session_assets.stores.cosmos_transport import Budget, Transport, Usage
+
+VARIABLE = "AZURE_COSMOS_ENDPOINT"
+KEY, DATABASE, PREFIX = "AZURE_COSMOS_KEY", "COSMOS_DATABASE_NAME", "AZURE_COSMOS_DB_PREFIX"
+CONCURRENCY, REQUEST_UNITS, VERIFY_TLS = "COSMOS_CONCURRENCY", "COSMOS_REQUEST_UNITS", "COSMOS_VERIFY_TLS"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_CONNECT_SECONDS, _READ_SECONDS, _CLOSE_SECONDS = 5, 30, 5
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_accounts: dict[tuple[int, AccountSettings], Account] = {}
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True)
+class AccountSettings:
+    """What is needed to connect; `key` is None where Entra ID is used."""
+
+    endpoint: str
+    key: str | None
+    database: str
+    prefix: str
+    concurrency: int
+    request_units: float
+    verify_tls: bool
+
+    @staticmethod
+    def from_env(env: Mapping[str, str] | None = None) -> AccountSettings:
+        """Raises `NotConfigured` and `UsageError`, which name the variable and never show it."""
+        env = os.environ if env is None else env
+        for variable in (VARIABLE, DATABASE):
+            if not env.get(variable):
+                raise NotConfigured(variable, "Cosmos DB")
+        endpoint = env[VARIABLE]
+        try:
+            parts = urlsplit(endpoint)
+            host, scheme, _ = parts.hostname, parts.scheme, parts.port
+        except ValueError:
+            host = scheme = None
+        if not host or scheme not in ("http", "https"):
+            raise UsageError(
+                f"{VARIABLE} is not a URL such as https://account.documents.azure.com:443/. Correct it and try again."
+            )
+        if scheme == "http" and host not in _LOOPBACK:
+            raise UsageError(
+                f"{VARIABLE} must begin with https://. Only an emulator on this machine is asked without TLS."
+            )
+        concurrency = number(env, CONCURRENCY, 32)
+        if concurrency < 1:
+            raise UsageError(f"{CONCURRENCY} must be at least 1. Correct it and try again.")
+        return AccountSettings(
+            endpoint,
+            env.get(KEY) or None,
+            env[DATABASE],
+            env.get(PREFIX, ""),
+            int(concurrency),
+            number(env, REQUEST_UNITS, 0),
+            switch(env, VERIFY_TLS, True),
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """An emulator: it also tells addresses of itself that cannot be reached."""
+        return self.endpoint.startswith("http://")
+
+    @property
+    def name(self) -> str:
+        """Host, database and prefix: no credentials."""
+        parts = urlsplit(self.endpoint)
+        return f"cosmos://{parts.hostname}:{parts.port or 443}/{self.database}/{self.prefix}"
+
+
+class Account:
+    """A client on an event loop in a thread of its own. Methods may be called from any thread but that one."""
+
+    def __init__(self, settings: AccountSettings, inner: AsyncHttpTransport[Any, Any] | None = None) -> None:
+        """Connect. `inner` is what requests are sent through in the end; aiohttp where it is None."""
+        self.settings = settings
+        self.usage = Usage()
+        self._inner = inner
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="cosmos", daemon=True).start()
+        try:
+            self.run(self._open())
+        except BaseException:
+            self.close()
+            raise
+
+    async def _open(self) -> None:
+        settings = self.settings
+        self.slots = asyncio.Semaphore(settings.concurrency)
+        policy = ConnectionPolicy()
+        policy.RetryOptions._max_retry_attempt_count = 0  # `retry_total=0` counts as not said; see cosmos_transport
+        try:
+            self._credential = settings.key or _entra()
+            self.client = CosmosClient(
+                settings.endpoint,
+                self._credential,
+                transport=Transport(Budget(settings.request_units), self.usage, self._inner),
+                connection_policy=policy,
+                connection_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                connection_verify=settings.verify_tls,
+                enable_endpoint_discovery=not settings.is_plain,
+                retry_connect=0,
+                retry_read=0,
+                user_agent_suffix="session-assets",
+            )
+            await self.client.__aenter__()
+        except (AzureError, OSError) as error:
+            raise unavailable(error) from error
+        except (ValueError, TypeError) as error:  # its text would show the key
+            raise UsageError(f"{KEY} is not the key of a Cosmos DB account. Correct it and try again.") from error
+
+    @property
+    def database(self) -> Any:
+        return self.client.get_database_client(self.settings.database)
+
+    def start(self, work: Coroutine[Any, Any, _Result]) -> Future[_Result]:
+        """Begin work on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Do work on the loop and wait for it."""
+        return self.start(work).result()
+
+    def each(self, work: Callable[[_Item], Awaitable[_Result]], items: Sequence[_Item]) -> list[_Result]:
+        """Work on all items, as many at once as all callers together may have; the first error stops what is not begun."""
+        return self.run(self._each(work, items))
+
+    async def _each(self, work: Callable[[_Item], Awaitable[_Result]], items: Sequence[_Item]) -> list[_Result]:
+        results: dict[int, _Result] = {}
+        places = iter(range(len(items)))
+        errors: list[BaseException] = []
+
+        async def worker() -> None:
+            for place in places:
+                async with self.slots:
+                    if errors:
+                        return
+                    try:
+                        results[place] = await work(items[place])
+                    except BaseException as error:
+                        errors.append(error)
+                        raise
+
+        workers = (worker() for _ in range(min(self.settings.concurrency, len(items))))
+        await asyncio.gather(*workers, return_exceptions=True)  # what is under way ends first
+        if errors:
+            raise errors[0]
+        return [results[place] for place in range(len(items))]
+
+    def close(self) -> None:
+        """Close connections and end the loop's thread."""
+
+        async def closing() -> None:
+            for one in (getattr(self, "client", None), getattr(self, "_credential", None)):
+                if one is not None and not isinstance(one, str):
+                    await one.close()
+
+        with suppress(Exception):  # at the end of the process, whatever state the connections are in
+            self.start(closing()).result(_CLOSE_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def account(env: Mapping[str, str] | None = None) -> Account:
+    """The account that the settings name, reachable; kept per process, since a client does not survive a fork."""
+    settings = AccountSettings.from_env(env)
+    with _opening:
+        known = _accounts.get((os.getpid(), settings))
+        if known is None:
+            known = _accounts[os.getpid(), settings] = Account(settings)
+            atexit.register(known.close)
+        return known
+
+
+def disconnect(env: Mapping[str, str] | None = None) -> None:
+    """Close the connections to the account that the settings name; it can be asked for again."""
+    with _opening:
+        known = _accounts.pop((os.getpid(), AccountSettings.from_env(env)), None)
+    if known is not None:
+        atexit.unregister(known.close)
+        known.close()
+
+
+def unavailable(error: Exception) -> Exception:
+    """A driver's error as one that names the store and the variable, never a value."""
+    if isinstance(error, CosmosHttpResponseError):
+        if error.status_code in (401, 403):
+            return StoreUnavailable("Cosmos DB", KEY, f"it refuses the credentials or the right ({error.status_code})")
+        if error.status_code == 429:
+            return StoreUnavailable(
+                "Cosmos DB", REQUEST_UNITS, "it throttles for minutes; ask for less a second, or raise its throughput"
+            )
+        return StoreUnavailable("Cosmos DB", VARIABLE, f"it answers {error.status_code}")
+    if isinstance(error, ClientAuthenticationError):
+        return StoreUnavailable("Cosmos DB", KEY, f"no log-in through Entra ID: {safe_text(error)[:200]}")
+    if isinstance(error, ServiceRequestError):
+        return StoreUnavailable("Cosmos DB", VARIABLE, "no connection can be made")
+    return StoreUnavailable("Cosmos DB", VARIABLE, f"no answer ({type(error).__name__})")
+
+
+def _entra() -> Any:
+    """Environment, workload or managed identity, or the log-in of `az`: as azure-identity finds them."""
+    try:
+        from azure.identity.aio import DefaultAzureCredential
+    except ImportError:
+        raise UsageError(
+            f"{KEY} is not set, and logging in through Entra ID needs a package: pip install 'session-assets[entra]'."
+        ) from None
+    return DefaultAzureCredential()
