@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from session_assets.contest import indexes, recount_checks
+from session_assets.contest import indexes, performance_assets, recount_checks
 from session_assets.contest.assets import ASSETS, SESSIONS
 from session_assets.contest.checks import CHECKS
 from session_assets.contest.model import SLICE
@@ -26,11 +26,12 @@ JOBS = [
     *collection_jobs(SESSIONS, verified=["sessions", "problems"]),
     single_sessions_job(SESSIONS, SINGLE),
     *indexes.JOBS,
+    *performance_assets.JOBS,
     revert_job(SLICE, LOOPS),
 ]
 
 DEFINITIONS = dg.Definitions(
-    assets=ASSETS,
+    assets=[*ASSETS, *performance_assets.ASSETS],
     asset_checks=[*CHECKS, *recount_checks.CHECKS, *indexes.CHECKS],
     jobs=JOBS,
     schedules=SCHEDULES,
