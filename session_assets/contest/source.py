@@ -14,7 +14,13 @@ import polars as pl
 from session_assets.contest.facts import contest_ids, missing_user, moment_of, months, user_of
 from session_assets.selection import Progress, Selection
 from session_assets.stores.bson_frames import Field, Kind
-from session_assets.stores.contest_frames import placed_frames, problem_frames, session_frames, users_of
+from session_assets.stores.contest_frames import (
+    made_between,
+    placed_frames,
+    problem_frames,
+    session_frames,
+    users_of,
+)
 from session_assets.stores.mongo import MongoSource
 
 _SLACK = timedelta(days=2)  # times of day with an offset, and clocks
@@ -92,11 +98,7 @@ class ContestSource:
             return {"username": {"$in": list(selection.usernames)}}
         if selection.partitions is None:
             return {}
-        odd: list[dict[str, object]] = [
-            {"created_at": {"$not": {"$type": ["date", "string"]}}},
-            {"created_at": {"$type": "array"}},  # of which the items are asked otherwise
-        ]
-        return {"$or": [*odd, *map(self._around, selection.partitions)]}
+        return {"$or": [self._around(partition) for partition in selection.partitions]}
 
     def _around(self, partition: str) -> dict[str, object]:
         """Documents that may stand in a month, and some around it. The first and the last month have no end."""
@@ -107,7 +109,12 @@ class ContestSource:
         end = begin + _SLACK * 2 + timedelta(days=31)
         texts = {"$gte": begin.strftime("%Y-%m-%d"), "$lt": end.strftime("%Y-%m-%d")}
         return {
-            "$or": [{"created_at": {"$gte": begin, "$lt": end}}, {"created_at": texts}, {"created_at": {"$not": _YEAR}}]
+            "$or": [
+                {"created_at": {"$gte": begin, "$lt": end}},
+                {"created_at": texts},
+                {"created_at": {"$type": "string", "$not": _YEAR}},
+                {"_id": made_between(begin, end)},  # where created_at is no moment
+            ]
         }
 
 

@@ -7,6 +7,7 @@ read as the number. Nothing is judged here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -94,6 +95,12 @@ def _attempts(batch: Batch, place: Places) -> pl.DataFrame:
         {"row": owners[~is_document].astype(np.uint32), "attempt": (np.arange(len(owners)) - firsts)[~is_document]}
     ).with_columns(is_document=pl.lit(False))
     return pl.concat([frame, odd], how="diagonal") if odd.height else frame
+
+
+def made_between(begin: datetime, end: datetime) -> dict[str, object]:
+    """What an `_id` must be to hold a time of a span, where it is an ObjectId."""
+    edges = (max(0, int(moment.timestamp())).to_bytes(4) + bytes(8) for moment in (begin, end))
+    return dict(zip(("$gte", "$lt"), map(ObjectId, edges), strict=True))
 
 
 def problem_frames(source: MongoSource, contests: list[str]) -> pl.DataFrame:
