@@ -23,6 +23,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_LONGEST_MARK = 4
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"PAR1": "Parquet",
@@ -67,7 +68,9 @@ def utf8_chunks(source: BinaryIO, encoding: str | None, *, most: int | None = No
     start = next(chunks, b"")
     if start.startswith(_GZIP):
         chunks = _limited(_gunzipped(start, chunks), most)
-        start = next(chunks, b"")
+        start = b""
+        while len(start) < _LONGEST_MARK and (more := next(chunks, b"")):  # members may be shorter than a mark
+            start += more
     mark, known = next(((mark, name) for mark, name in _BOMS if start.startswith(mark)), (b"", encoding or "utf-8"))
     if codecs.lookup(known).name in ("utf-8", "ascii"):
         if len(start) > len(mark):
@@ -101,6 +104,8 @@ def _gunzipped(start: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
                 raise Damaged(str(error)) from error
             data = member.unconsumed_tail or (b"" if member.eof else next(chunks, b""))
         data = member.unused_data or next(chunks, b"")
+        while data and not (data := data.lstrip(b"\0")):  # padding, as gzip allows after the last member
+            data = next(chunks, b"")
 
 
 def _limited(chunks: Iterator[bytes], most: int | None) -> Iterator[bytes]:
