@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from session_assets.errors import BadInput
+from session_assets.masking import safe_text
 
 _READ = 256 * 1024
 _GZIP = b"\x1f\x8b"
@@ -45,17 +46,18 @@ def other_format(start: bytes) -> str | None:
 
 def open_drop(path: Path) -> io.FileIO:
     """A regular file, never through a symlink. Raises `BadInput` for anything else, and for a path with `..`."""
+    shown = safe_text(path)
     if ".." in path.parts:
-        raise BadInput(f"{path}: a path with `..` is not read. Name the file by its own path.")
+        raise BadInput(f"{shown}: a path with `..` is not read. Name the file by its own path.")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and path.is_symlink():
-            raise BadInput(f"{path}: a symbolic link is not read. Drop the file itself.") from error
-        raise BadInput(f"{path}: cannot be opened: {error}.") from error
+            raise BadInput(f"{shown}: a symbolic link is not read. Drop the file itself.") from error
+        raise BadInput(f"{shown}: cannot be opened: {safe_text(error)}.") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise BadInput(f"{path}: not a regular file. Drop the file itself.")
+        raise BadInput(f"{shown}: not a regular file. Drop the file itself.")
     return io.FileIO(descriptor)
 
 
