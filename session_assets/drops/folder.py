@@ -13,7 +13,7 @@ from pathlib import Path
 
 from session_assets.drops.content import open_drop
 from session_assets.errors import BadInput
-from session_assets.masking import mask_emails
+from session_assets.masking import mask_emails, safe_text
 
 DONE_SUFFIX = ".done"
 _UNFINISHED = (".part", ".tmp")
@@ -119,7 +119,9 @@ def private_copy(path: Path, folder: Path) -> tuple[Path, str, int]:
             after = os.fstat(source.fileno())
             is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
             if not is_same or size != before.st_size or look(path) != (size, before.st_mtime_ns):
-                raise StillChanging(f"{path}: changed while it was copied. It is taken up when it stays as it is.")
+                raise StillChanging(
+                    f"{safe_text(path)}: changed while it was copied. It is taken up when it stays as it is."
+                )
             final = folder / f"{digest.hexdigest()[:12]}-{_safe_name(path)}"
             draft.replace(final)
         finally:

@@ -211,7 +211,8 @@ class JobStore:
 
     def _job(self, cursor: psycopg.Cursor[dict[str, Any]], row: dict[str, Any]) -> Job:
         who = holder(cursor.connection, lock_key(_lock(str(row["id"]))))
-        return Job(**{**row, "id": str(row["id"])}, holder=who)
+        shown = {"id": str(row["id"]), "file_name": safe_text(row["file_name"])}  # file names stand in errors and logs
+        return Job(**{**row, **shown}, holder=who)
 
 
 def _lock(job_id: str) -> str:

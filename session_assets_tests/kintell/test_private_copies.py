@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from session_assets.cli.files import partition_of
-from session_assets.errors import UsageError
+from session_assets.errors import LockHeld, SessionAssetsError, UsageError
 from session_assets.failpoints import FailpointRaised
 from session_assets.kintell.imports import Imports, Options
-from session_assets.kintell.jobs import Job, SourceChanged
+from session_assets.kintell.jobs import Job, Source, SourceChanged
 from session_assets.stores.kintell_revert import Undo
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
@@ -23,7 +24,7 @@ Run = Callable[..., Job]
 
 @pytest.fixture
 def run(imports: Imports) -> Run:
-    def run(path: Path, **options: str | int) -> Job:
+    def run(path: Path, **options: str | float) -> Job:
         taken = imports.take(partition_of(path), path)
         return imports.run(taken, Options(**{"batch_size": 2, **options}), say=print)[0]  # pyright: ignore[reportArgumentType]
 
@@ -131,3 +132,22 @@ def test_a_job_of_another_program_may_know_no_counts(imports: Imports, kintell: 
             "INSERT INTO backfill_jobs (file_name, processed_rows, status) VALUES ('old.csv', NULL, 'failed')"
         )
     assert [(job.processed_rows, job.encoding) for job in imports.jobs.newest()] == [(0, None)]
+
+
+def test_errors_show_no_file_name_that_is_somebodys_address(run: Run, imports: Imports, tmp_path: Path) -> None:
+    path = write(tmp_path / "mary.jane@example.com.csv", [clean(1, date="soon")])
+    told = list[str]()
+    for attempt in (
+        lambda: run(path, max_rejected_share=0.1),
+        lambda: run(path, encoding="klingon"),
+        lambda: imports.jobs.newest()[0].require_same(dataclasses.replace(Source.of(path), byte_size=1)),
+        lambda: Source.of(path.parent / "mary.jane@example.com.txt"),
+    ):
+        with pytest.raises(SessionAssetsError) as raised:
+            attempt()
+        told.append(str(raised.value))
+    with imports.jobs.hold(imports.jobs.newest()[0]), pytest.raises(LockHeld) as held:
+        run(path)
+    told.append(str(held.value))
+    assert not [text for text in told if "mary.jane" in text]
+    assert sum("m***@example.com" in text for text in told) >= 3, told
