@@ -71,4 +71,5 @@ def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     answer = cli("apply", "identity", "--session", chosen, "--json")
     assert (answer.code, answer.body["outcomes"]["applied"]) == (0, 1), answer
     assert {one["id"]: one["user_id"] for one in stored.stored()}[chosen] == GUID
+    assert "Found 0 sessions needing" in cli("plan", "identity", "--session", chosen).out
     assert sum(one["user_id"] == EMAIL for one in stored.stored()) == 1
