@@ -270,8 +270,10 @@ class Runner:
 
     def _told(self, target: Target, result: Result) -> Result:
         """The result with its story, where somebody reads it."""
-        if target.story is not None and not result.error and not self._quiet:
-            result.story = list(target.story(target.loop.ledger(self.environment), result.body))
+        plan_id = result.body.get("plan_id")
+        if target.story is not None and plan_id and not result.error and not self._quiet:
+            ledger = self.environment.ledger(self._loop_of(target.name, plan_id), target.loop.source())
+            result.story = list(target.story(ledger, result.body))
         return result
 
     def _loop_of(self, slice_: str, plan_id: str) -> str:

@@ -6,13 +6,13 @@ from session_assets.graph.collection_jobs import collection_jobs, collection_tar
 from session_assets.graph.loop import revert_job
 from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
 from session_assets.identity.assets import ASSETS, TABLES, USER_SESSIONS
-from session_assets.identity.checks import CHECKS
+from session_assets.identity.checks import CHECKS, REPORT
 from session_assets.identity.model import SLICE
 from session_assets.identity.schedules import SCHEDULES
 from session_assets.identity.story import story
 
 SINGLE = single_sessions_loop(USER_SESSIONS)
-TARGETS = [collection_target(USER_SESSIONS, one_session="identity_session", story=story)]
+TARGETS = [collection_target(USER_SESSIONS, one_session="identity_session", checks=[REPORT], story=story)]
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
 JOBS = [

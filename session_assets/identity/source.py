@@ -99,25 +99,31 @@ class IdentitySource:
     def standing(self) -> list[str]:
         """The partitions that hold documents."""
         found: set[str] = set()
-        for page in self._sessions.pages("SELECT c.id FROM c"):
-            ids = pl.DataFrame({"key": [str(one["id"]) for one in page]})
+        for ids in self.ids(Selection()):
             found.update(ids.select(shard(pl.col("key"))).to_series().unique())
         return sorted(found, key=SHARDS.index)
+
+    def ids(self, selection: Selection) -> Iterator[pl.DataFrame]:
+        """The ids of all selected documents, and perhaps more: `key`."""
+        for page in self._sessions.pages(*_query(selection, "c.id")):
+            yield pl.DataFrame({"key": [_text(one["id"]) for one in page]})
 
     def observed_auth(self) -> int:
         """How many auth records there are."""
         return self._auth.count()
 
 
-def _query(selection: Selection) -> tuple[str, list[dict[str, Any]]]:
+def _query(selection: Selection, fields: str = "*") -> tuple[str, list[dict[str, Any]]]:
     if selection.sessions:
-        return "SELECT * FROM c WHERE ARRAY_CONTAINS(@ids, c.id)", [{"name": "@ids", "value": list(selection.sessions)}]
+        return f"SELECT {fields} FROM c WHERE ARRAY_CONTAINS(@ids, c.id)", [
+            {"name": "@ids", "value": list(selection.sessions)}
+        ]
     if selection.partitions is None or not selection.partitions.isdisjoint({SHARDS[-1]}):
-        return "SELECT * FROM c", []
+        return f"SELECT {fields} FROM c", []
     firsts = sorted({letter for one in selection.partitions for letter in (one, one.upper())})
     names = [{"name": f"@p{number}", "value": first} for number, first in enumerate(firsts)]
     tests = " OR ".join(f"STARTSWITH(c.id, {name['name']})" for name in names)
-    return f"SELECT * FROM c WHERE {tests}", names
+    return f"SELECT {fields} FROM c WHERE {tests}", names
 
 
 def _frame(page: list[dict[str, Any]]) -> pl.DataFrame:

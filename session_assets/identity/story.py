@@ -59,8 +59,8 @@ def _found(recording: Recording) -> Iterator[str]:
 
 def _would(ledger: Ledger, plan: Plan, lists: dict[str, str]) -> Iterator[str]:
     moves = (move for part in plan.parts for rows in ledger.rows(part) for move in _moves(rows))
-    for key, users in islice(moves, _LINES):
-        yield f"Would update session {key}: {users}"
+    for key, before, after in islice(moves, _LINES):
+        yield f"Would update session {key}: {_users(before, after)}"
     if plan.rows > _LINES:
         yield f"  … and {plan.rows - _LINES:,} more, all of them in {lists.get('email_resolved', 'the preview of the UI')}"
 
@@ -75,10 +75,11 @@ def _applied(ledger: Ledger, plan: Plan, body: dict[str, Any]) -> Iterator[str]:
         if number > _BATCHES:
             continue
         yield f"Processing batch {number}/{total} ({len(batch):,} sessions)"
-        for key, users, letter in batch[:left]:
-            yield f"Updated session {key}: {users}" if letter in _UPDATED else _SAID[letter].format(key)
+        for key, before, after, letter in batch[:left]:
+            updated = f"Updated session {key}: {_users(before, after)}"
+            yield updated if letter in _UPDATED else _SAID[letter].format(key)
         left -= min(left, len(batch))
-        letters = Counter(letter for _, _, letter in batch)
+        letters = Counter(letter for *_, letter in batch)
         updated = sum(letters[one] for one in _UPDATED)
         yield f"Batch {number} complete: {updated:,} updated, {letters[Outcome.FAILED]:,} failed"
     if total > _BATCHES:
@@ -95,16 +96,16 @@ def _applied(ledger: Ledger, plan: Plan, body: dict[str, Any]) -> Iterator[str]:
         yield f"  - Throttled (429): {spent['throttled']:,.0f} requests, {spent['waited']:,.1f} s waited"
 
 
-def _written(ledger: Ledger, plan: Plan) -> tuple[int, Iterator[tuple[str, str, Outcome]]]:
+def _written(ledger: Ledger, plan: Plan) -> tuple[int, Iterator[tuple[str, bytes, bytes, Outcome]]]:
     """The batch size of the newest apply, and each row with what became of it."""
     work = [(part, attempt) for part in plan.parts if (attempt := _newest(ledger, plan, part.partition)) is not None]
 
-    def rows() -> Iterator[tuple[str, str, Outcome]]:
+    def rows() -> Iterator[tuple[str, bytes, bytes, Outcome]]:
         for part, attempt in work:
             for number, some in batches(lambda part=part: ledger.rows(part), attempt.batch_size):
                 outcome = attempt.outcome(part.partition, number)
-                for (key, users), letter in zip(_moves(some), outcome.letters if outcome else "", strict=False):
-                    yield key, users, Outcome(letter)
+                for move, letter in zip(_moves(some), outcome.letters if outcome else "", strict=False):
+                    yield *move, Outcome(letter)
 
     return max((attempt.batch_size for _, attempt in work), default=1), rows()
 
@@ -114,10 +115,13 @@ def _newest(ledger: Ledger, plan: Plan, partition: str) -> Attempt | None:
     return next((one for one in attempts if partition in one.partitions), None)
 
 
-def _moves(rows: pl.DataFrame) -> Iterator[tuple[str, str]]:
-    for key, before, after in rows.select("key", "before", "after").iter_rows():
-        users = " + ".join(mask_user(str(one[USER_ID])) for one in decode(before))
-        yield key, f"{users} → {decode(after)[0][USER_ID]}"
+def _moves(rows: pl.DataFrame) -> Iterator[tuple[str, bytes, bytes]]:
+    yield from rows.select("key", "before", "after").iter_rows()
+
+
+def _users(before: bytes, after: bytes) -> str:
+    users = " + ".join(mask_user(str(one[USER_ID])) for one in decode(before))
+    return f"{users} → {decode(after)[0][USER_ID]}"
 
 
 def _summed(by_partition: dict[str, dict[str, int]]) -> Counter[str]:

@@ -72,6 +72,8 @@ class AccountSettings:
             raise UsageError(
                 f"{VARIABLE} must begin with https://. Only an emulator on this machine is asked without TLS."
             )
+        if scheme == "http" and not env.get(KEY):  # a token is sent over TLS only
+            raise NotConfigured(KEY, "Cosmos DB")
         concurrency = number(env, CONCURRENCY, 32)
         if concurrency < 1:
             raise UsageError(f"{CONCURRENCY} must be at least 1. Correct it and try again.")
@@ -106,7 +108,8 @@ class Account:
         self.usage = Usage()
         self._inner = inner
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="cosmos", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cosmos", daemon=True)
+        self._thread.start()
         try:
             self.run(self._open())
         except BaseException:
@@ -188,6 +191,9 @@ class Account:
         with suppress(Exception):  # at the end of the process, whatever state the connections are in
             self.start(closing()).result(_CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
 
 
 def account(env: Mapping[str, str] | None = None) -> Account:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from session_assets_tests.counts import FULL, times
+from session_assets_tests.counts import FULL
 from session_assets_tests.identity.scenario import EMAIL, GUID, Cosmos, Document, session, user
 from session_assets_tests.web.acceptance.terminal import Terminal
 
@@ -16,6 +16,7 @@ ROWS = 12
 JOURNAL = ["apply.after_look", "apply.after_intent", "apply.after_write", "apply.after_outcome", "apply.before_finish"]
 MOVE = ["cosmos.before_create", "cosmos.after_create", "cosmos.after_read_back", "cosmos.after_delete"]
 PLACES = [*JOURNAL, *MOVE, *(f"{place}@5" for place in MOVE)]
+RANDOM = 20  # of apply, and as many of revert
 CHOSEN = PLACES if FULL else ["cosmos.after_create@3"]
 
 
@@ -85,13 +86,14 @@ def test_a_killed_apply_may_be_planned_anew(cli: Terminal, stored: Cosmos, docum
     assert [one["user_id"] for one in after] == [GUID] * ROWS
 
 
+@pytest.mark.skipif(not FULL, reason="kills at every step are tried above; random ones in the full run")
 def test_killed_at_random_times(cli: Terminal, stored: Cosmos) -> None:
     documents = fill(stored)
     began = time.monotonic()
     assert cli(*APPLY).code == 0
     seconds = time.monotonic() - began
     killed = 0
-    for _ in range(times(1, 20)):
+    for _ in range(RANDOM):
         stored.clear()
         stored.fill(documents, [])
         plan_id = cli("plan", "identity", "--json").body["plan_id"]  # also where the kill comes too late
@@ -101,4 +103,4 @@ def test_killed_at_random_times(cli: Terminal, stored: Cosmos) -> None:
         killed += cli.killed_after(random.uniform(0.2, 0.8) * seconds, *undo)
         assert cli(*undo).code == 0
         assert stored.stored() == documents
-    assert killed or not FULL
+    assert killed

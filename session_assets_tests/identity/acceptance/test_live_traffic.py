@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from session_assets.stores.cosmos import plain
 from session_assets.stores.cosmos_containers import write_all
+from session_assets_tests.counts import times
 from session_assets_tests.identity.scenario import EMAIL, GUID, LONG_AGO, Cosmos, Document, session, user
 from session_assets_tests.web.acceptance.terminal import Running, Terminal
 
@@ -65,6 +67,28 @@ def test_a_session_that_comes_back_under_its_email_is_folded_by_the_next_run(cli
     assert {one["user_id"] for one in after} == {GUID}
     assert {(one.get("beats"), one["activity_count"]) for one in after} == {(0, 10), (1, 11), (2, 12), (None, 3)}
     assert all(one["endpoints_accessed"][:2] == ["/api/jobs", "/api/upload"] for one in after)
+    assert cli("verify", "identity", "--json", **OPTIONS).code == 0
+
+
+def test_an_application_that_writes_all_the_time_loses_nothing(cli: Terminal, stored: Cosmos) -> None:
+    documents = [session(EMAIL, number) for number in range(times(30, 200))]
+    stored.fill(documents, [user(EMAIL.lower())])
+    assert cli("plan", "identity", "--json", **OPTIONS).body["planned"] == len(documents)
+    written: dict[str, int] = {}
+    running = cli.start(*APPLY, "--batch-size", "10", **OPTIONS)
+    chosen = Random(1)
+    while running.is_alive():
+        document = chosen.choice(documents)
+        beat(stored, document, written.get(document["id"], 0) + 1)
+        written[document["id"]] = written.get(document["id"], 0) + 1
+    assert running.wait().code == 0
+    assert len(written) > 5
+    for _ in range(2):  # what was conflicted, then what came back under its e-mail
+        assert cli(*APPLY, **OPTIONS).code == 0
+    after = stored.stored()
+    assert sorted(one["id"] for one in after) == sorted(one["id"] for one in documents)
+    assert {one["user_id"] for one in after} == {GUID}
+    assert {one["id"]: one["beats"] for one in after if "beats" in one} == written
     assert cli("verify", "identity", "--json", **OPTIONS).code == 0
 
 

@@ -1,0 +1,75 @@
+"""What the checks find that a repair must not or cannot mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from session_assets.stores.cosmos_containers import write_all
+from session_assets_tests.identity.scenario import EMAIL, GUID, Cosmos, session, user
+from session_assets_tests.web.acceptance.terminal import Terminal
+
+OTHER = "0b54ac0b-8d1f-4d2e-9a75-0a5f2b3f6c11"
+APPLY = ("apply", "identity", "--json")
+
+
+def failing(cli: Terminal) -> dict[str, int]:
+    body = cli("verify", "identity", "--json").body
+    return {one["name"]: one["count"] for one in body["checks"] if not one["passed"]}
+
+
+def reasons(body: dict[str, Any]) -> dict[str, int]:
+    return {name: count for name, count in body["reasons"].items() if count}
+
+
+def test_a_session_that_is_gone_after_an_apply_is_named(cli: Terminal, stored: Cosmos) -> None:
+    stored.fill([session(EMAIL, 1), session(EMAIL, 2)], [user(EMAIL.lower())])
+    assert cli(*APPLY).code == 0
+    assert failing(cli) == {}
+    gone = session(EMAIL, 1)["id"]
+    stored.sessions.account.run(stored.sessions.client.delete_item(gone, partition_key=GUID))
+    found = cli("verify", "identity", "--json")
+    assert found.check("sessions_conserved")["sample"] == [gone]
+    assert found.code == 0
+
+
+def test_audit_fields_are_held_against_auth(cli: Terminal, stored: Cosmos) -> None:
+    stored.fill([session(EMAIL, 1), session(EMAIL, 2), session(GUID, 3)], [user(EMAIL.lower())])
+    assert cli(*APPLY).code == 0
+    first, second, _ = sorted(stored.stored(), key=lambda one: one["id"] == session(EMAIL, 3)["id"])
+    write_all(stored.sessions, [{name: value for name, value in first.items() if name != "user_email"}])
+    assert failing(cli) == {"audit_fields": 1}
+    write_all(stored.sessions, [{**second, "user_email": "x@example.com", "user_id_original": "x@example.com"}])
+    stored.fill([], [user("x@example.com", OTHER)])
+    body = cli("verify", "identity", "--json").body
+    assert reasons(body) == {"audit_incomplete": 1, "audit_inconsistent": 1}
+
+
+def test_another_document_in_the_place_of_a_session_stops_its_move_alone(cli: Terminal, stored: Cosmos) -> None:
+    taken = session(EMAIL, 1)
+    others = [session(GUID, 1, status="closed"), {"id": session(EMAIL, 2)["id"], "type": "audit", "user_id": GUID}]
+    stored.fill([taken, *others, session(EMAIL, 2), session(EMAIL, 3)], [user(EMAIL.lower())])
+    before = stored.stored()
+    answer = cli(*APPLY)
+    assert (answer.code, answer.body["outcomes"]["applied"]) == (0, 1), answer
+    assert reasons(answer.body) == {"email_resolved": 1, "id_collision": 3}
+    moved = session(EMAIL, 3)["id"]
+    assert [one for one in stored.stored() if one["id"] != moved] == [one for one in before if one["id"] != moved]
+
+
+def test_a_document_that_appears_in_the_place_after_the_plan_is_not_overwritten(cli: Terminal, stored: Cosmos) -> None:
+    stored.fill([session(EMAIL, 1)], [user(EMAIL.lower())])
+    assert cli("plan", "identity", "--json").body["planned"] == 1
+    write_all(stored.sessions, [session(GUID, 1, status="closed")])
+    before = stored.stored()
+    assert cli(*APPLY).body["outcomes"]["conflicted"] == 1
+    assert stored.stored() == before
+
+
+def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
+    stored.fill([session(EMAIL, 1), session(EMAIL, 2)], [user(EMAIL.lower())])
+    chosen = session(EMAIL, 1)["id"]
+    answer = cli("apply", "identity", "--session", chosen, "--json")
+    assert (answer.code, answer.body["outcomes"]["applied"]) == (0, 1), answer
+    assert {one["id"]: one["user_id"] for one in stored.stored()}[chosen] == GUID
+    assert "Found 0 sessions needing" in cli("plan", "identity", "--session", chosen).out
+    assert sum(one["user_id"] == EMAIL for one in stored.stored()) == 1
