@@ -102,10 +102,8 @@ def _selection(environment: Environment, slice_: str, config: ChosenSessions) ->
 
 def _refuse_nothing(selection: Selection, reads: object) -> None:
     if not reads:
-        what, field = (
-            ("session has this id", "session_id") if selection.sessions else ("user has a session", "username")
-        )
-        raise UsageError(f"no {what}: look it up in the sessions collection, field {field}")
+        what, field = ("has this id", "session_id") if selection.sessions else ("is of these users", "username")
+        raise UsageError(f"no session {what}: look it up in the sessions collection, field {field}")
 
 
 def _request(slice_: str, request: str) -> str:
