@@ -192,3 +192,80 @@ NEXT_STEP = {
     Fix.QUARANTINE: "Nothing is written to these documents: open the full list, correct the value, then plan again.",
     Fix.LISTED: "Not repairable by rule: open the full list and decide.",
 }
+
+
+class Type(StrEnum):
+    """What a value of a repaired document is. Numbers of any BSON type count as numbers."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    WHOLE = "whole number"
+    FLAG = "boolean"
+    NULL = "null"
+    DATE = "date"
+    OBJECT_ID = "object id"
+    TEXTS = "list of texts"
+    ANY = "anything"
+    ATTEMPTS = "attempts"
+    METRICS = "metrics"
+    COUNTS = "counts by name"
+
+
+_MOMENT = (Type.TEXT, Type.DATE)
+TYPES_OF_SESSION: dict[str, tuple[Type, ...]] = {
+    "session_id": (Type.TEXT,),
+    "session_status": (Type.TEXT,),
+    "created_at": _MOMENT,
+    "completed_at": (*_MOMENT, Type.NULL),
+    "username": (Type.TEXT,),
+    "user_id": (Type.TEXT, Type.OBJECT_ID, Type.NULL),
+    "year": (Type.WHOLE,),
+    "contest": (Type.TEXT,),
+    "mode": (Type.TEXT, Type.NULL),
+    "shuffle": (Type.FLAG,),
+    "score": (Type.NUMBER,),
+    "total_attempted": (Type.NUMBER,),
+    "problems_attempted": (Type.ATTEMPTS,),
+    "performance_metrics": (Type.METRICS,),
+    "topic_performance": (Type.COUNTS,),
+    "difficulty_performance": (Type.COUNTS,),
+    "total_time_ms": (Type.NUMBER,),
+    "total_time_seconds": (Type.NUMBER,),
+    "total_time_minutes": (Type.NUMBER,),
+    UPDATED: (*_MOMENT, Type.NULL),
+}
+TYPES_OF_ATTEMPT: dict[str, tuple[Type, ...]] = {
+    "problem_number": (Type.WHOLE, Type.NULL),
+    "problem_id": (Type.ANY,),
+    "is_correct": (Type.FLAG,),
+    "selected_answer": (Type.ANY,),
+    "correct_answer": (Type.TEXT, Type.NULL),
+    "time_spent_ms": (Type.NUMBER,),
+    "time_spent_seconds": (Type.NUMBER,),
+    "attempt_timestamp": (Type.ANY,),
+    "difficulty": (Type.TEXT, Type.NULL),
+    "topics": (Type.TEXTS, Type.NULL),
+}
+METRIC_FIELDS: dict[str, dict[str, tuple[Type, ...]] | tuple[Type, ...]] = {
+    "total_metrics": {
+        "total_attempted": (Type.WHOLE,),
+        "total_correct": (Type.WHOLE,),
+        "total_incorrect": (Type.WHOLE,),
+        "total_time_ms": (Type.NUMBER,),
+        "total_time_seconds": (Type.NUMBER,),
+        "total_time_minutes": (Type.NUMBER,),
+    },
+    "average_metrics": {
+        "accuracy_percentage": (Type.NUMBER,),
+        "average_time_per_problem_ms": (Type.NUMBER,),
+        "average_time_per_problem_seconds": (Type.NUMBER,),
+        "average_time_correct_problems_ms": (Type.NUMBER,),
+        "average_time_incorrect_problems_ms": (Type.NUMBER,),
+    },
+    "speed_metrics": {
+        "fastest_correct_time_ms": (Type.NUMBER, Type.NULL),
+        "slowest_correct_time_ms": (Type.NUMBER, Type.NULL),
+    },
+    "topic_metrics": (Type.COUNTS,),
+    "difficulty_metrics": (Type.COUNTS,),
+}

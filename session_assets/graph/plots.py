@@ -49,7 +49,9 @@ def share_bars(title: str, bars: Sequence[Bar]) -> str:
         _text(left - 8, top + place * row + 14, _cut(bar.label, left - 20), "end")
         + f'<rect x="{left}" y="{top + place * row + 3}" width="{max(bar.percent * scale, 1):.1f}" height="{row - 8}"'
         f' fill="{LINES[0]}"><title>{escape(bar.label)}: {escape(bar.words)}</title></rect>'
-        + _text(right + 8, top + place * row + 14, _cut(f"{bar.percent:g} %  {bar.words}", WIDTH - right - 12), "start")
+        + _text(
+            right + 8, top + place * row + 14, _cut(f"{bar.percent:.2f} %   {bar.words}", WIDTH - right - 12), "start"
+        )
         for place, bar in enumerate(bars)
     ]
     return picture(title, WIDTH, height, [_heading(title), *grid, *rows])
