@@ -22,7 +22,7 @@ from session_assets_tests.counts import times
 from session_assets_tests.stores.cosmos_loop import CosmosLoop
 from session_assets_tests.stores.cosmos_scenario import GUID, moves, put, session, sessions_of, stored
 
-MANY = [session(number, beats=0) for number in range(60)]
+MANY = [session(number, beats=0) for number in range(40)]
 
 
 class Heartbeats:
