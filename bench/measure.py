@@ -43,9 +43,9 @@ def run(
     return time.perf_counter() - began, usage.ru_maxrss / 1024, output
 
 
-def step(name: str, environment: Mapping[str, str]) -> tuple[float, float]:
-    """A step of `bench.web_steps`: the seconds that it reports of its work alone, and its peak MB."""
-    _, megabytes, output = run([sys.executable, "-W", "ignore", "-m", "bench.web_steps", name], environment)
+def step(name: str, environment: Mapping[str, str], steps: str = "bench.web_steps") -> tuple[float, float]:
+    """A step of a module of steps: the seconds that it reports of its work alone, and its peak MB."""
+    _, megabytes, output = run([sys.executable, "-W", "ignore", "-m", steps, name], environment)
     return json.loads(output.splitlines()[-1])["seconds"], megabytes
 
 

@@ -25,5 +25,5 @@ def mask_credentials(text: str) -> str:
 
 
 def safe_text(text: object) -> str:
-    """What may be logged of any text: without credentials, e-mails masked."""
-    return mask_emails(mask_credentials(str(text)))
+    """What may be logged of any text: without credentials, e-mails masked, and bytes of a path that are no UTF-8 as `?`."""
+    return mask_emails(mask_credentials(str(text))).encode(errors="replace").decode()

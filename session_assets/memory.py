@@ -14,7 +14,7 @@ _ARENA_MAX = -8  # M_ARENA_MAX of glibc's mallopt: two arenas instead of eight a
 
 def give_back() -> None:
     """Settings of jemalloc (Polars), Arrow and glibc, where the user has not made their own."""
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:200,muzzy_decay_ms:0")
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000,muzzy_decay_ms:0")
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # absent where the C library is not glibc

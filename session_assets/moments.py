@@ -10,6 +10,7 @@ _INTEGER = r"^[+-]?\d{1,18}$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _LOCAL = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:[0-5]\d([.,]\d{1,9})?)?"
 _OFFSET = r" ?([Zz]|[+-]\d\d:?\d\d)$"
+_USUAL = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?Z$"
 
 
 def moment(column: pl.Expr, unit: str) -> pl.Expr:
@@ -38,10 +39,25 @@ def _number(text: pl.Expr, per_unit: int) -> pl.Expr:
 
 
 def _iso(text: pl.Expr) -> pl.Expr:
+    return text.map_batches(_millis, return_dtype=pl.Int64)
+
+
+def _millis(texts: pl.Series) -> pl.Series:
+    """Epoch milliseconds. The usual form is parsed at once; only others pay for the patterns of all that ISO 8601 allows."""
+    text, usual = pl.col("text"), pl.col("usual")
+    frame = texts.alias("text").to_frame().with_columns(usual=text.str.contains(_USUAL))
+    plain = pl.when(usual).then(text.str.replace(" ", "T", literal=True))
+    parsed = [plain.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False)]
+    if not frame["usual"].all():
+        parsed.append(_any_form(pl.when(~usual).then(text)))
+    return frame.select(pl.coalesce(parsed).dt.epoch("us") // 1000).to_series()
+
+
+def _any_form(text: pl.Expr) -> pl.Expr:
     whole = pl.when(text.str.contains(_LOCAL + _OFFSET)).then(text)
     local, offset = whole.str.extract(f"({_LOCAL})"), whole.str.extract(_OFFSET)
     seconds = pl.when(local.str.len_chars() == 16).then(local + ":00").otherwise(local)
     plain = seconds.str.replace("[Tt ]", "T").str.replace(",", ".", literal=True)
     zone = offset.str.replace("[Zz]", "+00:00").str.replace(r"^(...)(\d\d)$", "${1}:${2}")
     parsed = (plain + zone).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
-    return parsed.dt.epoch("us") // 1000
+    return parsed.dt.replace_time_zone(None)

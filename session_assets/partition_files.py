@@ -8,7 +8,7 @@ import polars as pl
 
 from session_assets.storage import file_name
 
-_FLUSH_BYTES = 16 << 20
+_FLUSH_BYTES = 24 << 20
 
 
 class PartitionWriter:

@@ -52,6 +52,10 @@ class Pipeline(ABC):
         """The partitions that hold documents now."""
 
     @abstractmethod
+    def unknown(self, selection: Selection) -> list[str]:
+        """Those of the chosen sessions, or users, that no document names; in order."""
+
+    @abstractmethod
     def buckets(
         self, selection: Selection, scratch: Path, progress: Progress | None = None, failures: Failures | None = None
     ) -> Iterator[pl.DataFrame]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-_FLUSH_BYTES = 10 << 20
+_FLUSH_BYTES = 16 << 20
 
 
 class Buckets:

@@ -129,7 +129,7 @@ def _collect(partition: str, future: Future[Outcomes], report: ApplyReport) -> N
 def raise_for(failed: dict[str, str], what: str) -> None:
     """Raise one error that names the partitions that were set aside."""
     if failed:
-        listed = "; ".join(f"{partition}: {reason}" for partition, reason in sorted(failed.items())[:5])
+        listed = "; ".join(f"{partition}: {reason.rstrip('.')}" for partition, reason in sorted(failed.items())[:5])
         raise SessionAssetsError(
             f"{what} failed for {len(failed)} partition(s), all others are done. {listed}."
             " Correct the cause, then run these partitions again (*failed and missing* in the UI)."

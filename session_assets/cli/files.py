@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import click
+
 from session_assets.cli.runner import Result, Runner
-from session_assets.drops.folder import drop_key, find_drops, fingerprint
+from session_assets.drops.folder import drop_key, find_drops, fingerprint, is_open_for_writing
 from session_assets.errors import BadInput, UsageError
 from session_assets.graph.target import FileTarget
 from session_assets.masking import safe_text
@@ -52,14 +54,14 @@ def import_file(
 
 
 def dry_run(
-    runner: Runner, target: FileTarget, paths: Sequence[Path], encoding: str | None = None
+    runner: Runner, target: FileTarget, paths: Sequence[Path], **options: Any
 ) -> tuple[list[dict[str, Any]], str, str | None, int]:
     """Validate files as an import would; a report of each, the run's id, what went wrong, and the exit code."""
     request = uuid.uuid4().hex
     runner.environment.storage.write_json(
         f"{target.name}/requests/{request}.json", [str(path.absolute()) for path in paths]
     )
-    config = {"request": request, **({"encoding": encoding} if encoding else {})}
+    config = {"request": request, **{name: value for name, value in options.items() if value is not None}}
     run_id, error, code = runner.execute(target.dry_run, {}, {"ops": {"validate_files": {"config": config}}})
     return (runner.environment.reported(run_id, "dry_run") or {}).get("files", []), run_id, error, code
 
@@ -78,6 +80,8 @@ def revert(runner: Runner, target: FileTarget, job_id: str, dry_run: bool) -> Re
 
 def partition_of(path: Path) -> str:
     """The partition that a file stands for. Raises `BadInput` for what is no regular file."""
+    if not path.is_symlink() and not path.exists():
+        raise BadInput(f"{path}: there is no such file.")
     if path.is_symlink() or not path.is_file():
         raise BadInput(f"{path} is not a regular file: name the file itself.")
     return drop_key(path, fingerprint(path))
@@ -95,7 +99,11 @@ def _verify(runner: Runner, target: FileTarget) -> Result:
 def _waiting(runner: Runner, target: FileTarget, partitions: Sequence[str]) -> dict[str, Path]:
     """Files of the drop folder that are not imported so far, by partition."""
     folder = runner.environment.settings.drops / target.folder
-    found = {partition_of(path): path for path in find_drops(folder)} if folder.is_dir() else {}
+    paths = [path for path in find_drops(folder) if path.is_file() and not path.is_symlink()] if folder.is_dir() else []
+    busy = [path for path in paths if is_open_for_writing(path)]
+    for path in busy:
+        click.echo(f"{safe_text(path.name)}: left out, somebody still writes it", err=True)
+    found = {partition_of(path): path for path in paths if path not in busy}
     if unknown := [one for one in partitions if one not in found]:
         raise UsageError(f"{folder} holds no file for {unknown[0]}.")
     return {

@@ -58,7 +58,9 @@ def import_files(
     for file in files:
         try:
             if dry_run:
-                report, error, code = _dry_run(runner, file, encoding)
+                report, error, code = _dry_run(
+                    runner, file, encoding=encoding, policy=policy, max_rejected_share=max_rejected_share
+                )
             else:
                 report, error, code = _import(
                     runner,
@@ -132,7 +134,7 @@ def pause(job_id: str) -> int:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--batch-size", type=click.IntRange(1, 100_000), help="Rows of a transaction.  [default: 10000]")
-@click.option("--encoding", metavar="E", help="The one that the import began with.")
+@click.option("--encoding", metavar="E", help="Where no row was imported so far; else the one that it began with.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def resume(job_id: str, batch_size: int | None, encoding: str | None, as_json: bool) -> int:
     """Go on with a job that was paused, failed or is stuck, from the private copy of its file."""
@@ -188,10 +190,10 @@ def _target(runner: Runner) -> FileTarget:
     return next(one for one in runner.file_targets() if one.name == _SLICE)
 
 
-def _dry_run(runner: Runner, file: Path, encoding: str | None) -> tuple[dict[str, Any], str | None, int]:
+def _dry_run(runner: Runner, file: Path, **options: Any) -> tuple[dict[str, Any], str | None, int]:
     from session_assets.cli.files import dry_run
 
-    reports, run_id, error, code = dry_run(runner, _target(runner), [file], encoding)
+    reports, run_id, error, code = dry_run(runner, _target(runner), [file], **options)
     report: dict[str, Any] = reports[0] if reports else {"file": safe_text(file.name)}
     return report | {"run_id": run_id}, error, code or int(report.get("rejected", 0) > 0)
 
@@ -204,8 +206,8 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
         name, rows = safe_text(report["file"]), f"{report['rows']:,} rows"
         if dry_run:
             click.echo(
-                f"{name}: {rows}, {report['accepted']:,} would be imported, {report['skipped']:,} repeat an earlier row,"
-                f" {report['rejected']:,} would be rejected; nothing was imported"
+                f"{name}: {rows}, {report['accepted']:,} would be imported{_would(report)}, {report['skipped']:,} repeat an"
+                f" earlier row, {report['rejected']:,} would be rejected; nothing was imported"
             )
         elif report["nothing_to_do"]:
             click.echo(f"{name}: these bytes were imported before, by job {report['job_id']}: nothing to do")
@@ -213,6 +215,8 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
                 click.echo(
                     f"  its rejected rows: session-assets errors {report['job_id']} > fixed.csv, then import fixed.csv"
                 )
+                if report["rejected"] == report["rows"]:
+                    click.echo(f"  or all of it anew: first session-assets revert kintell --plan-id {report['job_id']}")
                 return
         else:
             click.echo(
@@ -222,6 +226,15 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
         _show_rejects(report)
     if error:
         click.echo(f"error: {safe_text(error)}", err=True)
+
+
+def _would(report: dict[str, Any]) -> str:
+    if "would_insert" not in report:
+        return ""
+    return (
+        f" ({report['would_insert']:,} inserted, {report['would_update']:,} updated, {report['would_leave']:,} are there"
+        " already)"
+    )
 
 
 def _show_rejects(report: dict[str, Any]) -> None:

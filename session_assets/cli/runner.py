@@ -13,14 +13,13 @@ from typing import Any
 import click
 from dagster import DagsterInstance
 
-from session_assets import errors
 from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
-from session_assets.graph.single_sessions import request_users
+from session_assets.graph.single_sessions import request_users, single_name
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import FileTarget, Target
 from session_assets.stores.locks import require_dagster_database
@@ -119,6 +118,8 @@ class Runner:
     ) -> Result:
         if sessions or usernames:
             run_id, error, code = self._one_session(target, sessions, usernames, "apply", config)
+        elif config["plan_id"] and self._is_single(target, config["plan_id"]):
+            run_id, error, code = self._single_sessions(target, _named(config))
         else:
             job, keys = self._apply_job(target, partitions, config)
             run_id, error, code = self._run(job, target, keys, {"apply": config})
@@ -203,13 +204,22 @@ class Runner:
             raise UsageError("--session and --username both choose sessions: use one of them.")
         if config.get("plan_id"):
             raise UsageError("--plan-id names a plan that is made: leave --session and --username out.")
-        step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
         options: dict[str, Any] = {"command": command, "batch_size": config.get("batch_size", 0)}
         if usernames:
             options["users_request"] = uuid.uuid4().hex
             request_users(self.environment, target.name, list(usernames), options["users_request"])
         else:
             options["sessions"] = list(sessions)
+        return self._single_sessions(target, options)
+
+    def _is_single(self, target: Target, plan_id: str) -> bool:
+        """Whether a plan is one of single sessions."""
+        recordings = self.environment.ledger(single_name(target.name)).recordings()
+        return target.one_session is not None and any(one.plan_id == plan_id for one in recordings)
+
+    def _single_sessions(self, target: Target, options: dict[str, Any]) -> tuple[str, str | None, int]:
+        assert target.one_session is not None
+        step = self._defs.resolve_job_def(target.one_session).nodes_in_topological_order[0].name
         return self.execute(target.one_session, {}, {"ops": {step: {"config": options}}})
 
     def execute(self, job: str, tags: dict[str, str], config: dict[str, Any]) -> tuple[str, str | None, int]:
@@ -282,19 +292,27 @@ class Runner:
         click.echo(text, err=True)
 
 
+def _named(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of a plan of single sessions that is named."""
+    return {"command": "apply", "plan_id": config["plan_id"], "batch_size": config["batch_size"]}
+
+
 def _fields(node: Any) -> Sequence[str]:
     schema = node.definition.config_schema
     fields = getattr(schema.config_type, "fields", None) if schema is not None else None
     return list(fields or ())
 
 
+def _kinds(base: type[SessionAssetsError]) -> Iterator[type[SessionAssetsError]]:
+    """All errors of ours, those that a slice defines too."""
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _kinds(cls)
+
+
 def _cause(error: Any) -> tuple[str, int]:
     """The innermost error's text, and the exit code of its class."""
-    known = {
-        name: cls.exit_code
-        for name, cls in vars(errors).items()
-        if isinstance(cls, type) and issubclass(cls, SessionAssetsError)
-    }
+    known = {cls.__name__: cls.exit_code for cls in (SessionAssetsError, *_kinds(SessionAssetsError))}
     while error.cause is not None and error.cls_name not in known:
         error = error.cause
     text = error.message.strip()

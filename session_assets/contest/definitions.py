@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from session_assets.contest import indexes, performance_assets, recount_checks
 from session_assets.contest.assets import ASSETS, SESSIONS
 from session_assets.contest.checks import CHECKS
 from session_assets.contest.model import SLICE
@@ -11,9 +12,27 @@ from session_assets.graph.loop import revert_job
 from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
 
 SINGLE = single_sessions_loop(SESSIONS)
-TARGETS = [collection_target(SESSIONS, one_session="contest_session", knows_users=True)]
+TARGETS = [
+    collection_target(
+        SESSIONS,
+        one_session="contest_session",
+        knows_users=True,
+        checks=(recount_checks.REPORT, indexes.REPORT),
+    )
+]
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
-JOBS = [*collection_jobs(SESSIONS), single_sessions_job(SESSIONS, SINGLE), revert_job(SLICE, LOOPS)]
+JOBS = [
+    *collection_jobs(SESSIONS, verified=["sessions", "problems"]),
+    single_sessions_job(SESSIONS, SINGLE),
+    *indexes.JOBS,
+    *performance_assets.JOBS,
+    revert_job(SLICE, LOOPS),
+]
 
-DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=JOBS, schedules=SCHEDULES)
+DEFINITIONS = dg.Definitions(
+    assets=[*ASSETS, *performance_assets.ASSETS],
+    asset_checks=[*CHECKS, *recount_checks.CHECKS, *indexes.CHECKS],
+    jobs=JOBS,
+    schedules=SCHEDULES,
+)

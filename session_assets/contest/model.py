@@ -154,7 +154,7 @@ REASONS = (
     Reason("field_order", "field_order", _REPAIR, "fields do not stand in order"),
     Reason("attempt_order", "field_order", _REPAIR, "fields of an attempt do not stand in order"),
     Reason("number_as_text", "field_types", _REPAIR, "a number is written as text"),
-    Reason("user_as_text", "field_types", _REPAIR, "user_id is the text None or null"),
+    Reason("user_as_text", "field_types", _REPAIR, "user_id is the text None or null, or empty"),
     Reason("wrong_type", "field_types", _QUARANTINE, "a value is of a type, or in a form, that no rule covers"),
     Reason("two_values", "field_types", _QUARANTINE, "a field says different things under its old and its new name"),
     Reason("repeated_field", "field_types", _QUARANTINE, "a name stands twice in the document"),

@@ -15,7 +15,6 @@ import polars as pl
 from session_assets.ahead import ahead
 from session_assets.changes.change_set import conform
 from session_assets.changes.tally import FINDINGS
-from session_assets.compact import compact
 from session_assets.contest.compose import NOTHING, composed
 from session_assets.contest.facts import (
     attempts_of,
@@ -56,6 +55,9 @@ class Contest(Pipeline):
 
     def standing(self) -> list[str]:
         return self.source.standing()
+
+    def unknown(self, selection: Selection) -> list[str]:
+        return self.source.unknown(selection)
 
     def observed(self) -> dict[str, dict[str, int | str]]:
         return {"problems": {"dagster/row_count": self.source.observed_problems()}}
@@ -147,4 +149,4 @@ def _facts(batch: Batch) -> pl.DataFrame:
     facts = session_facts(attempts, batch.sessions)
     rows = judged(batch.sessions, attempts, batch.users).join(facts, on="row", how="left", maintain_order="left")
     placed = rows.join(batch.sessions.select("row", "partition"), on="row", maintain_order="left")
-    return compact(differences(placed).select(pl.col(name).cast(dtype) for name, dtype in COLLECTED.items()))
+    return differences(placed).select(pl.col(name).cast(dtype) for name, dtype in COLLECTED.items())

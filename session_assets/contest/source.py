@@ -13,7 +13,14 @@ import polars as pl
 
 from session_assets.contest.facts import contest_ids, missing_user, moment_of, months, user_of
 from session_assets.selection import Progress, Selection
-from session_assets.stores.contest_frames import placed_frames, problem_frames, session_frames, users_of
+from session_assets.stores.bson_frames import Field, Kind
+from session_assets.stores.contest_frames import (
+    made_between,
+    placed_frames,
+    problem_frames,
+    session_frames,
+    users_of,
+)
 from session_assets.stores.mongo import MongoSource
 
 _SLACK = timedelta(days=2)  # times of day with an offset, and clocks
@@ -69,6 +76,14 @@ class ContestSource:
             found.update(frame.select(self._month()).to_series().unique())
         return sorted(found)
 
+    def unknown(self, selection: Selection) -> list[str]:
+        """Those of the chosen sessions, or users, that no document names; in order."""
+        name, wanted = ("session_id", selection.sessions) if selection.sessions else ("username", selection.usernames)
+        found: set[str] = set()
+        for frame in self._sessions.frames((Field(name, Kind.TEXT),), self._query(selection)):
+            found.update(frame[name].drop_nulls())
+        return [one for one in dict.fromkeys(wanted) if one not in found]
+
     def observed_problems(self) -> int:
         """How many problems there are, as the server estimates."""
         return self._problems.estimated_count()
@@ -83,11 +98,7 @@ class ContestSource:
             return {"username": {"$in": list(selection.usernames)}}
         if selection.partitions is None:
             return {}
-        odd: list[dict[str, object]] = [
-            {"created_at": {"$not": {"$type": ["date", "string"]}}},
-            {"created_at": {"$type": "array"}},  # of which the items are asked otherwise
-        ]
-        return {"$or": [*odd, *map(self._around, selection.partitions)]}
+        return {"$or": [self._around(partition) for partition in selection.partitions]}
 
     def _around(self, partition: str) -> dict[str, object]:
         """Documents that may stand in a month, and some around it. The first and the last month have no end."""
@@ -98,7 +109,12 @@ class ContestSource:
         end = begin + _SLACK * 2 + timedelta(days=31)
         texts = {"$gte": begin.strftime("%Y-%m-%d"), "$lt": end.strftime("%Y-%m-%d")}
         return {
-            "$or": [{"created_at": {"$gte": begin, "$lt": end}}, {"created_at": texts}, {"created_at": {"$not": _YEAR}}]
+            "$or": [
+                {"created_at": {"$gte": begin, "$lt": end}},
+                {"created_at": texts},
+                {"created_at": {"$type": "string", "$not": _YEAR}},
+                {"_id": made_between(begin, end)},  # where created_at is no moment
+            ]
         }
 
 

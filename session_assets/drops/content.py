@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from session_assets.errors import BadInput
+from session_assets.masking import safe_text
 
 _READ = 256 * 1024
 _GZIP = b"\x1f\x8b"
@@ -23,6 +24,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_LONGEST_MARK = 4
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"PAR1": "Parquet",
@@ -44,17 +46,18 @@ def other_format(start: bytes) -> str | None:
 
 def open_drop(path: Path) -> io.FileIO:
     """A regular file, never through a symlink. Raises `BadInput` for anything else, and for a path with `..`."""
+    shown = safe_text(path)
     if ".." in path.parts:
-        raise BadInput(f"{path}: a path with `..` is not read. Name the file by its own path.")
+        raise BadInput(f"{shown}: a path with `..` is not read. Name the file by its own path.")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and path.is_symlink():
-            raise BadInput(f"{path}: a symbolic link is not read. Drop the file itself.") from error
-        raise BadInput(f"{path}: cannot be opened: {error}.") from error
+            raise BadInput(f"{shown}: a symbolic link is not read. Drop the file itself.") from error
+        raise BadInput(f"{shown}: cannot be opened: {safe_text(error)}.") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise BadInput(f"{path}: not a regular file. Drop the file itself.")
+        raise BadInput(f"{shown}: not a regular file. Drop the file itself.")
     return io.FileIO(descriptor)
 
 
@@ -67,7 +70,9 @@ def utf8_chunks(source: BinaryIO, encoding: str | None, *, most: int | None = No
     start = next(chunks, b"")
     if start.startswith(_GZIP):
         chunks = _limited(_gunzipped(start, chunks), most)
-        start = next(chunks, b"")
+        start = b""
+        while len(start) < _LONGEST_MARK and (more := next(chunks, b"")):  # members may be shorter than a mark
+            start += more
     mark, known = next(((mark, name) for mark, name in _BOMS if start.startswith(mark)), (b"", encoding or "utf-8"))
     if codecs.lookup(known).name in ("utf-8", "ascii"):
         if len(start) > len(mark):
@@ -101,6 +106,8 @@ def _gunzipped(start: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
                 raise Damaged(str(error)) from error
             data = member.unconsumed_tail or (b"" if member.eof else next(chunks, b""))
         data = member.unused_data or next(chunks, b"")
+        while data and not (data := data.lstrip(b"\0")):  # padding, as gzip allows after the last member
+            data = next(chunks, b"")
 
 
 def _limited(chunks: Iterator[bytes], most: int | None) -> Iterator[bytes]:

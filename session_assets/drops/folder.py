@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import re
 import secrets
+import signal
 from pathlib import Path
 
 from session_assets.drops.content import open_drop
 from session_assets.errors import BadInput
-from session_assets.masking import mask_emails
+from session_assets.masking import mask_emails, safe_text
 
 DONE_SUFFIX = ".done"
 _UNFINISHED = (".part", ".tmp")
@@ -46,12 +49,42 @@ def look(path: Path) -> Look:
 
 
 def is_complete(path: Path, previous: Look | None) -> bool:
-    """Whether `{name}.done` lies beside the file, or it still looks as at the previous look. A file that is gone is not."""
+    """Whether `{name}.done` lies beside the file, or it still looks as at the previous look. A file that is gone is not.
+
+    A marker that is older than the file is that of an earlier one. A file that somebody has open for writing is not at rest.
+    """
     try:
         now = look(path)
     except FileNotFoundError:
         return False
-    return path.with_name(path.name + DONE_SUFFIX).exists() or (previous is not None and now == tuple(previous))
+    try:
+        if look(path.with_name(path.name + DONE_SUFFIX))[1] >= now[1]:
+            return True
+    except FileNotFoundError:
+        pass
+    return previous is not None and now == tuple(previous) and not is_open_for_writing(path)
+
+
+def is_open_for_writing(path: Path) -> bool:
+    """Whether a process of this machine is known to write the file; False where the system cannot tell.
+
+    Linux gives a read lease on a file only while nobody has it open for writing.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # to us if a writer comes now; it is ignored
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def fingerprint(path: Path) -> str:
@@ -86,7 +119,9 @@ def private_copy(path: Path, folder: Path) -> tuple[Path, str, int]:
             after = os.fstat(source.fileno())
             is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
             if not is_same or size != before.st_size or look(path) != (size, before.st_mtime_ns):
-                raise StillChanging(f"{path}: changed while it was copied. It is taken up when it stays as it is.")
+                raise StillChanging(
+                    f"{safe_text(path)}: changed while it was copied. It is taken up when it stays as it is."
+                )
             final = folder / f"{digest.hexdigest()[:12]}-{_safe_name(path)}"
             draft.replace(final)
         finally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +16,7 @@ import dagster as dg
 
 from session_assets.drops.folder import drop_key, find_drops, fingerprint, is_complete, look
 from session_assets.errors import BadInput
-from session_assets.masking import safe_text
+from session_assets.masking import mask_emails, safe_text
 
 _TICK_SECONDS = 40.0  # a tick has 60
 _RUNS_PER_TICK = 25
@@ -40,15 +43,16 @@ class DropTick:
         known = set(self.context.instance.get_dynamic_partitions(self.partitions))
         deadline = time.monotonic() + _TICK_SECONDS
         for path in find_drops(self.folder, beside=self.beside):
-            entry = self._now[path.name] = seen.get(path.name, {})
+            name = _known_as(path)
+            entry = self._now[name] = seen.get(name, {})
             if len(self._requests) >= _RUNS_PER_TICK or time.monotonic() > deadline:
                 continue
             try:
-                self._consider(path, entry, known)
+                self._consider(path, name, entry, known)
             except OSError as error:
-                self._notes.append(f"{path.name}: {error.strerror}; looked at again")
+                self._note(f"{path.name}: {error.strerror}; looked at again")
             except BadInput as error:
-                self._notes.append(safe_text(error))
+                self._note(str(error))
         keys = [str(request.partition_key) for request in self._requests]
         fresh = [one for one in dict.fromkeys(keys) if one not in known]
         if self._notes:
@@ -61,21 +65,35 @@ class DropTick:
             skip_reason=None if self._requests else dg.SkipReason("; ".join(self._notes[:5]) or "no new complete file"),
         )
 
-    def _consider(self, path: Path, entry: dict[str, Any], known: set[str]) -> None:
+    def _consider(self, path: Path, name: str, entry: dict[str, Any], known: set[str]) -> None:
         if path.is_symlink():
             raise BadInput(f"{path.name} is a symbolic link and is not followed: drop the file itself")
+        seen = path.lstat()
+        if not stat.S_ISREG(seen.st_mode):
+            raise BadInput(f"{path.name} is not a regular file and is left")
         current = list(look(path))
         if entry.get("taken") == current:
             return
         previous = entry.get("look")
         if not is_complete(path, tuple(previous) if previous else None):
-            self._now[path.name] = {**entry, "look": current}
+            self._now[name] = {**entry, "look": current}
             return
         partition = drop_key(path, fingerprint(path))
         attempt = entry.get("attempt", 0) + 1
-        self._now[path.name] = {"look": current, "taken": current, "attempt": attempt}
+        self._now[name] = {"look": current, "taken": current, "attempt": attempt}
         earlier = self.earlier(partition) if partition in known else None
         if earlier is not None:
-            self._notes.append(f"{path.name} was taken up before, as {earlier}: nothing to do")
+            self._note(f"{path.name} was taken up before, as {earlier}: nothing to do")
             return
-        self._requests.append(dg.RunRequest(run_key=f"{partition}#{attempt}", partition_key=partition))
+        # A run key counts for ever, attempts only while the file lies there: dropped again later it has another change time.
+        run_key = f"{partition}#{attempt}.{seen.st_ctime_ns}"
+        self._requests.append(dg.RunRequest(run_key=run_key, partition_key=partition))
+
+    def _note(self, text: str) -> None:
+        self._notes.append(safe_text(text))
+
+
+def _known_as(path: Path) -> str:
+    """The name of a file in the cursor, which people can see: names that hold e-mails are masked, and stay apart."""
+    masked = mask_emails(path.name)
+    return path.name if masked == path.name else f"{masked} {hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 
 import polars as pl
 
 from session_assets.graph.tables import markdown
 from session_assets.stores.bson_documents import elements, from_elements, to_extended_json
 
+_DOCUMENT, _ARRAY = 3, 4
+_SHOWN = 8  # changes of one document
 _WRAPPED = re.compile(r'\{"\$(?:date|oid)": ?"([^"]*)"\}')
 
 
@@ -22,17 +26,42 @@ def preview_changes(rows: pl.DataFrame) -> str:
 
 
 def _difference(before: bytes, after: bytes) -> str:
+    found = list(islice(_differences(before, after, ""), _SHOWN + 1))
+    return "; ".join([*found[:_SHOWN], *(["…"] if len(found) > _SHOWN else [])]) or "the order of fields"
+
+
+def _differences(before: bytes, after: bytes, path: str) -> Iterator[str]:
+    """Each changed value, also within documents and lists of documents; what a replaced document no longer has comes last."""
     old, new = elements(before), elements(after)
-    return "; ".join(
-        f"{name}: {_value(old.get(name), name)} → {_value(element, name)}"
-        for name, element in new.items()
-        if old.get(name) != element
-    )
+    for name, element in new.items():
+        other = old.get(name)
+        if other == element:
+            continue
+        if other is not None and _holds_documents(other) and _holds_documents(element):
+            yield from _differences(_inner(other), _inner(element), f"{path}{name}.")
+        else:
+            yield f"{path}{name}: {_value(other, name)} → {_value(element, name)}"
+    if path or "_id" in new:
+        yield from (f"{path}{name}: {_value(old[name], name)} → missing" for name in old if name not in new)
+
+
+def _holds_documents(element: bytes) -> bool:
+    """Whether an element is a document, or a list that begins with one."""
+    if element[0] != _ARRAY:
+        return element[0] == _DOCUMENT
+    items = elements(_inner(element))
+    return bool(items) and next(iter(items.values()))[0] == _DOCUMENT
+
+
+def _inner(element: bytes) -> bytes:
+    return element[element.index(0, 1) + 1 :]
 
 
 def _value(element: bytes | None, name: str) -> str:
     if element is None:
         return "missing"
+    if _holds_documents(element):
+        return f"{len(elements(_inner(element)))} {'items' if element[0] == _ARRAY else 'fields'}"
     text = to_extended_json(from_elements([element]), relaxed=True)
     return _plain(text.removeprefix(f'{{"{name}": ').removesuffix("}"))
 

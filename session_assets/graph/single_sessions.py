@@ -11,22 +11,32 @@ from session_assets.graph.collection_checks import report_verify
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.masking import safe_text
 from session_assets.selection import Selection
 from session_assets.stores.locks import collection_lock
 
 
 class ChosenSessions(dg.Config):
-    """Which sessions, and how far to go. Names of users are personal, so `users_request` names the stored list of them."""
+    """Which sessions, and how far to go; or which plan of such sessions to apply.
+
+    Names of users are personal, so `users_request` names the stored list of them.
+    """
 
     sessions: list[str] = []  # noqa: RUF012 - a Dagster config is a model
     users_request: str | None = None
     command: Literal["verify", "plan", "apply"] = "plan"
+    plan_id: str | None = None
     batch_size: int = 0
 
 
 def request_users(environment: Environment, slice_: str, usernames: list[str], request: str) -> None:
     """Keep the names of users for a run."""
     environment.storage.write_json(_request(slice_, request), usernames)
+
+
+def single_name(slice_: str) -> str:
+    """The name of the loop of plans of single sessions."""
+    return f"{slice_}/session"
 
 
 def single_sessions_loop(collection: Collection) -> Loop:
@@ -36,7 +46,7 @@ def single_sessions_loop(collection: Collection) -> Loop:
     def plan_first(environment: Environment, partitions: list[str] | None, run_id: str) -> None:
         raise UsageError(f"name the session: session-assets apply {slice_} --session ID")
 
-    return collection.loop_named(f"{slice_}/session", plan_first)
+    return collection.loop_named(single_name(slice_), plan_first)
 
 
 def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
@@ -47,22 +57,23 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
     def repair(context: dg.OpExecutionContext, config: ChosenSessions) -> None:
         keep_connections(context.instance)
         environment = Environment.load()
+        if config.plan_id is not None:
+            _apply(loop, environment, config.plan_id, config.batch_size, context)
+            return
         pipeline = collection.open(environment)
         selection = _selection(environment, slice_, config)
+        _refuse_unknown(selection, pipeline.unknown(selection))
         if config.command == "verify":
             tally, lists = pipeline.inspect(selection, context.run_id)
-            _refuse_nothing(selection, tally.reads)
             report_verify(environment, context.run_id, tally)
             reports = [report.as_json(report.severity) for report in check_reports(collection.rules, tally, lists)]
             environment.report(context.run_id, "checks_sessions", {"checks": reports})
             return
         planned = pipeline.plan_now(loop.ledger(environment), selection, collection.rows_of, context.run_id)
-        _refuse_nothing(selection, planned.tally.reads)
         with collection_lock(collection.lock, planned.tally.partitions, "session-assets --session"):
             environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
         if config.command == "apply":
-            options = ApplyConfig(plan_id=planned.plan.plan_id, batch_size=config.batch_size, force=True)
-            apply_loop(loop, environment, None, options, context.run_id, context.log)
+            _apply(loop, environment, planned.plan.plan_id, config.batch_size, context)
 
     @dg.job(
         name=f"{slice_}_session",
@@ -75,6 +86,11 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
     return job
 
 
+def _apply(loop: Loop, environment: Environment, plan_id: str, batch_size: int, context: dg.OpExecutionContext) -> None:
+    options = ApplyConfig(plan_id=plan_id, batch_size=batch_size, force=True)
+    apply_loop(loop, environment, None, options, context.run_id, context.log)
+
+
 def _selection(environment: Environment, slice_: str, config: ChosenSessions) -> Selection:
     users: list[str] = []
     if config.users_request is not None:
@@ -84,12 +100,19 @@ def _selection(environment: Environment, slice_: str, config: ChosenSessions) ->
     return Selection(sessions=tuple(config.sessions), usernames=tuple(users))
 
 
-def _refuse_nothing(selection: Selection, reads: object) -> None:
-    if not reads:
-        what, field = (
-            ("session has this id", "session_id") if selection.sessions else ("user has a session", "username")
+def _refuse_unknown(selection: Selection, unknown: list[str]) -> None:
+    """Nothing is done where one is mistyped. The message goes to the log of the run: users are counted, not named."""
+    if not unknown:
+        return
+    if selection.sessions:
+        raise UsageError(
+            f"no session has the id {', '.join(map(safe_text, unknown))}: nothing was done. Look it up in the"
+            " collection."
         )
-        raise UsageError(f"no {what}: look it up in the sessions collection, field {field}")
+    raise UsageError(
+        f"{len(unknown)} of {len(selection.usernames)} users have no session: nothing was done. Look them up in the"
+        " collection."
+    )
 
 
 def _request(slice_: str, request: str) -> str:

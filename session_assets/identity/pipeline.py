@@ -45,6 +45,9 @@ class Identity(Pipeline):
     def standing(self) -> list[str]:
         return self.source.standing()
 
+    def unknown(self, selection: Selection) -> list[str]:
+        return self.source.unknown(selection.sessions)
+
     def observed(self) -> dict[str, dict[str, int | str]]:
         return {AUTH: {"dagster/row_count": self.source.observed_auth()}}
 

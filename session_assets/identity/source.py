@@ -5,7 +5,7 @@ A document that changes after it was read fails its guard; an auth record that c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,12 @@ class IdentitySource:
         for page in self._sessions.pages(_ACTIVITY, [{"name": "@type", "value": SESSION}]):
             frames.append(_activity(page))
         return pl.concat(frames)
+
+    def unknown(self, sessions: Sequence[str]) -> list[str]:
+        """Those of some session ids that no document has, in order."""
+        query, names = _query(Selection(sessions=tuple(sessions)))
+        found = {str(one["id"]) for page in self._sessions.pages(query.replace("*", "c.id"), names) for one in page}
+        return [one for one in dict.fromkeys(sessions) if one not in found]
 
     def standing(self) -> list[str]:
         """The partitions that hold documents."""

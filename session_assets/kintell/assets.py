@@ -62,7 +62,8 @@ def options_of(
     """Options with the settings of the environment where nothing is given."""
     share = settings.kintell_max_rejected_share if max_rejected_share is None else max_rejected_share
     return Options(
-        encoding=encoding or settings.kintell_encoding,
+        encoding=encoding,
+        usual_encoding=settings.kintell_encoding,
         batch_size=batch_size,
         policy="skip" if policy == "skip" else "update",
         max_rejected_share=None if share >= 1 else share,

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
+
+from session_assets.kintell.model import REASON, REJECTED
 
 
 @dataclass(frozen=True)
 class Batch:
     """Rows `last_row − rows + 1` … `last_row` of the file: each of them accepted, rejected, or skipped.
 
-    `accepted` is an `ACCEPTED` frame, `rejected` a `REJECTED` one; `skipped` counts rows that repeat an earlier one.
+    `accepted` is an `ACCEPTED` frame, `rejected` a `REJECTED` one; `skipped` counts rows that repeat an earlier one. `texts` are
+    the values of accepted rows as they stand in the file: `row`, then one column for each of the file's.
     """
 
     last_row: int
     accepted: pl.DataFrame
     rejected: pl.DataFrame
     skipped: int
+    texts: pl.DataFrame
+
+    def without(self, refused: Mapping[int, str]) -> Batch:
+        """The batch with some of its accepted rows rejected, since the table does not take them; why, by row."""
+        of_table = pl.col("row").is_in(list(refused))
+        fields = pl.concat_list([pl.col(name) for name in self.texts.columns if name != "row"])
+        found = (
+            self.accepted.filter(of_table)
+            .select("row", "line")
+            .join(self.texts.select("row", fields=fields), on="row", how="left", maintain_order="left")
+        )
+        messages = [REASON["refused_by_table"].text.replace("{}", refused[row]) for row in found["row"]]
+        rejected = found.select(
+            "row",
+            "line",
+            "fields",
+            raw=pl.lit(None, dtype=pl.Binary),
+            reasons=pl.concat_list(pl.lit("refused_by_table")),
+            message=pl.Series(messages, dtype=pl.String),
+        )
+        return replace(
+            self,
+            accepted=self.accepted.filter(~of_table),
+            rejected=pl.concat([self.rejected, rejected.cast(pl.Schema(REJECTED))]).sort("row"),
+        )
 
     @property
     def rows(self) -> int:

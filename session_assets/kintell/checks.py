@@ -13,6 +13,7 @@ from session_assets.graph.environment import Environment
 from session_assets.kintell import model
 from session_assets.kintell.assets import key, open_imports
 from session_assets.kintell.imports import Imports
+from session_assets.kintell.outbox import Lag
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_recount import (
@@ -25,6 +26,8 @@ from session_assets.stores.kintell_recount import (
 SESSIONS, REJECTS, EVENTS = key("sessions"), key("rejected_rows"), key("session_events")
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 _SAMPLE = 20
+_NONE = (0, 0)
+_NOTHING = "Nothing was imported into this database so far."
 
 SESSION_CHECKS = {
     "rows_accounted": "Rows read = inserted + updated + skipped + rejected, counted from the tables, for each job.",
@@ -53,9 +56,11 @@ _REJECT_SPECS = {
 def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Recounts all jobs and all sessions."""
     imports = open_imports(Environment.load())
-    yield from _reported(
-        context, "checks_sessions", [_accounted(imports), _twice(imports), _nobody(imports), _stuck(imports)]
-    )
+    if imports.jobs.is_new():
+        results = [_result(spec, _NOTHING, ERROR, 0, []) for spec in _SESSION_SPECS.values()]
+    else:
+        results = [_accounted(imports), _twice(imports), _nobody(imports), _stuck(imports)]
+    yield from _reported(context, "checks_sessions", results)
 
 
 @dg.multi_asset_check(
@@ -64,10 +69,14 @@ def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asset
 def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Counts rejected rows by what is wrong with them."""
     imports = open_imports(Environment.load())
-    counts = rejected_reasons(imports.database, _job_ids(context, imports))
+    counts = {} if imports.jobs.is_new() else rejected_reasons(imports.database, _job_ids(context, imports))
     results = [
         _result(
-            _REJECT_SPECS[name], _rejected(reasons, counts), WARN, sum(counts.get(one.name, 0) for one in reasons), []
+            _REJECT_SPECS[name],
+            _rejected(reasons, counts),
+            WARN,
+            sum(counts.get(one.name, _NONE)[0] for one in reasons),
+            [],
         )
         for name, reasons in REJECT_CHECKS.items()
     ]
@@ -77,7 +86,8 @@ def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetC
 @dg.multi_asset_check(name="kintell_events_checks", specs=[PUBLISHED], pool="kintell_postgres")
 def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Counts what waits in the outbox."""
-    found = lag(open_imports(Environment.load()).database)
+    imports = open_imports(Environment.load())
+    found = Lag(0, 0, None) if imports.jobs.is_new() else lag(imports.database)
     text = (
         f"{found.waiting:,} of {found.total:,} events wait, the oldest since {found.oldest:%Y-%m-%d %H:%M} UTC."
         if (found.waiting and found.oldest)
@@ -131,11 +141,13 @@ def _stuck(imports: Imports) -> dg.AssetCheckResult:
     return _result(_SESSION_SPECS["no_job_is_stuck"], text + step, WARN, len(stuck), stuck)
 
 
-def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, int]) -> str:
-    found = [reason for reason in reasons if counts.get(reason.name)]
+def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, tuple[int, int]]) -> str:
+    found = [reason for reason in reasons if counts.get(reason.name, _NONE)[0]]
+    repaired = sum(counts.get(reason.name, _NONE)[1] for reason in reasons)
+    told = [f"{repaired:,} more were repaired: a later import has their sessions"] if repaired else []
     if not found:
-        return "0 rows"
-    parts = [f"{counts[reason.name]:,} rows: {reason.text.replace('{}', '…')}" for reason in found]
+        return ". ".join(["0 rows", *told])
+    parts = [f"{counts[reason.name][0]:,} rows: {reason.text.replace('{}', '…')}" for reason in found] + told
     return ". ".join([*parts, " ".join(dict.fromkeys(reason.next_step for reason in found))])
 
 

@@ -87,7 +87,7 @@ def type_rows(records: pl.DataFrame, known: Mapping[str, int], extras: Mapping[s
 def with_users(frame: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     """The ids of both users of each row, and the reasons that they are not there.
 
-    In: `type_rows`; `users` with `email` (casefolded, each once) and `id`. An e-mail that is none is not looked up.
+    In: `type_rows`; `users` with `email` (lower case, each once) and `id`. An e-mail that is none is not looked up.
     """
     for role in ROLES:
         email, absent = f"{role}_email", pl.col(f"{role}_id").is_null()
@@ -201,12 +201,11 @@ def _is_wrong(typed: pl.Series, text: pl.Series) -> pl.Series:
 
 
 def _folded(emails: pl.Series) -> pl.Series:
-    """E-mails without case. Polars has no casefold, which matters beyond ASCII only."""
-    lower = emails.str.to_lowercase()
-    beyond = lower.filter(lower.str.len_bytes() != lower.str.len_chars()).unique()
-    if beyond.is_empty():
-        return lower
-    return lower.replace(beyond, pl.Series([email.casefold() for email in beyond], dtype=pl.String))
+    """E-mails in lower case; beyond ASCII in Python's, which is that of the users. Never casefolded: ß is not ss."""
+    beyond = emails.filter(emails.str.len_bytes() != emails.str.len_chars()).unique()
+    if not beyond.is_empty():
+        emails = emails.replace(beyond, pl.Series([email.lower() for email in beyond], dtype=pl.String))
+    return emails.str.to_lowercase()
 
 
 def _is_no_email(emails: pl.Series) -> pl.Series:

@@ -6,21 +6,24 @@ SESSION_ASSETS_HOME until the job is over, so that a resume needs no one to brin
 
 from __future__ import annotations
 
+import codecs
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from session_assets.drops.folder import drop_key, find_drops, fingerprint, private_copy
-from session_assets.errors import BadInput, PlanRefused
+from session_assets.errors import BadInput, PlanRefused, UsageError
 from session_assets.kintell import model
 from session_assets.kintell.error_file import write_error_file
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE, run_import
-from session_assets.kintell.jobs import Job, Policy, Source
+from session_assets.kintell.jobs import Job, Policy, Source, SourceChanged
+from session_assets.kintell.reader import encoding_of
 from session_assets.kintell.users import USERS, LookUp
 from session_assets.kintell.validation import Validated, validate
 from session_assets.masking import safe_text
@@ -29,12 +32,15 @@ from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
 from session_assets.stores.kintell_jobs import JobStore
 from session_assets.stores.kintell_preflight import make_ready, preflight
+from session_assets.stores.kintell_preview import Preview
 from session_assets.stores.kintell_rejects import reason_counts, rejects
 from session_assets.stores.kintell_schema import Schema
 from session_assets.stores.kintell_users import Users
 from session_assets.stores.postgres import Database
 
 FOLDER = "kintell"
+_COPIES = "imports"  # the folder of private copies
+_DAYS_KEPT = 30
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Options:
     """How a file is read and loaded. `max_rejected_share`: above it (0–1) nothing is imported."""
 
     encoding: str | None = None
+    usual_encoding: str | None = None
+    """Where no encoding is given, and no job has begun with one."""
     batch_size: int = DEFAULT_BATCH_SIZE
     policy: Policy = "update"
     max_rejected_share: float | None = None
@@ -87,13 +95,14 @@ class Imports:
                 folder = self.settings.drops / FOLDER
                 raise BadInput(f"{folder} holds no file for {partition}. Drop it there again, or give its path.")
             return known
-        copy, sha256, size = private_copy(original, self.settings.home / "imports")
+        copy, sha256, size = private_copy(original, self.settings.home / _COPIES)
         if drop_key(original, sha256) != partition:
             copy.unlink(missing_ok=True)
             raise BadInput(
                 f"{safe_text(original.name)} is not the file that {partition} stands for: its content has changed."
             )
-        taken = Taken(partition, original.name, sha256, size, str(copy))
+        name = original.name.encode(errors="replace").decode()  # a name may hold bytes that are no UTF-8
+        taken = Taken(partition, name, sha256, size, str(copy))
         self.storage.write_json(self._name(partition, "file.json"), asdict(taken))
         return taken
 
@@ -115,12 +124,28 @@ class Imports:
                 return taken.partition
         return None
 
+    def forget(self, job: Job) -> None:
+        """Remove the private copies of a job that was rolled back, unless its bytes are imported anew."""
+        if job.sha256 and job.byte_size is not None and self.jobs.find(Source(job.sha256, job.byte_size)) is None:
+            for path in (self.settings.home / _COPIES).glob(f"{job.sha256[:12]}-*"):
+                path.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove private copies that nobody came back for: after a day, or after 30 where a job can be resumed from them."""
+        folder = self.settings.home / _COPIES
+        kept = {sha256[:12] for sha256 in self.jobs.unfinished()}
+        for path in [*folder.iterdir()] if folder.is_dir() else []:
+            with suppress(FileNotFoundError):
+                days = (time.time() - path.lstat().st_mtime) / 86_400
+                if days > (_DAYS_KEPT if path.name[:12] in kept else 1):
+                    path.unlink()
+
     def _dropped(self, partition: str) -> Path | None:
         folder = self.settings.drops / FOLDER
         if folder.is_dir():
             prefix = partition.rsplit("@", 1)[0]
             for path in find_drops(folder):
-                if path.is_symlink() or not drop_key(path, "").startswith(f"{prefix}@"):
+                if path.is_symlink() or not path.is_file() or not drop_key(path, "").startswith(f"{prefix}@"):
                     continue
                 if drop_key(path, fingerprint(path)) == partition:
                     return path
@@ -138,7 +163,8 @@ class Imports:
             folder = f"kintell/dry_runs/{file_name(partition)}"
             found = self._keep(folder, validated)
             errors = scratch / "errors.csv"
-            batches = validated.batches(options.batch_size)
+            would = Preview(self.database, options.policy, validated.absent)
+            batches = would.looked_at(validated.batches(options.batch_size))
             write_error_file(errors, validated.header, (one.rejected for one in batches), with_raw=validated.has_raw)
             self.storage.put(f"{folder}/errors.csv", errors)
         return found | {
@@ -146,7 +172,9 @@ class Imports:
             "partition": partition,
             "error_file": str(self.storage.path(f"{folder}/errors.csv")),
             "missing_users_list": str(self.storage.path(f"{folder}/missing_users.parquet")),
-            "obstacles": [one.message for one in findings if not one.passed],
+            **would.counts,
+            "obstacles": [one.message for one in findings if not one.passed]
+            + _too_many_rejects(path.name, validated, options),
         }
 
     def run(
@@ -165,6 +193,7 @@ class Imports:
         for finding in make_ready(self.database, self.settings.home, taken.byte_size):
             if not finding.passed:
                 say(finding.message)
+        self._sweep()
         if resume is not None:
             job = self.jobs.get(resume)
             job.require_same(taken.source)
@@ -177,6 +206,8 @@ class Imports:
             )
             Path(taken.copy).unlink(missing_ok=True)
             return job, False
+        _require_unchanged(taken)
+        options = _with_encoding_of(job, taken, options)
         if options.create_users:
             created = self._create_missing(taken, options)
             say(f"{created:,} users were created")
@@ -186,7 +217,7 @@ class Imports:
                 validated = _validated(Path(taken.copy), users, scratch, options)
                 _require_same_reading(job, validated)
                 self._keep(f"kintell/files/{file_name(taken.partition)}", validated)
-                _require_few_rejects(taken.file_name, validated, options)
+                _require_few_rejects(job, validated, options)
                 return validated
 
             job = run_import(self.jobs, job, check, batch_size=options.batch_size, run_id=run_id)
@@ -266,9 +297,33 @@ def _validated(path: Path, users: LookUp, scratch: Path, options: Options) -> Va
     folder = scratch / "validation"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    encoding = encoding_of(path, options.encoding or options.usual_encoding)
     return validate(
-        path, users, folder, encoding=options.encoding, progress=lambda done, total: tell("bytes checked", done, total)
+        path, users, folder, encoding=encoding, progress=lambda done, total: tell("bytes checked", done, total)
     )
+
+
+def _require_unchanged(taken: Taken) -> None:
+    copy = Path(taken.copy)
+    if Source.of(copy) != taken.source:
+        copy.unlink(missing_ok=True)
+        raise SourceChanged(
+            f"{safe_text(taken.file_name)}: somebody changed its private copy, which was removed now. Nothing of it was imported."
+            " Bring the original file again: `session-assets import FILE`."
+        )
+
+
+def _with_encoding_of(job: Job, taken: Taken, options: Options) -> Options:
+    """A resume reads the rows that the job saw before, so with the encoding that it began with."""
+    if not job.last_processed_row:
+        return options
+    asked = encoding_of(Path(taken.copy), options.encoding)
+    if options.encoding and codecs.lookup(asked or "utf-8") != codecs.lookup(job.encoding or "utf-8"):
+        raise UsageError(
+            f"Job {job.id} began with the encoding {job.encoding or 'utf-8'}: resume it without --encoding, or take it back and"
+            " import the file again."
+        )
+    return replace(options, encoding=job.encoding, usual_encoding=None)
 
 
 def _require_same_reading(job: Job, validated: Validated) -> None:
@@ -280,11 +335,17 @@ def _require_same_reading(job: Job, validated: Validated) -> None:
         )
 
 
-def _require_few_rejects(name: str, validated: Validated, options: Options) -> None:
+def _require_few_rejects(job: Job, validated: Validated, options: Options) -> None:
+    if found := _too_many_rejects(job.file_name, validated, options):
+        raise PlanRefused(f"{found[0]} Nothing{' more' if job.last_processed_row else ''} was imported.")
+
+
+def _too_many_rejects(name: str, validated: Validated, options: Options) -> list[str]:
     most = options.max_rejected_share
-    if most is not None and validated.rejected_share > most:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(validated.reasons.items()))
-        raise PlanRefused(
-            f"{name}: {validated.rejected:,} of {validated.total_rows:,} rows ({validated.rejected_share:.1%}) would be rejected,"
-            f" more than {most:.1%}: {counts}. Nothing was imported. Correct the file, or allow a larger share."
-        )
+    if most is None or validated.rejected_share <= most:
+        return []
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(validated.reasons.items()))
+    return [
+        f"{name}: {validated.rejected:,} of {validated.total_rows:,} rows ({validated.rejected_share:.1%}) would be rejected,"
+        f" more than {most:.1%}: {counts}. Correct the file, or allow a larger share."
+    ]

@@ -57,7 +57,8 @@ class Job:
     """A row of `backfill_jobs`, and who works on it.
 
     `processed_rows` = `successful_rows` + `failed_rows`, `successful_rows` = inserted + updated + skipped; all count rows of
-    committed batches only. Times are UTC.
+    committed batches only. `encoding` is the one that its rows were read with; null is what the file says, else UTF-8. Times are
+    UTC.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Job:
     run_id: str | None
     policy: Policy
     header: list[str] | None
+    encoding: str | None
     error_file_path: str | None
     total_rows: int
     processed_rows: int

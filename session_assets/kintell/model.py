@@ -58,7 +58,7 @@ ACCEPTED = pl.Schema(
         "line": pl.Int64,
         "external_session_id": pl.String,
         "session_type": pl.String,  # language | mentorship
-        "participant_email": pl.String,  # trimmed, casefolded
+        "participant_email": pl.String,  # trimmed, lower case
         "volunteer_email": pl.String,
         "participant_id": pl.String,  # uuid
         "volunteer_id": pl.String,
@@ -86,7 +86,7 @@ SKIPPED_IN_FILE = pl.Schema({"row": pl.Int64, "line": pl.Int64})
 """Rows that say exactly what an earlier row of the file says."""
 
 MISSING_USERS = pl.Schema({"email": pl.String, "role": pl.String, "rows": pl.Int64})
-"""E-mails that no user has: casefolded, `participant` or `volunteer`, and the number of rows that name them."""
+"""E-mails that no user has: lower case, `participant` or `volunteer`, and the number of rows that name them."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,12 @@ REASONS = (
         "Invalid language level: must be A1, A2, B1, B2, C1 or C2",
         _VALUES,
     ),
+    Reason(
+        "refused_by_table",
+        "values_are_valid",
+        "Refused by the table: {}",
+        f"Correct the values or the table. {_REIMPORT}",
+    ),
     Reason("participant_not_found", "users_exist", "Participant not found: {}", _CREATE),
     Reason("volunteer_not_found", "users_exist", "Volunteer not found: {}", _CREATE),
     Reason(
@@ -145,7 +151,8 @@ REASONS = (
         "wrong_encoding",
         "records_are_readable",
         "The record is not valid in the encoding of the file",
-        f"Say the encoding, for example `session-assets import FILE --encoding latin-1`. {_UNREADABLE}",
+        "Take the import back (`session-assets revert kintell --plan-id JOB`), then say the encoding, for example"
+        f" `session-assets import FILE --encoding latin-1`. Else: {_UNREADABLE}",
     ),
     Reason("still_raw", "records_are_readable", "The record still stands in _raw", _UNREADABLE),
 )

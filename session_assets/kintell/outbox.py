@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 SUBJECTS = {
@@ -117,10 +118,12 @@ def _message_id(job_id: str, session_id: str, kind: str) -> str:
     return f"{job_id}:{session_id}:{kind}"
 
 
+@lru_cache(16)  # the same one is asked for up to three times in a row
 def _event_id(message_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, message_id))
 
 
+@lru_cache(1024)
 def _moment(moment: datetime | None) -> str | None:
     if moment is None:
         return None

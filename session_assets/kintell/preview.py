@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from html import escape
 
 import polars as pl
 
+from session_assets.graph.plots import stacked_bars
 from session_assets.graph.tables import markdown
 from session_assets.kintell.model import REASON
 
 _ROWS = 20
-_WIDTH, _HEIGHT, _LEFT, _BASE = 720, 220, 60, 180
-_GOOD, _BAD = "#2e7d5b", "#c0392b"
 
 
 def preview_rejects(rejected: pl.DataFrame) -> str:
@@ -37,38 +34,12 @@ def preview_days(days: pl.DataFrame) -> str:
 
 
 def plot_days(days: pl.DataFrame) -> str:
-    """Rows imported and rejected by day as Markdown with an SVG picture. In: `stores.kintell_recount.DAYS`."""
+    """Rows imported and rejected by day as Markdown with a picture. In: `stores.kintell_recount.DAYS`."""
     if days.is_empty():
         return "no completed job in the last 30 days"
-    ordered = days.sort("date")
-    highest = max(int((ordered["total_success"] + ordered["total_failures"]).max() or 0), 1)  # pyright: ignore[reportArgumentType]
-    step = (_WIDTH - _LEFT) / ordered.height
-    bars = [
-        _bar(_LEFT + place * step, step, str(row["date"]), row["total_success"], row["total_failures"], highest)
-        for place, row in enumerate(ordered.iter_rows(named=True))
-    ]
-    axis = (
-        f'<text x="{_LEFT - 6}" y="24" text-anchor="end">{highest:,}</text><text x="{_LEFT - 6}" y="{_BASE}" text-anchor="end">0'
-        f'</text><line x1="{_LEFT}" y1="{_BASE}" x2="{_WIDTH}" y2="{_BASE}" stroke="#888"/>'
-    )
-    picture = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" font-size="11">'
-        f'<rect width="100%" height="100%" fill="white"/>{axis}{"".join(bars)}</svg>'
-    )
-    data = base64.b64encode(picture.encode()).decode()
-    return f"Rows by day: imported (green) and rejected (red)\n\n![rows by day](data:image/svg+xml;base64,{data})"
-
-
-def _bar(left: float, step: float, label: str, good: int, bad: int, highest: int) -> str:
-    width = min(step * 0.8, 40)
-    scale = (_BASE - 20) / highest
-    tall, top = good * scale, bad * scale
-    title = f"<title>{escape(label)}: {good:,} imported, {bad:,} rejected</title>"
-    return (
-        f'<g>{title}<rect x="{left:.1f}" y="{_BASE - tall:.1f}" width="{width:.1f}" height="{tall:.1f}" fill="{_GOOD}"/>'
-        f'<rect x="{left:.1f}" y="{_BASE - tall - top:.1f}" width="{width:.1f}" height="{top:.1f}" fill="{_BAD}"/>'
-        f'<text x="{left + width / 2:.1f}" y="{_BASE + 14}" text-anchor="middle">{escape(label[5:])}</text></g>'
-    )
+    ordered = days.sort("date").select("date", "total_success", "total_failures")
+    bars = [(str(day)[5:], good, bad) for day, good, bad in ordered.iter_rows()]
+    return stacked_bars("Rows by day: imported (green) and rejected (red)", bars, ("imported", "rejected"))
 
 
 def _sorted(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ Whatever is well-formed is split by Polars (`wellformed`), the rest record by re
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import polars as pl
 from session_assets.drops.content import Damaged, open_drop, other_format, utf8_chunks
 from session_assets.errors import BadInput, UsageError
 from session_assets.kintell.dialect import DELIMITERS, ESCAPED_VALUE, Header, choose_delimiter, read_header
-from session_assets.kintell.model import RECORD_LIMIT, REQUIRED, value_name
+from session_assets.kintell.model import ERROR_ROW, RECORD_LIMIT, REQUIRED, value_name
 from session_assets.kintell.records import RAW_KEPT, Budget, Careful, Records, read_records
 from session_assets.kintell.wellformed import read_block
 
@@ -162,11 +163,29 @@ class CsvFile:
         )
 
 
+def encoding_of(path: Path, told: str | None) -> str | None:
+    """The encoding to read a file with: our error files are UTF-8, whatever is told of the files that they came from."""
+    if _checked_encoding(told) is None:
+        return None
+    decoder, start = codecs.getincrementaldecoder("utf-8")(), True
+    try:
+        with open_drop(path) as raw:
+            for chunk in utf8_chunks(io.BufferedReader(raw, RECORD_LIMIT), None, most=None):
+                if start and ERROR_ROW.encode() not in chunk.lower():
+                    return told
+                start = False
+                decoder.decode(chunk)
+            decoder.decode(b"", True)
+    except (UnicodeDecodeError, Damaged):
+        return told
+    return told if start else None
+
+
 def _checked_encoding(encoding: str | None) -> str | None:
     if encoding is not None:
         try:
             "".encode(encoding)
-        except LookupError:
+        except (LookupError, ValueError):
             raise UsageError(
                 f"there is no text encoding {encoding!r}. Say, for example, latin-1 or utf-16-le."
             ) from None

@@ -22,6 +22,8 @@ class DryRunConfig(dg.Config):
     request: str | None = None
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
+    policy: str = "update"
+    max_rejected_share: float | None = None
 
 
 @dg.op(pool="kintell_postgres")
@@ -29,7 +31,13 @@ def validate_files(context: dg.OpExecutionContext, config: DryRunConfig) -> None
     """Validates files whole, and writes nothing but a report of each."""
     environment = Environment.load()
     imports = open_imports(environment)
-    options = options_of(environment.settings, config.encoding, config.batch_size, "update", max_rejected_share=None)
+    options = options_of(
+        environment.settings,
+        config.encoding,
+        config.batch_size,
+        config.policy,
+        max_rejected_share=config.max_rejected_share,
+    )
     reports = []
     asked = environment.storage.read_json(f"{model.SLICE}/requests/{config.request}.json") if config.request else []
     for path in [*config.paths, *asked]:
@@ -62,6 +70,8 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
     imports = open_imports(environment)
     undo = Undo(imports.jobs, imports.jobs.get(config.plan_id))
     found = undo.look() if config.dry_run else undo.run()
+    if not config.dry_run:
+        imports.forget(imports.jobs.get(config.plan_id))
     name = f"kintell/reverts/{config.plan_id}/{context.run_id}.parquet"
     environment.storage.write_parquet(name, found.refused)
     note = None if config.dry_run else publish(imports)
@@ -102,6 +112,9 @@ def publish_waiting_events(context: dg.OpExecutionContext) -> None:
     """Publishes the events of all jobs that wait."""
     environment = Environment.load()
     imports = open_imports(environment)
+    if imports.jobs.is_new():
+        environment.report(context.run_id, "publish", {"published": 0, "waiting": 0, "note": None})
+        return
     before = lag(imports.database).waiting
     note = publish(imports)
     if note:

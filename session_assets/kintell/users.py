@@ -13,7 +13,7 @@ from session_assets.spill import Buckets
 
 USERS = pl.Schema({"email": pl.String, "id": pl.String})
 LookUp = Callable[[pl.Series], pl.DataFrame]
-"""Distinct casefolded e-mails in, `USERS` out: those that somebody has."""
+"""Distinct lower-case e-mails in, `USERS` out: those that somebody has."""
 _REMEMBERED = 500_000
 _BUCKETS = 16
 

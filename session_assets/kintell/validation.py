@@ -18,10 +18,11 @@ from session_assets.kintell import facts
 from session_assets.kintell.batch import Batch
 from session_assets.kintell.dialect import Header
 from session_assets.kintell.duplicates import Duplicates
-from session_assets.kintell.model import ACCEPTED, COLUMN_OF, CONTRACT, MISSING_USERS, REJECTED
+from session_assets.kintell.model import ACCEPTED, COLUMN_OF, CONTRACT, MISSING_USERS, REJECTED, value_name
 from session_assets.kintell.reader import CsvFile
 from session_assets.kintell.users import Directory, LookUp, MissingUsers
 
+_Parts = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]
 Progress = Callable[[int, int], None]
 """Bytes read so far, and the size of the file."""
 
@@ -75,11 +76,12 @@ class Validated:
         if waiting and waiting[-1].last_row > start:
             yield _joined(waiting)
 
-    def _split(self, records: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    def _split(self, records: pl.DataFrame, header: Header) -> _Parts:
         typed = _typed(records, header, self.directory)
         verdicts = self.duplicates.verdicts(int(records["row"][0]), int(records["row"][-1]))
         accepted, rejected, skipped = facts.split(facts.with_duplicates(typed, verdicts), header.own)
-        return CONTRACT.validate(accepted, lazy=True), rejected, skipped
+        texts = records.select("row", *(value_name(place) for place in header.own))
+        return CONTRACT.validate(accepted, lazy=True), rejected, skipped, texts
 
 
 def validate(
@@ -132,9 +134,9 @@ def _typed(records: pl.DataFrame, header: Header, directory: Directory) -> pl.Da
     return facts.with_users(typed, directory.find(facts.asked_emails(typed)))
 
 
-def _cut(parts: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame], start: int, end: int) -> Batch:
-    accepted, rejected, skipped = (_between(part, start, end) for part in parts)
-    return Batch(end, accepted, rejected, skipped.height)
+def _cut(parts: _Parts, start: int, end: int) -> Batch:
+    accepted, rejected, skipped, texts = (_between(part, start, end) for part in parts)
+    return Batch(end, accepted, rejected, skipped.height, texts)
 
 
 def _between(frame: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
@@ -151,4 +153,5 @@ def _joined(parts: list[Batch]) -> Batch:
         pl.concat([pl.DataFrame(schema=ACCEPTED), *(part.accepted for part in parts)]),
         pl.concat([pl.DataFrame(schema=REJECTED), *(part.rejected for part in parts)]),
         sum(part.skipped for part in parts),
+        pl.concat([part.texts for part in parts]),
     )

@@ -9,7 +9,7 @@ whole name are at its place. Layout: https://bsonspec.org/spec.html (version 1.1
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +76,12 @@ class Batch:
             result &= found == np.uint64(int.from_bytes(part, "little"))
         return result
 
+    def elements(self, at: Integers, name: bytes) -> npt.NDArray[np.void]:
+        """What stands at some places, as an element of a name (with its zero): `kind`, `name`, and `size`, the first four bytes
+        of its value. One gather, since those of bytes that are not aligned cost the same for any number."""
+        record = np.dtype([("kind", "u1"), ("name", f"V{len(name)}"), ("size", "<i4")])
+        return np.ndarray((len(self.data) - record.itemsize + 1,), record, self.data, strides=(1,))[at]
+
     def _window(self, kind: str) -> npt.NDArray[Any]:
         size = np.dtype(kind).itemsize
         aligned = np.frombuffer(self.data, kind, len(self.data) // size)
@@ -96,38 +102,46 @@ class Places:
 
 def locate(batch: Batch, names: Iterable[str]) -> dict[str, Places]:
     """The top-level fields of some names; where a document repeats a name, its first, as servers do."""
+    return locate_in_order(batch, names, ())[0]
+
+
+def locate_in_order(
+    batch: Batch, names: Iterable[str], order: Sequence[str]
+) -> tuple[dict[str, Places], npt.NDArray[np.bool_]]:
+    """As `locate`, and whether those fields of `order` that a document has stand in this order, before all others."""
     places = {name: Places(np.zeros(len(batch), np.uint8), np.zeros(len(batch), np.int64)) for name in names}
+    ordered = np.ones(len(batch), bool)
     rest = np.arange(len(batch))
     for _ in range(_SHAPES):
         if len(rest) <= _FEW:
             break
-        rest = _like_the_first(batch, rest, places)
+        rest = _like_the_first(batch, rest, places, ordered, order)
     for row in rest.tolist():
-        _walk(batch, row, places)
-    return places
+        _walk(batch, row, places, ordered, order)
+    return places, ordered
 
 
-def in_order(batch: Batch, places: dict[str, Places], names: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Whether those fields that a document has stand in the order of `names`, before all others."""
-    result, end = np.ones(len(batch), bool), batch.starts + 4
-    for name in names:
-        place = places[name]
-        has = place.kinds != 0
-        begins = place.values - (len(name.encode()) + 2)
-        result &= ~has | (begins == end)
-        end = np.where(has, place.values + value_size(batch, place.kinds, place.values), end)
-    return result
+def _stand_in_order(names: Sequence[str], order: Sequence[str]) -> bool:
+    present = [name for name in order if name in names]
+    return list(names[: len(present)]) == present
 
 
 def value_size(batch: Batch, kinds: Bytes, at: Integers) -> Integers:
     """How many bytes the values of some types at some places take; negative where only a walk can tell."""
-    sizes = _SIZE[kinds]
-    long = np.flatnonzero(_HAS_LENGTH[kinds])
-    sizes[long] += batch.i32[at[long]]
-    return sizes
+    return _sizes(kinds, batch.i32[at])
 
 
-def _like_the_first(batch: Batch, rows: Integers, places: dict[str, Places]) -> Integers:
+def _sizes(kinds: Bytes, firsts: npt.NDArray[np.int32]) -> Integers:
+    """As `value_size`, from the first four bytes of the values."""
+    if len(kinds) and (kinds == kinds[0]).all():  # as it mostly is
+        size = _SIZE[kinds[0]]
+        return firsts + size if _HAS_LENGTH[kinds[0]] else np.full(len(kinds), size)
+    return _SIZE[kinds] + np.where(_HAS_LENGTH[kinds], firsts, 0)
+
+
+def _like_the_first(
+    batch: Batch, rows: Integers, places: dict[str, Places], ordered: npt.NDArray[np.bool_], order: Sequence[str]
+) -> Integers:
     """Place the fields of the documents that have the shape of the first; returns the other rows."""
     shape = list(walk(batch.document(int(rows[0]))))
     fitting, at = rows, batch.starts[rows] + 4
@@ -135,13 +149,12 @@ def _like_the_first(batch: Batch, rows: Integers, places: dict[str, Places]) -> 
     seen: set[str] = set()
     for name, _, _ in shape:
         text = name.encode(errors="surrogateescape") + b"\0"
-        kinds = batch.u8[at]
-        values = at + (1 + len(text))
         if len(text) > _LONGEST_NAME:
-            return _walked(batch, rows, places)
-        fits = batch.stands(text, at + 1)
-        sizes = value_size(batch, kinds, np.minimum(values, len(batch.data) - 8))
-        fits &= (_SIZE[kinds] != _BAD) & (sizes >= 0) & (values + sizes < ends)
+            return _walked(batch, rows, places, ordered, order)
+        found, values = batch.elements(at, text), at + (1 + len(text))
+        kinds = found["kind"]
+        sizes = _sizes(kinds, found["size"])
+        fits = (found["name"] == np.void(text)) & (sizes >= 0) & (values + sizes < ends)
         if not fits.all():
             fitting, ends, kinds = fitting[fits], ends[fits], kinds[fits]
             values, sizes = values[fits], sizes[fits]
@@ -152,23 +165,30 @@ def _like_the_first(batch: Batch, rows: Integers, places: dict[str, Places]) -> 
         at = values + sizes
     done = fitting[at == ends - 1]
     if not len(done):
-        return _walked(batch, rows, places)
+        return _walked(batch, rows, places, ordered, order)
     left = np.ones(len(batch), bool)
     left[done] = False
+    ordered[done] = _stand_in_order([name for name, _, _ in shape], order)
     return rows[left[rows]]
 
 
-def _walked(batch: Batch, rows: Integers, places: dict[str, Places]) -> Integers:
+def _walked(
+    batch: Batch, rows: Integers, places: dict[str, Places], ordered: npt.NDArray[np.bool_], order: Sequence[str]
+) -> Integers:
     """Walk the first of some documents, whose shape NumPy cannot follow; returns the others."""
-    _walk(batch, int(rows[0]), places)
+    _walk(batch, int(rows[0]), places, ordered, order)
     return rows[1:]
 
 
-def _walk(batch: Batch, row: int, places: dict[str, Places]) -> None:
+def _walk(
+    batch: Batch, row: int, places: dict[str, Places], ordered: npt.NDArray[np.bool_], order: Sequence[str]
+) -> None:
     start = int(batch.starts[row])
     for place in places.values():
         place.kinds[row] = 0
-    for name, kind, value in walk(batch.document(row)):
+    elements = list(walk(batch.document(row)))
+    ordered[row] = _stand_in_order([name for name, _, _ in elements], order)
+    for name, kind, value in elements:
         if name in places and not places[name].kinds[row]:
             places[name].kinds[row] = kind
             places[name].values[row] = start + value

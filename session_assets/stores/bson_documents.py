@@ -26,6 +26,7 @@ _RELAXED = json_util.JSONOptions(
 )
 _INT = struct.Struct("<i")
 _FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
+NULL = 10  # the type of an element that says null
 OBJECT_ID_FIRST = b"\x07_id\x00"
 
 
@@ -175,6 +176,6 @@ def merged(document: bytes, others: list[bytes]) -> bytes:
     parts = elements(document)
     for other in others:
         for name, element in elements(other).items():
-            if (name not in parts or parts[name][0] == 10) and element[0] != 10:
+            if (name not in parts or parts[name][0] == NULL) and element[0] != NULL:
                 parts[name] = element
     return from_elements(parts.values())

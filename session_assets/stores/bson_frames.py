@@ -18,6 +18,7 @@ from polars.exceptions import ComputeError
 
 from session_assets.stores.bson_batch import Batch, Bytes, Integers, Places, locate, value_size, walk
 from session_assets.stores.bson_documents import OBJECT_ID_FIRST, key_of
+from session_assets.stores.bson_order import KEY_KINDS, KIND_CODES, order_keys
 
 
 class Kind(Enum):
@@ -29,6 +30,7 @@ class Kind(Enum):
     DATE = auto()  # date → Datetime(ms, UTC)
     MOMENT = auto()  # date, or numeric epoch seconds → Datetime(ms, UTC)
     ID = auto()  # ObjectId (24 hex) or str → String, and `{name}_kind`: objectid, string, null
+    KEY = auto()  # an `_id` → Binary that sorts as servers sort it within its type, and `{name}_kind` of `KEY_KINDS`
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,23 @@ def _ids(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     ids = place.rows(_OBJECT_ID)
     views, hexed = _hexed(batch, ids, place.values[ids], _text_views(batch, place.rows(_STRING), place, len(batch)))
     column = _string(name, views, hexed)
-    kinds = pl.select(
-        pl.when(column.is_null())
-        .then(pl.lit("null"))
-        .when(pl.Series(place.kinds == _OBJECT_ID))
-        .then(pl.lit("objectid"))
-        .otherwise(pl.lit("string"))
-        .cast(ID_KINDS)
-        .alias(f"{name}_kind")
-    ).to_series()
-    return [column, kinds]
+    codes = np.where(place.kinds == _OBJECT_ID, 0, 1).astype(np.uint8)
+    codes[column.is_null().to_numpy()] = 2
+    return [column, pl.Series(f"{name}_kind", codes).cat.to(ID_KINDS)]
+
+
+def _keys(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    ids = place.rows(_OBJECT_ID)
+    views = _text_views(batch, place.rows(_STRING), place, len(batch))
+    views.words[ids] = _words(batch, place.values[ids], np.full(len(ids), _INLINE))
+    views.valid[ids] = True
+    column = _binary(views).rename(name)
+    codes = np.where(place.kinds == _OBJECT_ID, KIND_CODES["objectid"], KIND_CODES["string"]).astype(np.uint8)
+    odd = np.flatnonzero(~views.valid)
+    if len(odd):
+        keys, codes[odd] = order_keys(batch, place, odd)
+        column = column.scatter(odd, pl.Series(keys, dtype=pl.Binary))
+    return [column, pl.Series(f"{name}_kind", codes).cat.to(KEY_KINDS)]
 
 
 def _hexed(batch: Batch, rows: Integers, at: Integers, views: _Views | None = None) -> tuple[_Views, bytes]:
@@ -303,4 +312,5 @@ _READERS = {
     Kind.DATE: _dates,
     Kind.MOMENT: _moments,
     Kind.ID: _ids,
+    Kind.KEY: _keys,
 }

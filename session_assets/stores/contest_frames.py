@@ -7,13 +7,14 @@ read as the number. Nothing is judged here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 from bson import ObjectId
 
 from session_assets.contest.model import ALIASES, ATTEMPT_ALIASES, ATTEMPT_FIELDS, FIELDS, UPDATED
-from session_assets.stores.bson_batch import Batch, Places, in_order, locate
+from session_assets.stores.bson_batch import Batch, Places, locate, locate_in_order
 from session_assets.stores.bson_frames import Field, Kind, array_items, documents_of, frame_at, keys_of
 from session_assets.stores.mongo import MongoSource
 
@@ -57,7 +58,7 @@ def session_frames(source: MongoSource, query: dict[str, object]) -> Iterator[tu
 
 def read_sessions(batch: Batch) -> tuple[pl.DataFrame, pl.DataFrame]:
     """As `session_frames`, of one batch."""
-    found = locate(batch, _NAMES)
+    found, ordered = locate_in_order(batch, _NAMES, ("_id", *FIELDS, UPDATED))
     sessions = frame_at(batch, found, (*_TEXTS, *_IDS)).drop("malformed")
     dates = frame_at(batch, found, tuple(Field(name, Kind.DATE) for name in _MOMENTS)).drop("malformed")
     texts = frame_at(batch, found, tuple(Field(name, Kind.TEXT) for name in _MOMENTS)).drop("malformed")
@@ -65,7 +66,7 @@ def read_sessions(batch: Batch) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.Series("row", np.arange(len(batch), dtype=np.uint32)),
         keys_of(batch),
         documents_of(batch),
-        pl.Series("ordered", in_order(batch, found, ("_id", *FIELDS, UPDATED))),
+        pl.Series("ordered", ordered),
         *_types(found, _NAMES),
         *_numbers(batch, found, _NUMBERS),
         *(dates[name].alias(f"{name}_date") for name in _MOMENTS),
@@ -79,12 +80,12 @@ def _attempts(batch: Batch, place: Places) -> pl.DataFrame:
     firsts = np.searchsorted(owners, owners)
     is_document = items.kinds == _DOCUMENT
     inner = batch.inside(items.values[is_document])
-    found = locate(inner, _ATTEMPT_NAMES)
+    found, ordered = locate_in_order(inner, _ATTEMPT_NAMES, ATTEMPT_FIELDS)
     attempts = frame_at(inner, found, (*_ATTEMPT_TEXTS, *_TOPICS)).drop("malformed")
     frame = attempts.with_columns(
         pl.Series("row", owners[is_document].astype(np.uint32)),
         pl.Series("attempt", (np.arange(len(owners)) - firsts)[is_document]),
-        pl.Series("ordered", in_order(inner, found, ATTEMPT_FIELDS)),
+        pl.Series("ordered", ordered),
         *_types(found, _ATTEMPT_NAMES),
         *_numbers(inner, found, _ATTEMPT_NUMBERS),
         *_flags(inner, found),
@@ -94,6 +95,12 @@ def _attempts(batch: Batch, place: Places) -> pl.DataFrame:
         {"row": owners[~is_document].astype(np.uint32), "attempt": (np.arange(len(owners)) - firsts)[~is_document]}
     ).with_columns(is_document=pl.lit(False))
     return pl.concat([frame, odd], how="diagonal") if odd.height else frame
+
+
+def made_between(begin: datetime, end: datetime) -> dict[str, object]:
+    """What an `_id` must be to hold a time of a span, where it is an ObjectId."""
+    edges = (max(0, int(moment.timestamp())).to_bytes(4) + bytes(8) for moment in (begin, end))
+    return dict(zip(("$gte", "$lt"), map(ObjectId, edges), strict=True))
 
 
 def problem_frames(source: MongoSource, contests: list[str]) -> pl.DataFrame:

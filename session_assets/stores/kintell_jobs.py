@@ -16,13 +16,17 @@ from session_assets.masking import safe_text
 from session_assets.stores.kintell_load import Lane
 from session_assets.stores.postgres import Database, holder, lock_key
 
+# Counters of an adopted table may be null. `encoding` is not there before the next import has migrated.
 _COLUMNS = """
     id, file_name, status, reason, trim(sha256) AS sha256, byte_size, run_id, coalesce(policy, 'update') AS policy, header,
-    error_file_path, total_rows, processed_rows, successful_rows, failed_rows, inserted_rows, updated_rows, skipped_rows,
-    last_processed_row, attempt, pause_requested, digest_columns, events_total, events_published, started_at, completed_at,
-    created_at, updated_at
+    to_jsonb(backfill_jobs) ->> 'encoding' AS encoding, error_file_path, coalesce(total_rows, 0) AS total_rows,
+    coalesce(processed_rows, 0) AS processed_rows, coalesce(successful_rows, 0) AS successful_rows,
+    coalesce(failed_rows, 0) AS failed_rows, inserted_rows, updated_rows, skipped_rows,
+    coalesce(last_processed_row, 0) AS last_processed_row, attempt, pause_requested, digest_columns, events_total,
+    events_published, started_at, completed_at, created_at, updated_at
 """
 _SAME_BYTES = "sha256 = %s AND reason IS DISTINCT FROM 'rolled back'"
+_UNFINISHED = "status <> 'completed' AND reason IS DISTINCT FROM 'rolled back' AND sha256 IS NOT NULL"
 _START = f"""
     INSERT INTO backfill_jobs (id, file_name, sha256, byte_size, policy, run_id, status, total_rows, processed_rows,
         successful_rows, failed_rows, last_processed_row)
@@ -66,8 +70,16 @@ class JobStore:
                 if row:
                     return self._job(cursor, row)
 
+    def is_new(self) -> bool:
+        """Whether no import has made the tables so far."""
+        with self._rows("jobs") as cursor:
+            found = cursor.execute("SELECT to_regclass('backfill_row_changes') IS NULL AS is_new").fetchone()
+            return bool(found and found["is_new"])
+
     def find(self, source: Source) -> Job | None:
         """The job that these bytes have, if any that was not rolled back."""
+        if self.is_new():
+            return None
         with self._rows("jobs") as cursor:
             row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE {_SAME_BYTES}", [source.sha256])
             found = row.fetchone()
@@ -75,6 +87,8 @@ class JobStore:
 
     def get(self, job_id: str) -> Job:
         """Raises `UsageError` for an id that no job has."""
+        if self.is_new():
+            raise UsageError(f"There is no import job {job_id}: nothing was imported into this database so far.")
         with self._rows("jobs") as cursor:
             try:
                 row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE id = %s", [job_id]).fetchone()
@@ -84,8 +98,16 @@ class JobStore:
                 raise UsageError(f"There is no import job {job_id}. `session-assets jobs` lists them.")
             return self._job(cursor, row)
 
+    def unfinished(self) -> list[str]:
+        """The SHA-256 of files whose jobs may be resumed."""
+        with self._rows("jobs") as cursor:
+            found = cursor.execute(f"SELECT trim(sha256) AS sha256 FROM backfill_jobs WHERE {_UNFINISHED}")
+            return [row["sha256"] for row in found]
+
     def newest(self, limit: int = 50) -> list[Job]:
         """Jobs, the newest first."""
+        if self.is_new():
+            return []
         with self._rows("jobs") as cursor:
             found = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs ORDER BY created_at DESC LIMIT %s", [limit])
             return [self._job(cursor, row) for row in found.fetchall()]
@@ -110,12 +132,12 @@ class JobStore:
                 raise UsageError(f"Job {job.id} cannot be started. `session-assets jobs` shows its state.")
             return self._job(cursor, row)
 
-    def describe(self, job: Job, *, total_rows: int, header: list[str]) -> Job:
-        """Note what the validation pass found: the number of data rows, and the original columns for the error file."""
+    def describe(self, job: Job, *, total_rows: int, header: list[str], encoding: str | None) -> Job:
+        """Note what the validation pass found: the number of data rows, the original columns for the error file, the encoding."""
         with self._rows("describe") as cursor:
             cursor.execute(
-                "UPDATE backfill_jobs SET total_rows = %s, header = %s, updated_at = now() WHERE id = %s",
-                [total_rows, json.dumps(header), job.id],
+                "UPDATE backfill_jobs SET total_rows = %s, header = %s, encoding = %s, updated_at = now() WHERE id = %s",
+                [total_rows, json.dumps(header), encoding, job.id],
             )
         return self.get(job.id)
 
@@ -189,7 +211,8 @@ class JobStore:
 
     def _job(self, cursor: psycopg.Cursor[dict[str, Any]], row: dict[str, Any]) -> Job:
         who = holder(cursor.connection, lock_key(_lock(str(row["id"]))))
-        return Job(**{**row, "id": str(row["id"])}, holder=who)
+        shown = {"id": str(row["id"]), "file_name": safe_text(row["file_name"])}  # file names stand in errors and logs
+        return Job(**{**row, **shown}, holder=who)
 
 
 def _lock(job_id: str) -> str:

@@ -20,7 +20,9 @@ from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.kintell.batch import Batch, Written
 from session_assets.kintell.jobs import Conflict, Job
+from session_assets.masking import safe_text
 from session_assets.stores import kintell_statements as statements
+from session_assets.stores.kintell_refusals import REFUSALS, refused_rows
 from session_assets.stores.postgres import Database
 
 _CONFLICTS = (
@@ -56,7 +58,10 @@ class Lane:
         `alone` says that no other lane of ours holds rows: then waiting for other writers cannot be in vain.
         """
         try:
-            return self._written(batch, _PATIENT if alone else _QUICK)
+            return self._tried(batch, alone=alone)
+        except Conflict:
+            self.rollback()
+            raise
         except _CONFLICTS as error:
             self.rollback()
             raise Conflict(f"{error.diag.message_primary}") from None
@@ -67,6 +72,9 @@ class Lane:
                 f" Nothing of these rows was imported. Resume the job to check them again: job {self.job.id}."
             ) from None
         except psycopg.Error as error:
+            if isinstance(error, REFUSALS) and not alone:  # alone, we look for the rows that are refused
+                self.rollback()
+                raise Conflict(f"{error.diag.message_primary}") from None
             raise self.database.explained(error) from None
 
     def commit(self, batch: Batch, written: Written, previous: int) -> bool:
@@ -102,6 +110,27 @@ class Lane:
     def close(self) -> None:
         self._connection.close()
 
+    def _tried(self, batch: Batch, *, alone: bool) -> Written:
+        """Rows that the table refuses are rejected, and the others written."""
+        patience = _PATIENT if alone else _QUICK
+        try:
+            return self._written(batch, patience)
+        except (*REFUSALS, errors.UniqueViolation):
+            self._connection.rollback()
+            refused = self._refused(batch, patience) if alone else {}
+            self._connection.rollback()
+            if not refused:
+                raise
+        return self._tried(batch.without(refused), alone=True)
+
+    def _refused(self, batch: Batch, patience: str) -> dict[int, str]:
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [patience])
+            stage(cursor, batch)
+            cursor.execute(statements.CLASSIFY)
+            found = refused_rows(cursor, self.absent, updates=self.job.policy == "update")
+        return {row: safe_text(" ".join(why.split()))[:300] for row, why in found.items()}
+
     def _written(self, batch: Batch, patience: str) -> Written:
         job = {"job": self.job.id}
         with self._connection.cursor() as cursor:
@@ -112,16 +141,18 @@ class Lane:
             failpoint("kintell.rejected")
             if not batch.accepted.height:
                 return Written(0, 0, batch.skipped, batch.rejected.height, 0)
-            with cursor.copy(statements.COPY_BATCH) as copy:
-                copy.write(_csv(_staged(batch.accepted)))
+            stage(cursor, batch)
             failpoint("kintell.staged")
             updated = told = 0
             if cursor.execute(statements.CLASSIFY).rowcount and self.job.policy == "update":
+                failpoint("kintell.classified")
                 cursor.execute(statements.differing(self.absent))
                 failpoint("kintell.locked")
                 cursor.execute(
                     "SET LOCAL enable_seqscan = off"
                 )  # else the planner may read the whole table for a batch
+                if cursor.execute(statements.VANISHED).rowcount:
+                    raise Conflict("a session was deleted at the same moment")
                 updated, told = _counts(cursor.execute(statements.update(self._digest, self.absent), job))
                 cursor.execute("SET LOCAL enable_seqscan = on")
                 failpoint("kintell.updated")
@@ -129,6 +160,12 @@ class Lane:
             failpoint("kintell.inserted")
         skipped = batch.accepted.height - inserted - updated + batch.skipped
         return Written(inserted, updated, skipped, batch.rejected.height, told + news)
+
+
+def stage(cursor: psycopg.Cursor, batch: Batch) -> None:
+    """Copy the accepted rows of a batch into the staging table of `STAGING`."""
+    with cursor.copy(statements.COPY_BATCH) as copy:
+        copy.write(_csv(_staged(batch.accepted)))
 
 
 def _counts(cursor: psycopg.Cursor) -> tuple[int, int]:

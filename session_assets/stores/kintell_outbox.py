@@ -135,5 +135,8 @@ class Publication:
         connection.execute(_MOVE, [number, sequence, count, self._job_id, start])
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _body(event: Event) -> bytes:
-    return json.dumps(event.envelope(), ensure_ascii=False, separators=(",", ":")).encode()
+    return _as_json(event.envelope()).encode()

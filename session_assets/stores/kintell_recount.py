@@ -57,11 +57,19 @@ _NOBODY = """
        OR NOT EXISTS (SELECT FROM users u WHERE u.id = s.volunteer_id)
     ORDER BY 1
 """
+# A row counts as repaired once its session was made, or updated by another job, after the job that rejected it began.
 _REASONS = """
-    SELECT one.name, count(*) FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id
-    CROSS JOIN unnest(r.reasons) AS one (name)
-    WHERE (%(ids)s::uuid[] IS NULL OR j.id = ANY(%(ids)s::uuid[]))
-      AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back'))
+    SELECT one.name, count(*) FILTER (WHERE NOT r.repaired), count(*) FILTER (WHERE r.repaired) FROM (
+        SELECT r.reasons, EXISTS (SELECT FROM kintell_sessions s WHERE s.external_session_id = r.fields ->> id.place
+            AND (s.created_at > j.created_at OR EXISTS (SELECT FROM backfill_row_changes c WHERE c.session_id = s.id
+                AND c.change = 'updated' AND c.changed_at > j.created_at AND c.job_id <> j.id
+                AND c.undone IS DISTINCT FROM 'undone'))) AS repaired
+        FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id
+        LEFT JOIN LATERAL (SELECT ordinality::integer - 1 AS place FROM json_array_elements_text(j.header)
+            WITH ORDINALITY AS h (name) WHERE lower(btrim(name)) = 'session_id' LIMIT 1) AS id ON true
+        WHERE (%(ids)s::uuid[] IS NULL OR j.id = ANY(%(ids)s::uuid[]))
+          AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back'))
+    ) AS r CROSS JOIN unnest(r.reasons) AS one (name)
     GROUP BY 1
 """
 _DAYS = """
@@ -77,11 +85,11 @@ def accounts(database: Database, job_ids: Sequence[str] | None = None) -> pl.Dat
     return _frame(database, _ACCOUNTS, {"ids": None if job_ids is None else list(job_ids)}, ACCOUNTS)
 
 
-def rejected_reasons(database: Database, job_ids: Sequence[str] | None = None) -> dict[str, int]:
-    """Rejected rows by reason, of all jobs or of some that were not rolled back."""
+def rejected_reasons(database: Database, job_ids: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+    """Rejected rows by reason, of all jobs or of some that were not rolled back: those that are open, and repaired ones."""
     with database.connected("kintell recount") as connection:
         ids = None if job_ids is None else list(job_ids)
-        return dict(connection.execute(_REASONS, {"ids": ids}).fetchall())
+        return {name: (left, done) for name, left, done in connection.execute(_REASONS, {"ids": ids})}
 
 
 def sessions_of_nobody(database: Database) -> list[str]:

@@ -8,7 +8,7 @@ import polars as pl
 import psycopg
 from psycopg import errors, sql
 
-from session_assets.errors import SessionAssetsError
+from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.kintell.jobs import ROLLED_BACK, ROLLING_BACK, Job
 from session_assets.kintell.revert import REFUSED, UNDONE, Reverted
@@ -33,17 +33,26 @@ _BEGIN = """
 """
 _JUDGE = sql.SQL("""
     INSERT INTO verdicts SELECT c.row, c.session_id, c.change, c.before,
-        CASE WHEN s.id IS NULL THEN 'gone' WHEN s.digest IS DISTINCT FROM c.digest THEN 'edited'
+        CASE WHEN s.id IS NULL THEN 'gone'
             WHEN EXISTS (SELECT FROM backfill_row_changes l WHERE l.session_id = c.session_id AND l.change = 'updated'
                 AND l.changed_at > c.changed_at AND l.undone IS DISTINCT FROM 'undone' AND l.job_id <> c.job_id)
             THEN 'changed_later'
+            WHEN s.digest IS DISTINCT FROM c.digest THEN 'edited'
             WHEN c.change = 'inserted' AND ({referenced}) THEN 'referenced'
             WHEN c.change = 'updated' AND 2 > (SELECT count(*) FROM (VALUES (c.before ->> 'participant_id'),
                 (c.before ->> 'volunteer_id')) AS p (id) JOIN users u ON u.id = p.id::uuid) THEN 'user_gone'
             ELSE 'undone' END
-    FROM (SELECT * FROM backfill_row_changes WHERE job_id = %(job)s AND undone IS NULL ORDER BY row LIMIT %(limit)s) AS c
+    FROM (SELECT * FROM backfill_row_changes WHERE job_id = %(job)s
+        AND (undone IS NULL OR (%(again)s AND undone <> 'undone')) ORDER BY row LIMIT %(limit)s) AS c
     LEFT JOIN LATERAL (SELECT s.id, {digest} AS digest FROM kintell_sessions s WHERE s.id = c.session_id {lock}) AS s ON true
 """)
+# Not once the same bytes were imported anew: what was left then belongs to that job too.
+_AGAIN = """
+    SELECT NOT EXISTS (SELECT FROM backfill_jobs o JOIN backfill_jobs m ON m.sha256 = o.sha256
+        WHERE m.id = %s AND o.id <> m.id AND o.reason IS DISTINCT FROM 'rolled back')
+"""
+_FORGET = "UPDATE backfill_row_changes SET undone = NULL WHERE job_id = %s AND undone <> 'undone'"
+_LAST = "SELECT greatest(max(number), %s) FROM backfill_outbox WHERE job_id = %s"
 _TELL = """
     INSERT INTO backfill_outbox (job_id, number, kind, session_id, external_session_id, session_type, participant_id,
         volunteer_id, scheduled_at, completed_at, duration_minutes, language_level, rating)
@@ -81,26 +90,34 @@ _FOREIGN_KEYS = """
 
 
 class Undo:
-    """The undo of one job. Killed at any point, running it again finishes; finished, running it again changes nothing."""
+    """The undo of one job. Killed at any point, running it again finishes; finished, it tries again what it refused.
+
+    Raises `UsageError` for a job that another program made.
+    """
 
     def __init__(self, jobs: JobStore, job: Job) -> None:
+        if job.sha256 is None:
+            raise UsageError(
+                f"Job {job.id} was made by another program: which rows it wrote is not known, so it cannot be taken back."
+            )
         self._jobs = jobs
         self._database = jobs.database
         self._job = job
 
     def look(self) -> Reverted:
-        """What `run` would do now; writes nothing. After an undo, what it did."""
+        """What `run` would do now, with what it did before; writes nothing."""
         with self._database.attempting(), self._connection() as connection:
             connection.execute(_TEMPORARY)
-            connection.execute(self._judge(connection, lock=False), {"job": self._job.id, "limit": None})
+            again = self._again(connection)
+            values = {"job": self._job.id, "limit": None, "again": again}
+            connection.execute(self._judge(connection, lock=False), values)
             found = dict(
                 connection.execute(
                     "SELECT change, count(*) FROM verdicts WHERE verdict = 'undone' GROUP BY 1"
                 ).fetchall()
             )
-            refused = (
-                connection.execute(_WOULD_REFUSE).fetchall() + connection.execute(_REFUSED, [self._job.id]).fetchall()
-            )
+            refused = connection.execute(_WOULD_REFUSE).fetchall()
+            refused += [] if again else connection.execute(_REFUSED, [self._job.id]).fetchall()
             done = self._done(connection)
             connection.rollback()
         frame = pl.DataFrame(refused, schema=REFUSED, orient="row").sort("row")
@@ -122,9 +139,12 @@ class Undo:
                 )  # a batch is looked up by its ids
                 connection.execute(_TEMPORARY)
                 judge = self._judge(connection, lock=True)
+                if self._again(connection):
+                    connection.execute(_FORGET, [self._job.id])
+                base = _number(connection.execute(_LAST, [REVERTED, self._job.id]))
                 connection.commit()
                 undone = 0
-                while count := self._batch(connection, judge):
+                while count := self._batch(connection, judge, base):
                     undone += count
                     tell("kintell rows undone", undone, self._job.inserted_rows + self._job.updated_rows)
             with self._database.connected("kintell revert") as connection:
@@ -135,10 +155,10 @@ class Undo:
             failpoint("kintell.revert.finished")
         return self.look()
 
-    def _batch(self, connection: psycopg.Connection, judge: sql.Composed) -> int:
+    def _batch(self, connection: psycopg.Connection, judge: sql.Composed, base: int) -> int:
         for trial in range(_TRIES):
             try:
-                return self._undo(connection, judge)
+                return self._undo(connection, judge, base)
             except _CONFLICTS as error:
                 connection.rollback()
                 if trial == _TRIES - 1:
@@ -149,9 +169,9 @@ class Undo:
                 time.sleep(0.05 * 2**trial)
         raise AssertionError("unreachable")
 
-    def _undo(self, connection: psycopg.Connection, judge: sql.Composed) -> int:
+    def _undo(self, connection: psycopg.Connection, judge: sql.Composed, base: int) -> int:
         """One batch; returns the number of rows that it settled."""
-        job = {"job": self._job.id, "base": REVERTED, "limit": _BATCH}
+        job = {"job": self._job.id, "base": base, "limit": _BATCH, "again": False}
         count = connection.execute(judge, job).rowcount
         failpoint("kintell.revert.judged")
         if count:
@@ -181,9 +201,18 @@ class Undo:
             lock=sql.SQL("FOR UPDATE" if lock else ""),
         )
 
+    def _again(self, connection: psycopg.Connection) -> bool:
+        return bool(_number(connection.execute(_AGAIN, [self._job.id])))
+
     def _done(self, connection: psycopg.Connection) -> dict[str, int]:
         query = "SELECT change, count(*) FROM backfill_row_changes WHERE job_id = %s AND undone = %s GROUP BY 1"
         return dict(connection.execute(query, [self._job.id, UNDONE]).fetchall())
 
     def _connection(self) -> psycopg.Connection:
         return self._database.connect("kintell revert", autocommit=False)
+
+
+def _number(cursor: psycopg.Cursor) -> int:
+    found = cursor.fetchone()
+    assert found is not None
+    return found[0]

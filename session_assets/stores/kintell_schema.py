@@ -72,7 +72,7 @@ _UNIQUE = """
     SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
     WHERE i.indrelid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)
-      AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
+      AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND (i.indpred IS NULL OR a.attname = 'sha256')
 """
 _KEYS = """
     SELECT conrelid::regclass::text FROM pg_constraint

@@ -39,7 +39,7 @@ _HASHABLE = {
     "jsonb",
 }
 REVERTED = 1 << 40
-"""Numbers of compensating events begin here, after those of any file: `REVERTED + row`, else `2 · row` and `2 · row + 1`."""
+"""Numbers of compensating events are above this, after those of any file, which are `2 · row` and `2 · row + 1`."""
 
 STAGING = sql.SQL("""
     CREATE TEMP TABLE batch (row bigint, id uuid, external_session_id text, session_type text, participant_id uuid,
@@ -59,6 +59,7 @@ CLASSIFY = sql.SQL("""
     INSERT INTO known SELECT b.row, s.id FROM batch b CROSS JOIN LATERAL
         (SELECT id FROM kintell_sessions s WHERE s.external_session_id = b.external_session_id OFFSET 0) s
 """)
+VANISHED = sql.SQL("SELECT FROM known k WHERE NOT EXISTS (SELECT FROM kintell_sessions s WHERE s.id = k.id)")
 COUNT = sql.SQL("""
     UPDATE backfill_jobs SET last_processed_row = %(last_row)s, processed_rows = processed_rows + %(rows)s,
         successful_rows = successful_rows + %(successful)s, failed_rows = failed_rows + %(rejected)s,
@@ -74,12 +75,22 @@ def differing(absent: Collection[str]) -> sql.Composed:
         INSERT INTO differing SELECT b.row, s.id, to_jsonb(s) FROM (
             SELECT b.*, k.id AS known_id FROM known k JOIN batch b USING (row) ORDER BY b.external_session_id OFFSET 0) AS b
         CROSS JOIN LATERAL (SELECT * FROM kintell_sessions s WHERE s.id = b.known_id AND ({}) FOR UPDATE) AS s
-    """).format(
-        sql.SQL(" OR ").join(
-            sql.SQL("s.{} IS DISTINCT FROM {}").format(sql.Identifier(name), _value(name))
-            for name in SET_COLUMNS
-            if name not in absent
-        )
+    """).format(differs(absent))
+
+
+def differs(absent: Collection[str]) -> sql.Composed:
+    """Whether a session `s` says something else than a row `b` of the batch."""
+    return sql.SQL(" OR ").join(
+        sql.SQL("s.{} IS DISTINCT FROM {}").format(sql.Identifier(name), _value(name))
+        for name in SET_COLUMNS
+        if name not in absent
+    )
+
+
+def assignments(absent: Collection[str]) -> sql.Composed:
+    """What an update sets."""
+    return sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), _value(name)) for name in SET_COLUMNS if name not in absent
     )
 
 
@@ -115,9 +126,7 @@ def update(digest: sql.Composable, absent: Collection[str]) -> sql.Composed:
     """).format(
         digest=digest,
         outbox=_OUTBOX,
-        values=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), _value(name)) for name in SET_COLUMNS if name not in absent
-        ),
+        values=assignments(absent),
     )
 
 

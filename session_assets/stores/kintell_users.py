@@ -48,7 +48,7 @@ class Users:
         self._others = _unambiguous(folded)
 
     def __call__(self, emails: pl.Series) -> pl.DataFrame:
-        """`email` as given (casefolded), `id` (lower-case uuid) of the users that exist; others are left out."""
+        """`email` as given (lower case), `id` (lower-case uuid) of the users that exist; others are left out."""
         with self._database.attempting():
             self._wanted(pl.DataFrame({"email": emails.unique(), "role": None}, schema_overrides={"role": pl.String}))
             rows = self._connection.execute(
@@ -84,7 +84,7 @@ class Users:
 
 
 def _folded(email: str) -> str:
-    return email.strip().casefold()
+    return email.strip().lower()
 
 
 def _unambiguous(users: pl.DataFrame) -> pl.DataFrame:

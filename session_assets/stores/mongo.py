@@ -49,6 +49,10 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
             client = MongoClient(uri, appname="session-assets", tz_aware=True, **unsaid)
         except (InvalidURI, ConfigurationError, ValueError) as error:
             raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
+        if not client.write_concern.acknowledged:
+            raise UsageError(
+                f"{variable} says w=0: nobody could tell what was written. Leave it out, or say w=majority."
+            )
         attempt(variable, lambda: client.admin.command("ping"))
         _clients[os.getpid(), uri] = client
     return client.get_default_database(default, read_preference=ReadPreference.PRIMARY)

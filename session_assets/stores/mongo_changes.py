@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
@@ -20,6 +20,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, DocumentTooLarge, OperationFailure, WriteError
 
 from session_assets.changes.store import State, Written
+from session_assets.errors import UsageError
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.bson_documents import (
@@ -34,12 +35,13 @@ from session_assets.stores.bson_documents import (
 )
 from session_assets.stores.mongo import attempt, unavailable
 from session_assets.stores.mongo_recounts import Recount
-from session_assets.stores.mongo_snapshot import Change, NoTransactions, groups, write_together
+from session_assets.stores.mongo_snapshot import NO_TRANSACTIONS, Change, NoTransactions, groups, write_together
 from session_assets.stores.mongo_statements import guard, statement
 
 _RETRIES = 5
 _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_COMMAND = 12 * 1024 * 1024
+_NAME = 8  # bytes of an element's number in a list
 _TOO_LARGE = "the document is too large: it, or its guard, would have more than MongoDB's 16 MiB"
 _MISSED = "the document changed since it was planned"
 
@@ -97,13 +99,16 @@ class MongoStore:
 
     def _found(self, ids: list[bytes]) -> dict[bytes, bytes]:
         """Documents as they are, by `_id` element."""
-        values = [id_value(from_elements([one])) for one in ids]
 
-        def read() -> dict[bytes, bytes]:
-            cursor = self._collection.find_raw_batches({"_id": {"$in": values}}, batch_size=max(len(ids), 1))
+        def read(some: list[bytes]) -> dict[bytes, bytes]:
+            values = [id_value(from_elements([one])) for one in some]
+            cursor = self._collection.find_raw_batches({"_id": {"$in": values}}, batch_size=len(some))
             return {id_element(document): document for batch in cursor for document in split(batch)}
 
-        return self._retried(read)
+        found: dict[bytes, bytes] = {}
+        for some in _queries(ids):
+            found |= self._retried(lambda some=some: read(some))
+        return found
 
     def _taken(self, inserts: pl.DataFrame) -> set[str]:
         """Keys of inserts whose place another document has taken."""
@@ -258,6 +263,11 @@ class MongoStore:
             result.unknown.add(position)
             return
         except OperationFailure as error:
+            if error.code == NO_TRANSACTIONS:
+                raise UsageError(
+                    f"{self._variable}: this server is not a member of a replica set, and so has no transactions. Documents"
+                    " are deleted and put back in transactions only: make it a replica set (one node will do)."
+                ) from error
             raise unavailable(self._variable, error) from error
         if refused is None:
             result.done.add(position)
@@ -276,6 +286,22 @@ class MongoStore:
                     raise unavailable(self._variable, error) from error
                 time.sleep(0.2 * 2**number)
         raise AssertionError("unreachable")
+
+
+def _queries(ids: list[bytes]) -> Iterator[list[bytes]]:
+    """`_id`s that one query holds: most are short, but some are texts of many KiB."""
+    if sum(map(len, ids)) <= _MAX_COMMAND:
+        yield from filter(None, [ids])
+        return
+    some: list[bytes] = []
+    size = 0
+    for one in ids:
+        if some and size + len(one) + _NAME > _MAX_COMMAND:
+            yield some
+            some, size = [], 0
+        some.append(one)
+        size += len(one) + _NAME
+    yield some
 
 
 def _raw(document: bytes) -> RawBSONDocument:

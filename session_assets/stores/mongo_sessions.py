@@ -22,7 +22,7 @@ from session_assets.web.session_update import Facts, facts_by_session, fresh, gr
 
 _LOWER_HEX = re.compile(r"[0-9a-f]{24}")
 EVENT_FIELDS = (
-    Field("_id", Kind.ID),
+    Field("_id", Kind.KEY),
     Field("session_id", Kind.TEXT, strict=True),
     Field("timestamp", Kind.MOMENT, strict=True),
     Field("page", Kind.TEXT, strict=True),

@@ -25,7 +25,7 @@ from session_assets.stores.mongo_statements import unguarded
 
 _ROWS, _BYTES = 1000, 8 * 1024 * 1024  # of a transaction: small enough to be over soon
 _TRIES = 3
-_NO_TRANSACTIONS = 20  # IllegalOperation: a server that is not a member of a replica set
+NO_TRANSACTIONS = 20  # IllegalOperation: a server that is not a member of a replica set
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def write_together(collection: Collection[Any], changes: Sequence[Change]) -> Wr
             with collection.database.client.start_session() as session:
                 return _transaction(collection, changes, session)
         except (OperationFailure, ConfigurationError) as error:
-            if isinstance(error, ConfigurationError) or error.code == _NO_TRANSACTIONS:
+            if isinstance(error, ConfigurationError) or error.code == NO_TRANSACTIONS:
                 raise NoTransactions from error
             if not error.has_error_label("TransientTransactionError"):
                 return None  # which of the changes is refused, and why, is told by writing them one by one

@@ -22,7 +22,8 @@ from session_assets.masking import safe_text
 
 _SCHEMES = ("postgresql+psycopg2", "postgresql+psycopg", "postgresql", "postgres")
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to connect: a server that restarts is back by then
-_LOCK_PAUSES = (0.1, 0.3)  # the server needs a moment to see that a killed holder is gone
+_LOCK_PAUSES = (0.1, 0.3, 0.1, 0.1, 0.1, 0.1)  # the server needs a moment to see that a killed holder is gone
+_LEAST_TRIES = 2
 _FINAL = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "not permitted")
 _SETTINGS = "SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET IntervalStyle TO postgres; SET extra_float_digits TO 1"
 _FAULTS = ("08", "53", "57", "58", "XX")  # connection, resources, shutdown, file system, internal
@@ -105,11 +106,12 @@ class Database:
         connection = self.connect(purpose)
         try:
             with self.attempting():
-                for pause in (*_LOCK_PAUSES, None):
+                for trial, pause in enumerate(_LOCK_PAUSES):
                     if _row(connection.execute("SELECT pg_try_advisory_lock(%s)", [key]))[0]:
                         break
-                    if pause is None:
-                        who = holder(connection, key) or "somebody who has just finished"
+                    who = holder(connection, key) if trial >= _LEAST_TRIES else None  # nobody: it has just finished
+                    if who or trial == len(_LOCK_PAUSES) - 1:
+                        who = who or "somebody who has just finished"
                         raise LockHeld(f"{what} is worked on by: {who}. Wait until it has finished, then run again.")
                     time.sleep(pause)
             yield

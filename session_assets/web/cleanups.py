@@ -28,7 +28,7 @@ from session_assets.stores.mongo_changes import MongoStore
 from session_assets.stores.mongo_recounts import stays_if_found, stays_if_last
 from session_assets.web import model
 from session_assets.web.assets import LOCK, OWNERS, key, open_web, source
-from session_assets.web.repairs import fold_rows, orphan_rows
+from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows
 
 _PLACE = ("session_id",)
 _MATERIALIZED = "__ASSET_JOB"  # launched from the graph, where *Materialize all* is one click away
@@ -56,6 +56,8 @@ def _plan(loop: str, rows_of: Any, environment: Environment, run_id: str) -> dic
     with collection_lock(LOCK, keys, f"plan {loop}"):
         planned = web.plan_now(ledger, Selection(), rows_of, run_id, visited=keys)
     summary = plan_summary(loop, planned)
+    if others := sum(_with_other_values(rows) for part in planned.plan.parts for rows in ledger.rows(part)):
+        summary["reasons"][OTHER_VALUES] = others
     environment.report(run_id, "plan", summary)
     parts = [part for part in planned.plan.parts if part.rows]
     shown = preview_changes(next(ledger.rows(parts[0])).head(10)) if parts else "nothing"
@@ -66,6 +68,11 @@ def _plan(loop: str, rows_of: Any, environment: Environment, run_id: str) -> dic
         "reasons": dg.MetadataValue.md(markdown(summary["reasons"].items(), ["reason", "documents"])),
         "preview": dg.MetadataValue.md(shown),
     }
+
+
+def _with_other_values(rows: pl.DataFrame) -> int:
+    """Deletes of documents that hold values of their own; their names stand in the reasons of the row."""
+    return int(rows["reasons"].list.eval(pl.element().str.starts_with(OTHER_VALUES)).list.any().sum())
 
 
 def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: Any, texts: tuple[str, str]) -> Any:

@@ -51,7 +51,7 @@ def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.Mat
         if drop_key(original, sha256) != partition:
             raise BadInput(f"{original.name} is not the file that {partition} stands for: its content has changed.")
         mapping = load_mapping(original)
-        summary = check_drop(copy, mapping)
+        summary = check_drop(copy, mapping, original)
         failpoint("drops.after_check")
         result, seconds = _ingest(context, copy, mapping, summary, environment, partition)
     rejected = sum(summary.rejected.values())

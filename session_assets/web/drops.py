@@ -70,12 +70,12 @@ class DropSummary:
     repeats: pl.DataFrame  # row, ordinal (from 1) of each row that equals an earlier one
 
 
-def check_drop(path: Path, mapping: DropMapping) -> DropSummary:
+def check_drop(path: Path, mapping: DropMapping, shown: Path | None = None) -> DropSummary:
     """Read and map the whole file, writing nothing. Raises `BadInput` for a file that cannot be used as a whole.
 
-    Memory: one batch, and 24 bytes a row for its digest and number.
+    `shown` is what errors call the file. Memory: one batch, and 24 bytes a row for its digest and number.
     """
-    drop = Drop(path, mapping)
+    drop = Drop(path, mapping, shown)
     events, reasons = 0, Counter[str]()
     digests: list[pl.DataFrame] = [_digest_frame([], [])]
     for mapped in _mapped(drop, mapping):

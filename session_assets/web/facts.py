@@ -16,15 +16,16 @@ def session_facts(events: pl.DataFrame) -> pl.DataFrame:
     """Facts per session.
 
     In: columns of `EVENT_COLUMNS`, `session_id` not null, any order. Out: `FACT_COLUMNS`, one row a session.
-    An event without a usable timestamp counts as malformed: its place in the order is unknown.
+    An event without a usable timestamp counts as malformed: its place in the order is unknown. So is that of one whose `_id`
+    nobody can order, where another is of the same time.
     """
     ordered = events.select(
         "session_id",
         "timestamp",
         pl.col("page").replace("", None),
-        user=_user(pl.col("user_id"), pl.col("user_id_kind")),
+        user=_user(events),
         client=pl.col("client_id").replace("", None),
-        malformed=pl.col("malformed") | pl.col("timestamp").is_null(),
+        malformed=pl.col("malformed") | pl.col("timestamp").is_null() | _is_unordered(events),
         id_rank=pl.col("_id_kind").to_physical(),
         id="_id",
     )
@@ -70,19 +71,29 @@ def _people(name: str) -> pl.Expr:
 
 
 def _pages(events: pl.DataFrame) -> pl.DataFrame:
-    """Distinct pages in first-seen order: by timestamp, then `_id` as BSON orders it (str before ObjectId), then page."""
+    """Distinct pages in first-seen order: by timestamp, then `_id` as BSON orders it."""
     return (
         events.filter(pl.col("page").is_not_null())
-        .sort("timestamp", "id_rank", "id", "page", descending=[False, True, False, False])
+        .sort("timestamp", "id_rank", "id", "page")
         .group_by("session_id")
         .agg(fact_pages=pl.col("page").unique(maintain_order=True))
     )
 
 
-def _user(user: pl.Expr, kind: pl.Expr) -> pl.Expr:
+def _is_unordered(events: pl.DataFrame) -> pl.Expr:
+    """Whether an event shares its time with another of its session, and its `_id` does not tell which is the earlier."""
+    unknown = pl.col("_id_kind") == "other"
+    if not events.select(unknown.any()).item():
+        return pl.lit(False)
+    return unknown & (pl.len().over("session_id", "timestamp") > 1)
+
+
+def _user(frame: pl.DataFrame) -> pl.Expr:
     """One text a user: an ObjectId and its hex, in any case, are one; empty means none."""
-    text = user.replace("", None)
-    return pl.when((kind == "objectid") | text.str.contains(HEX24)).then(text.str.to_lowercase()).otherwise(text)
+    text = pl.col("user_id").replace("", None)
+    if not frame.select(text.str.contains("[A-F]").any()).item():  # the usual, and far cheaper
+        return text
+    return pl.when(text.str.contains(HEX24)).then(text.str.to_lowercase()).otherwise(text)
 
 
 def partition_keys(documents: pl.DataFrame, first: date, last: date) -> pl.Series:
@@ -116,7 +127,7 @@ def classify(
     has_events = pl.col("fact_event_count").is_not_null()
     count, recount = pl.col("event_count").fill_null(0), pl.col("fact_event_count")
     pages = pl.col("pages").fill_null([])
-    stored_user = _user(pl.col("user_id"), pl.col("user_id_kind"))
+    stored_user = _user(sessions)
     empty_pages = (pages.list.len() == 0) & (pl.col("fact_pages").list.len() > 0)
     wrong_pages = (pages.list.len() > 0) & (pages != pl.col("fact_pages"))
     first, last = pl.col("first_event_at"), pl.col("last_event_at")
@@ -157,7 +168,10 @@ def classify(
         .when(pl.col("duplicate"))
         .then(pl.lit("duplicate_session"))
     )
-    young = (pl.col("fact_last") > settled_before).fill_null(False)
+    ahead = now + timedelta(
+        minutes=settle_minutes
+    )  # by a clock that is wrong: to wait for it would be to wait for ever
+    young = pl.col("fact_last").is_between(settled_before, ahead, closed="right").fill_null(False)
     wrong = pl.col("repairs").list.len() > 0
     return (
         joined.with_columns(repairs=repairs, notes=notes.fill_null([]), held=held)

@@ -19,8 +19,8 @@ HEX24 = r"^[0-9a-fA-F]{24}$"
 EVENT_COLUMNS = pl.Schema(
     {
         "session_id": pl.String,
-        "_id": pl.String,  # ObjectId as 24 hex, or str
-        "_id_kind": pl.Enum(["objectid", "string", "null"]),
+        "_id": pl.Binary,  # sorts within its kind as the server does
+        "_id_kind": pl.Enum(["null", "number", "string", "binary", "objectid", "boolean", "date", "other"]),
         "timestamp": MOMENT,
         "page": pl.String,
         "user_id": pl.String,  # ObjectId as 24 hex, or str
@@ -100,12 +100,17 @@ REASONS = (
         "orphan_with_data", "sessions_have_events", Fix.LISTED, "no events, but a count or pages: the source is gone"
     ),
     Reason("would_shrink", "nothing_held_back", Fix.LISTED, "a repair would lower the count or drop a page"),
-    Reason("malformed_event", "nothing_held_back", Fix.LISTED, "an event has a value of a type that no rule covers"),
+    Reason(
+        "malformed_event",
+        "nothing_held_back",
+        Fix.LISTED,
+        "an event has a value of a type that no rule covers, or no place in the order",
+    ),
     Reason(
         "malformed_session",
         "nothing_held_back",
         Fix.LISTED,
-        "session_id, user_id, event_count or pages holds a value that no rule covers",
+        "session_id, user_id, client_id, event_count or pages holds a value that no rule covers",
     ),
     Reason("no_session_id", "nothing_held_back", Fix.LISTED, "neither a session_id nor a login session"),
     Reason("unsettled", "nothing_held_back", Fix.WAIT, "wrong, but its last event is younger than the settle time"),

@@ -70,6 +70,9 @@ class Web(Pipeline):
                 failures[str(partition)] = f"{type(error).__name__}: {error}"
         return pl.concat(parts)
 
+    def unknown(self, selection: Selection) -> list[str]:
+        return self.source.unknown(selection.sessions)
+
     def observed(self) -> dict[str, dict[str, int | str]]:
         count, newest = self.source.observed_events()
         return {"events": {"dagster/row_count": count} | ({"newest_event": newest.isoformat()} if newest else {})}

@@ -69,8 +69,9 @@ class _Tee(io.RawIOBase):
 class Drop:
     """One pass over a dropped file. `sha256` and `size`, of the file as it lies there, are known at its end."""
 
-    def __init__(self, path: Path, mapping: DropMapping) -> None:
+    def __init__(self, path: Path, mapping: DropMapping, shown: Path | None = None) -> None:
         self._path = path
+        self._shown = shown or path  # what errors call it
         self._mapping = mapping
         self.is_csv = self._format() == "csv"
         self.rows = 0
@@ -88,7 +89,7 @@ class Drop:
                 yield from self._csv(lines) if self.is_csv else self._ndjson(lines)
             except Damaged as error:
                 raise BadInput(
-                    f"{self._path}: its gzip data is cut off or damaged after {self.rows} readable rows (line {lines.line}):"
+                    f"{self._shown}: its gzip data is cut off or damaged after {self.rows} readable rows (line {lines.line}):"
                     f" {error}. Nothing of it is used. Drop the complete file again."
                 ) from error
             self.sha256, self.size = tee.digest.hexdigest(), tee.size
@@ -98,7 +99,7 @@ class Drop:
         known = self._mapping.format or _FORMATS.get(suffixes[-1] if suffixes else "")
         if known is None:
             raise BadInput(
-                f"{self._path}: neither its name ({', '.join(_FORMATS)}, with or without .gz) nor the mapping says its"
+                f"{self._shown}: neither its name ({', '.join(_FORMATS)}, with or without .gz) nor the mapping says its"
                 " format. Add `format: csv` or `format: ndjson` to the mapping."
             )
         return known
@@ -106,12 +107,12 @@ class Drop:
     def _check_start(self, first: bytes | None) -> None:
         """Refuse what is no text by its first line; a bad line further on is only rejected."""
         if first is None:
-            raise BadInput(f"{self._path}: empty. Drop a file with data, or remove it.")
+            raise BadInput(f"{self._shown}: empty. Drop a file with data, or remove it.")
         if kind := other_format(first):
-            raise BadInput(f"{self._path}: this is {kind}, not CSV or NDJSON, plain or gzip.")
+            raise BadInput(f"{self._shown}: this is {kind}, not CSV or NDJSON, plain or gzip.")
         if b"\0" in first:
             raise BadInput(
-                f"{self._path}: line 1 holds NUL bytes: a binary file, or UTF-16 without `encoding:` in the mapping."
+                f"{self._shown}: line 1 holds NUL bytes: a binary file, or UTF-16 without `encoding:` in the mapping."
             )
 
     def _csv(self, lines: Lines) -> Iterator[Records]:
@@ -149,20 +150,20 @@ class Drop:
         try:
             header = next((record for record in reader if record or lines.bad), None)
         except (csv.Error, RecordTooLong) as error:
-            raise BadInput(f"{self._path}: line {lines.line}: no CSV header: {error or Reason.TOO_LONG}.") from error
+            raise BadInput(f"{self._shown}: line {lines.line}: no CSV header: {error or Reason.TOO_LONG}.") from error
         if header is None:
-            raise BadInput(f"{self._path}: no header. The first line of a CSV file names its columns.")
+            raise BadInput(f"{self._shown}: no header. The first line of a CSV file names its columns.")
         if reason := lines.take_bad():
             raise BadInput(
-                f"{self._path}: line {lines.line}: the header is {reason}. Correct it, or give its `encoding:`."
+                f"{self._shown}: line {lines.line}: the header is {reason}. Correct it, or give its `encoding:`."
             )
         header = [name.strip() for name in header]
         if twice := [name for name in header if header.count(name) > 1]:
             raise BadInput(
-                f"{self._path}: line {lines.line}: the header names {mask_emails(repr(twice[0]))} more than once."
+                f"{self._shown}: line {lines.line}: the header names {mask_emails(repr(twice[0]))} more than once."
             )
         self.columns = dict.fromkeys(header)
-        self._mapping.require(self.columns, str(self._path))
+        self._mapping.require(self.columns, str(self._shown))
         return len(header)
 
     def _ndjson(self, lines: Lines) -> Iterator[Records]:
@@ -189,11 +190,11 @@ class Drop:
         if len(batch):
             yield batch
         if not self.rows:
-            raise BadInput(f"{self._path}: empty. Drop a file with data, or remove it.")
+            raise BadInput(f"{self._shown}: empty. Drop a file with data, or remove it.")
         if not objects:
-            raise BadInput(f"{self._path}: none of its {self.rows} lines is a JSON object: not NDJSON.")
+            raise BadInput(f"{self._shown}: none of its {self.rows} lines is a JSON object: not NDJSON.")
         if absent:
-            self._mapping.require(self.columns, str(self._path))
+            self._mapping.require(self.columns, str(self._shown))
 
 
 def _parsed(text: str) -> object:

@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from session_assets.changes.change_set import conform, empty_changes
-from session_assets.stores.bson_documents import encode, identifier, merged, patched
+from session_assets.stores.bson_documents import NULL, elements, encode, identifier, merged, patched
 
+OTHER_VALUES = "other_values"
 _TIMES = ("first_event_at", "last_event_at", "fact_first", "fact_last")
 _USER = ("new_user", "user_id", "user_id_kind")
 _NEEDED = {
@@ -78,7 +79,8 @@ def _repaired(row: dict[str, Any]) -> dict[str, Any]:
 def fold_rows(classified: pl.DataFrame) -> pl.DataFrame:
     """Duplicates of one session_id: the most complete document is recomputed, the others are deleted after it.
 
-    Fields that only the others have are taken over, the earliest `_id` first, so that nothing but repetition is lost.
+    Fields that only the others have are taken over, the earliest `_id` first. Where one of the others has a value of its own,
+    neither recomputed nor taken over, its delete has the reason `other_values`, with the names: a person sees it beforehand.
     """
     duplicates = classified.filter((pl.col("class") == "listed") & pl.col("reasons").list.contains("duplicate_session"))
     rows: list[dict[str, Any]] = []
@@ -113,8 +115,21 @@ def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows.append(_row(partition, survivor, "replace", after, []))
         required = [survivor["key"]]
     group = [document["key"] for document in documents]
-    rows.extend({**_row(partition, other, "delete", None, required), "beside": group} for other in others)
+    stays = elements(after)
+    for other in others:
+        row = {**_row(partition, other, "delete", None, required), "beside": group}
+        if names := _other_values(other, stays):
+            row["reasons"] = [*row["reasons"], f"{OTHER_VALUES}: {', '.join(names)}"]
+        rows.append(row)
     return rows
+
+
+def _other_values(document: dict[str, Any], stays: dict[str, bytes]) -> list[str]:
+    """The fields of a duplicate whose value the folded document does not have, but for those that events tell."""
+    told = {"_id", "event_count", "pages", "first_event_at", "last_event_at"}
+    told |= {f"{name}_id" for name in ("user", "client") if document[f"new_{name}"] is not None}
+    mine = elements(document["document"])
+    return [name for name, value in mine.items() if name not in told and value[0] != NULL and stays[name] != value]
 
 
 _ALL = ("event_count_mismatch", "timestamps_mismatch", "pages_mismatch")

@@ -6,7 +6,7 @@ not, but never overwritten: see DESIGN 1, rule 1, and docs/decisions/0002.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
 _SESSION_FIELDS = (
     Field("session_id", Kind.TEXT, strict=True),
     Field("user_id", Kind.ID, strict=True),
-    Field("client_id", Kind.TEXT),
+    Field("client_id", Kind.TEXT, strict=True),
     Field("event_count", Kind.NUMBER, strict=True),
     Field("first_event_at", Kind.DATE),
     Field("last_event_at", Kind.DATE),
@@ -109,6 +109,15 @@ class WebSource:
             yield Bucket(documents, events.read(number), apart)
             apart = apart.clear()
 
+    def unknown(self, sessions: Sequence[str]) -> list[str]:
+        """Those of some session ids that no document has, in order."""
+        wanted = pl.Series("session_id", sessions, dtype=pl.String).unique()
+        found: set[str] = set()
+        for query in self._sessions.by_values("session_id", wanted):
+            for frame in self._sessions.frames(_STANDING_FIELDS[1:2], query or _HAS_ID):
+                found.update(frame.filter(pl.col("session_id").is_in(wanted.implode()))["session_id"])
+        return [one for one in dict.fromkeys(sessions) if one not in found]
+
     def standing(self) -> pl.DataFrame:
         """How many documents each partition holds: `partition`, `documents`."""
         frames = [frame.group_by("partition").agg(documents=pl.len()) for frame in self._standing({})]
@@ -119,13 +128,15 @@ class WebSource:
     def loose_events(self, scratch: Path) -> Iterator[tuple[pl.DataFrame, str]]:
         """All events, in frames of `_id`, `session_id` and `loose` (Boolean), with the reason that makes them loose.
 
+        `_id` is the text or the hex digits, else canonical Extended JSON.
+
         The events are read first: a session that is created in between claims its events.
         """
         columns = pl.Schema({"_id": pl.String, "session_id": pl.String})
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
         events = Buckets(scratch, "loose", count, "session_id", columns)
-        for frame in self._events.frames(EVENT_FIELDS[:2], {}):
-            without = pl.col("session_id").is_null()
+        for read in self._events.keyed((_STANDING_FIELDS[0], EVENT_FIELDS[1]), {}, {}):
+            frame, without = read.with_columns(pl.coalesce("_id", "key")), pl.col("session_id").is_null()
             events.add(frame.filter(~without))
             yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
         events.close()

@@ -200,3 +200,14 @@ def test_a_uri_that_prefers_secondaries_reads_and_writes_the_primary(mongo_uri: 
     assert outcomes(loop.apply(plan)) == {"applied": 2}
     loop.revert(plan)
     assert loop.now() == by_key(before)
+
+
+def test_documents_with_long_ids_are_looked_at_in_queries_that_a_server_takes(loop: Loop) -> None:
+    loop.batch_size = 5000
+    names = [f"{number}{'y' * 4000}" for number in range(4500)]
+    documents = [bson.encode({"_id": name, "n": 1}) for name in names]
+    loop.fill(documents)
+    plan = loop.plan(rows_of([Change("update", document, bson.encode({"n": 2})) for document in documents]))
+    assert outcomes(loop.apply()) == {"applied": len(names)}
+    assert outcomes(loop.revert(plan)) == {"applied": len(names)}
+    assert loop.now() == by_key(documents)

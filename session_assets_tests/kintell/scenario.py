@@ -40,6 +40,7 @@ class File:
     absent: Sequence[str] = ()
     header: list[str] = field(default_factory=lambda: list(HEADER))
     name: str = "sessions.csv"
+    encoding: str | None = None
 
     @property
     def total_rows(self) -> int:
@@ -60,6 +61,14 @@ class File:
                 pl.DataFrame(accepted, schema=ACCEPTED),
                 pl.DataFrame(rejected, schema=REJECTED),
                 skipped,
+                pl.DataFrame(
+                    [
+                        {"row": row, "value_0": one["external_session_id"], "value_1": "=1"}
+                        for row, one in numbered
+                        if isinstance(one, dict)
+                    ],
+                    schema={"row": pl.Int64, "value_0": pl.String, "value_1": pl.String},
+                ),
             )
 
 

@@ -114,6 +114,16 @@ def test_duplicate_ids_are_listed_and_nothing_is_changed(database: Database, tmp
     assert catalog(database) == before
 
 
+def test_a_unique_index_of_some_rows_does_not_hide_duplicates(database: Database, tmp_path: Path) -> None:
+    execute(database, ORIGINAL + """;
+        ALTER TABLE kintell_sessions ADD deleted_at timestamptz;
+        CREATE UNIQUE INDEX ON kintell_sessions (external_session_id) WHERE deleted_at IS NULL;
+        INSERT INTO kintell_sessions (external_session_id, session_type, participant_id, volunteer_id, deleted_at)
+            SELECT 'old-2', 'language', id, id, now() FROM users""")  # fmt: skip
+    with pytest.raises(PreflightFailed, match=r"holds 1 external_session_id more than once: old-2 \(2 times\)"):
+        make_ready(database, tmp_path, 1000)
+
+
 def test_a_table_that_was_dropped_is_found_before_the_first_row(database: Database, tmp_path: Path) -> None:
     make_ready(database, tmp_path, 1000)
     execute(database, "DROP TABLE backfill_outbox")

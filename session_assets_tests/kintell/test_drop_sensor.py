@@ -33,7 +33,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kintell: Kintell) ->
 
 
 @pytest.fixture
-def tick(folder: Path) -> Iterator[Tick]:
+def shown() -> list[str]:
+    """What the UI shows of each tick."""
+    return []
+
+
+@pytest.fixture
+def run_keys() -> list[str]:
+    """Dagster never runs one of them again."""
+    return []
+
+
+@pytest.fixture
+def tick(folder: Path, shown: list[str], run_keys: list[str]) -> Iterator[Tick]:
     """One look of the sensor; the partitions that it asks to run."""
     with dg.DagsterInstance.ephemeral() as instance:
         cursor: str | None = None
@@ -48,6 +60,8 @@ def tick(folder: Path) -> Iterator[Tick]:
                 return []
             assert isinstance(result, dg.SensorResult)
             cursor = result.cursor
+            shown.append(f"{cursor} {result.skip_reason}")
+            run_keys.extend(str(request.run_key) for request in result.run_requests or [])
             for request in result.dynamic_partitions_requests or []:
                 instance.add_dynamic_partitions(FILES_NAME, list(request.partition_keys))
             return [str(request.partition_key) for request in result.run_requests or []]
@@ -108,3 +122,61 @@ def test_replaced_file_is_another_partition(folder: Path, tick: Tick) -> None:
     write(path, [clean(2)])
     tick()
     assert tick() not in ([], first)
+
+
+def test_buffered_writer_is_waited_for(folder: Path, tick: Tick) -> None:
+    """It writes 64 KiB once a minute: the file looks at rest for many ticks."""
+    with (folder / "a.csv").open("w") as file:
+        file.write(SAMPLE)
+        file.flush()
+        assert [tick(), tick(), tick()] == [[], [], []]
+    assert len(tick()) == 1
+
+
+def test_marker_of_an_earlier_file_says_nothing(folder: Path, tick: Tick) -> None:
+    (folder / "a.csv.done").touch()
+    os.utime(folder / "a.csv.done", (1, 1))
+    (folder / "a.csv").write_text(SAMPLE[:200])
+    assert tick() == []
+    (folder / "a.csv").write_text(SAMPLE)
+    assert tick() == []
+    assert len(tick()) == 1
+
+
+def test_file_that_vanished_is_taken_when_it_is_dropped_again(folder: Path, tick: Tick, run_keys: list[str]) -> None:
+    """For example after its job was rolled back: a run key that was used before would never run."""
+    path = write(folder / "a.csv", [clean(1)])
+    tick()
+    (partition,) = tick()
+    path.unlink()
+    assert tick() == []
+    write(path, [clean(1)])
+    tick()
+    assert tick() == [partition]
+    assert len(set(run_keys)) == 2
+
+
+def test_what_is_no_file_is_left(folder: Path, tick: Tick) -> None:
+    os.mkfifo(folder / "a.csv")  # opening it would wait for ever
+    (folder / "b.csv").write_text(SAMPLE)
+    tick()
+    assert len(tick()) == 1
+
+
+def test_names_are_shown_masked_and_kept_apart(folder: Path, tick: Tick, shown: list[str]) -> None:
+    for name in ("mary@example.com.csv", "max@example.com.csv"):
+        write(folder / name, [clean(len(name))])
+    (folder / "mia@example.com.csv").symlink_to(folder / "max@example.com.csv")
+    tick()
+    assert len(tick()) == 2
+    assert tick() == []
+    assert not [text for text in shown if "mary@" in text or "max@" in text or "mia@" in text]
+
+
+def test_names_in_another_encoding(folder: Path, tick: Tick) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.csv")).write_text(SAMPLE)
+    tick()
+    (partition,) = tick()
+    imports = open_imports(Environment.load())
+    job, _ = imports.run(imports.take(partition, None), Options(), say=print)
+    assert job.failed_rows == 3

@@ -112,7 +112,7 @@ def test_a_killed_publisher_tells_nothing_twice(kintell: Kintell, nats_url: str,
         killed += run(work, kill_after=random.uniform(0.01, 0.12) if kind == "time" else None)
         time.sleep(2 * WINDOW_SECONDS)  # JetStream has forgotten what it saw
     assert killed
-    assert len(told(nats_url)) > 0
+    assert kind == "time" or len(told(nats_url)) > 0  # on a busy machine time may be over before anything is sent
     publish_events(kintell.database, {"NATS_URL": nats_url})
     assert told(nats_url) == expected(kintell, job_id)
     assert lag(kintell.database).waiting == 0

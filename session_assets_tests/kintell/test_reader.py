@@ -247,3 +247,15 @@ def test_reading_agrees_with_the_csv_module_and_with_itself(tmp_path: Path, body
         return
     assert [one[3] if one[2] is None else None for one in quick] == [one if len(one) == 3 else None for one in wanted]
     assert [one[0] for one in quick] == [*range(1, len(quick) + 1)]
+
+
+def test_gzip_members_may_be_tiny_and_padded(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    for encoding in ("utf-8-sig", "utf-16"):
+        data = SAMPLE.encode(encoding)
+        members = [gzip.compress(data[place : place + 1]) for place in range(5)] + [gzip.compress(b"")]
+        path.write_bytes(b"".join([*members, gzip.compress(data[5:]), b"\0" * 1_000_000]))
+        assert len(read(path)) == 3
+    path.write_bytes(gzip.compress(SAMPLE.encode()) + b"\0\0x")
+    with pytest.raises(BadInput, match="cut off or damaged"):
+        read(path)

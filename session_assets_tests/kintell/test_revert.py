@@ -102,14 +102,51 @@ def test_a_column_of_the_application_counts_as_an_edit_too(kintell: Kintell) -> 
     assert kintell.revert(job.id).classes == {"removed": 2, "restored": 0, "edited": 1}
 
 
-def test_a_later_job_counts_as_an_edit_until_it_is_reverted(kintell: Kintell) -> None:
+def test_a_later_job_is_reverted_first(kintell: Kintell) -> None:
     before = sessions(kintell)
     job = first(kintell)
     later = kintell.run(updated_file(kintell))
-    assert kintell.look(job.id).classes == {"removed": 15, "restored": 0, "edited": 15}
+    assert kintell.look(job.id).classes == {"removed": 15, "restored": 0, "changed_later": 15}
     kintell.revert(later.id)
     assert kintell.revert(job.id).classes == {"removed": 30, "restored": 0}
     assert sessions(kintell) == before
+
+
+def test_what_was_refused_is_undone_by_reverting_again(kintell: Kintell) -> None:
+    """Reverted in the wrong order: the earlier job leaves what the later one changed, until that one is reverted."""
+    before = sessions(kintell)
+    job = first(kintell)
+    later = kintell.run(updated_file(kintell))
+    assert kintell.revert(job.id).classes == {"removed": 15, "restored": 0, "changed_later": 15}
+    assert kintell.revert(later.id).classes == {"removed": 15, "restored": 15}
+    assert kintell.look(job.id).classes == {"removed": 30, "restored": 0}
+    assert kintell.revert(job.id).classes == {"removed": 30, "restored": 0}
+    assert sessions(kintell) == before
+    told = kintell.all("SELECT number FROM backfill_outbox WHERE job_id = %s AND kind = 'removed' ORDER BY 1", job.id)
+    assert len(told) == 30
+    early, late = [kintell.all("SELECT number FROM backfill_outbox WHERE job_id = %s AND kind = 'removed' AND"
+        f" external_session_id {sign} 'kintell-session-00015'", job.id) for sign in ("<", ">=")]  # fmt: skip
+    assert max(early) < min(late), "a publisher that has told the first ones must find the others after them"
+
+
+def test_what_was_refused_is_left_once_its_file_was_imported_anew(kintell: Kintell) -> None:
+    file = File([kintell.row(number) for number in range(3)])
+    job = kintell.run(file)
+    edit(kintell, "CREATE TABLE notes (session_id uuid REFERENCES kintell_sessions (id))")
+    edit(kintell, "INSERT INTO notes SELECT id FROM kintell_sessions LIMIT 1")
+    kintell.revert(job.id)
+    assert kintell.run(file).skipped_rows == 1
+    edit(kintell, "DROP TABLE notes")
+    for undo in (kintell.look, kintell.revert):
+        assert undo(job.id).classes == {"removed": 2, "restored": 0, "referenced": 1}
+    assert len(sessions(kintell)) == 3
+
+
+def test_a_job_of_another_program_is_not_taken_back(kintell: Kintell) -> None:
+    edit(kintell, "INSERT INTO backfill_jobs (file_name, total_rows, status) VALUES ('old.csv', 3, 'completed')")
+    with pytest.raises(UsageError, match="made by another program"):
+        kintell.revert(kintell.one("SELECT id::text FROM backfill_jobs"))
+    assert kintell.one("SELECT status FROM backfill_jobs") == "completed"
 
 
 def test_a_later_job_that_came_back_to_the_same_content_is_seen(kintell: Kintell) -> None:

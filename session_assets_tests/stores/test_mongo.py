@@ -89,6 +89,11 @@ def test_an_unset_variable_and_an_unreadable_uri_are_named() -> None:
         assert "cret" not in str(raised.value)
 
 
+def test_a_uri_that_asks_for_no_answer_to_writes_is_refused(mongo_uri: str) -> None:
+    with pytest.raises(UsageError, match="WEB_MONGO_URI says w=0"):
+        database("WEB_MONGO_URI", "web", {"WEB_MONGO_URI": f"{mongo_uri}&w=0"})
+
+
 def test_a_store_that_is_down_is_named_without_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "mongodb://mary:secret@127.0.0.1:1/web"
     monkeypatch.setattr(mongo, "MongoClient", partial(_impatient, mongo.MongoClient))

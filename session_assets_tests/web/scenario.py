@@ -21,6 +21,7 @@ MOMENTS = [
     datetime(2025, 5, 31, 23, 59, 59, 999000, tzinfo=UTC),
     NOW - timedelta(minutes=SETTLE_MINUTES),
     NOW - timedelta(minutes=SETTLE_MINUTES, milliseconds=-1),
+    NOW + timedelta(minutes=SETTLE_MINUTES, milliseconds=1),
 ]
 USERS = [
     (None, "null"),
@@ -31,13 +32,15 @@ USERS = [
     ("Bob", "string"),
 ]
 IDS = [
-    (HEX[:-1] + "0", "objectid"),
-    (HEX[:-1] + "1", "objectid"),
-    ("a", "string"),
-    ("f" * 24, "string"),
+    (bytes.fromhex(HEX[:-1] + "0"), "objectid"),
+    (bytes.fromhex(HEX[:-1] + "1"), "objectid"),
+    (b"a", "string"),
+    (b"f" * 24, "string"),
+    (b"\x80" + bytes(7), "number"),
     (None, "null"),
+    (None, "other"),
 ]
-ID_ORDER = {"null": 0, "string": 1, "objectid": 2}
+ID_ORDER = {"null": 0, "number": 1, "string": 2, "objectid": 3, "other": 4}
 PAGES = [None, "", "/a", "/b", "/c?x=1"]
 
 
@@ -55,7 +58,7 @@ def events(draw: st.DrawFn, most: int = 14) -> list[dict[str, Any]]:
                 "session_id": draw(st.sampled_from(["s1", "s2", "s3"])),
                 "_id": identity,
                 "_id_kind": id_kind,
-                "timestamp": draw(st.sampled_from([*MOMENTS[:4], *([MOMENTS[4], None] if chaotic else [])])),
+                "timestamp": draw(st.sampled_from([*MOMENTS[:4], *([*MOMENTS[4:], None] if chaotic else [])])),
                 "page": draw(st.sampled_from(PAGES)),
                 "user_id": user,
                 "user_id_kind": kind,
@@ -103,9 +106,13 @@ def _facts(group: list[dict[str, Any]]) -> Facts:
     long_ago = datetime(1, 1, 1, tzinfo=UTC)
     ordered = sorted(
         group,
-        key=lambda row: (row["timestamp"] or long_ago, ID_ORDER[row["_id_kind"]], row["_id"] or "", row["page"] or ""),
+        key=lambda row: (row["timestamp"] or long_ago, ID_ORDER[row["_id_kind"]], row["_id"] or b"", row["page"] or ""),
     )
     moments = [row["timestamp"] for row in group if row["timestamp"] is not None]
+    unordered = [
+        row["_id_kind"] == "other" and sum(row["timestamp"] == other["timestamp"] for other in group) > 1
+        for row in group
+    ]
     return Facts(
         count=len(group),
         pages=list(dict.fromkeys(row["page"] for row in ordered if row["page"])),
@@ -113,7 +120,9 @@ def _facts(group: list[dict[str, Any]]) -> Facts:
         last=max(moments, default=None),
         users=sorted({user for row in group if (user := user_text(row["user_id"]))}),
         clients=sorted({row["client_id"] for row in group if row["client_id"]}),
-        malformed=sum(row["malformed"] or row["timestamp"] is None for row in group),
+        malformed=sum(
+            row["malformed"] or row["timestamp"] is None or odd for row, odd in zip(group, unordered, strict=True)
+        ),
     )
 
 
@@ -183,7 +192,8 @@ def judge(row: dict[str, Any], rows: list[dict[str, Any]], facts: dict[str, Fact
     if right and len(right.clients) > 1:
         notes.append("ambiguous_client")
     held = _held(row, group, right, allow_shrink=allow_shrink)
-    young = right is not None and right.last is not None and right.last > NOW - timedelta(minutes=SETTLE_MINUTES)
+    near = timedelta(minutes=SETTLE_MINUTES)
+    young = right is not None and right.last is not None and NOW - near < right.last <= NOW + near
     if young and (repairs or held in ("would_shrink", "duplicate_session")):
         return Judgement("unsettled", ["unsettled"], notes)
     if held:

@@ -69,8 +69,7 @@ def _difference(when: str, wanted: list[str], got: list[str]) -> str:
 
 def show(defects: list[Defect], legend: str) -> list[str]:
     """Print the table; returns what is wrong."""
-    table = Table("defect", "planted", "found before", "found after", "kind", "")
-    table.columns[0].min_width = max(map(len, (one.name for one in defects)), default=0)
+    table = Table("defect", "planted", "found\nbefore", "found\nafter", "kind", "")
     for column in table.columns[1:4]:
         column.justify = "right"
     for one in defects:

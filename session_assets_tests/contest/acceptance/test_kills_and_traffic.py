@@ -74,7 +74,7 @@ def test_killed_at_random_times(cli: Terminal, goaime: Goaime) -> None:
     spoiled, began = [*goaime.sessions.find()], time.monotonic()
     assert cli(*APPLY).code == 0
     seconds, killed = time.monotonic() - began, 0
-    for _ in range(times(3, 20)):
+    for _ in range(times(3, 8)):
         goaime.sessions.delete_many({})
         goaime.sessions.insert_many(spoiled)
         cli("plan", "contest")  # so that an apply that was finished is not taken for one that is to be finished

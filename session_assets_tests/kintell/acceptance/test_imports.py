@@ -179,6 +179,27 @@ def test_latin_1_is_imported_when_told(cli: Terminal, tmp_path: Path, stored: Ki
     assert cli("import", tmp_path / "b.csv", "--encoding", "klingon", "--json").code == 2
 
 
+def test_before_the_first_import_there_is_nothing_to_say(cli: Terminal, tmp_path: Path) -> None:
+    assert json.loads(cli("jobs", "--json").out) == []
+    for command in (["errors", "x"], ["pause", "x"], ["fail", "x"], ["revert", "kintell", "--plan-id", "x"]):
+        answer = cli(*command)
+        assert (answer.code, "There is no import job x" in answer.err) == (2, True), answer
+    verified = cli("verify", "kintell", "--json")
+    assert (verified.code, {one["passed"] for one in verified.body["checks"]}) == (0, {True})
+    assert (cli("plan", "kintell").code, cli("apply", "kintell").code) == (0, 0)
+    assert "there is no such file" in cli("import", tmp_path / "none.csv").err
+
+
+def test_failed_preflight_is_a_matter_of_usage(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    with stored.connect() as connection:
+        connection.execute("DROP INDEX kintell_sessions_external_session_id_once")
+    answer = cli("import", write(tmp_path / "a.csv", [clean(1)]))
+    assert (answer.code, answer.err.strip().splitlines()[0]) == (
+        2,
+        "error: The import was not started, nothing was changed:",
+    )
+
+
 def test_without_its_variable_the_slice_says_so(cli: Terminal, sample: Path) -> None:
     answer = cli("import", sample, "--json", KINTELL_DATABASE_URL=None)
     assert answer.code == 2

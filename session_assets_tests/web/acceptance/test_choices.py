@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
+from bson import ObjectId
 
 from session_assets_tests.web.acceptance.documents import Web, add_duplicates, dump, fill, indexes, wrong_sessions
 from session_assets_tests.web.acceptance.ledgers import open_ledger
@@ -46,6 +48,9 @@ def test_one_session_is_repaired_alone_and_taken_back(cli: Terminal, web: Web) -
     assert dump(web) == wiped
     both = cli("apply", "web", "--session", chosen, "--session", other, "--json")
     assert both.body["outcomes"]["applied"] == 2
+    assert wrong_sessions(web).keys() == set(rest)
+    partly = cli("apply", "web", "--session", rest[0], "--session", "nobody", "--json")
+    assert partly.code == 2 and "no session has the id nobody:" in partly.body["error"]
     assert wrong_sessions(web).keys() == set(rest)
 
 
@@ -97,6 +102,35 @@ def test_a_session_that_says_more_than_its_events_is_listed_until_allowed(cli: T
     assert dump(web) == before
     assert cli("apply", "web", "--json", SESSION_ASSETS_ALLOW_SHRINK="true").body["outcomes"]["applied"] == 1
     assert wrong_sessions(web) == {}
+
+
+def test_a_fold_says_whose_own_values_it_would_drop(cli: Terminal, web: Web) -> None:
+    fill(web, wrong=None)
+    add_duplicates(web, 3)
+    twin, other, _ = (ObjectId(f"68{number:022x}") for number in range(3))
+    web.sessions.update_one({"_id": twin}, {"$set": {"browser": "Lynx", "campaign": "spring"}})
+    web.sessions.update_many({"session_id": f"65{0:022x}", "_id": {"$ne": twin}}, {"$set": {"browser": "Opera"}})
+    web.sessions.update_one({"_id": other}, {"$set": {"campaign": "spring"}})
+    planned = cli("plan", "web/duplicates", "--json").body
+    assert planned["reasons"] == {"duplicate_session": 6, "other_values": 1}
+    ledger = open_ledger(cli.home, "web/duplicates")
+    parts = ledger.plan(planned["plan_id"]).parts
+    rows = pl.concat(frame for part in parts for frame in ledger.rows(part)).filter(op="delete")
+    reasons = dict(rows.select("key", "reasons").iter_rows())
+    assert reasons[f'{{"$oid":"{twin}"}}'] == ["duplicate_session", "other_values: browser"]
+    assert cli("apply", "web/duplicates", "--json").body["outcomes"]["applied"] == 5
+    kept = web.sessions.find_one({"session_id": f"65{0:022x}"})
+    assert kept is not None and (kept["browser"], kept["campaign"]) == ("Opera", "spring")
+
+
+def test_a_client_id_that_is_no_text_is_listed_and_kept(cli: Terminal, web: Web) -> None:
+    (chosen, *rest) = sorted(fill(web))
+    web.sessions.update_one({"session_id": chosen}, {"$set": {"client_id": ["c1", "c2"]}})
+    before = dump(web)
+    applied = cli("apply", "web", "--json").body
+    assert (applied["reasons"]["malformed_session"], applied["outcomes"]["applied"]) == (1, len(rest))
+    changed = {key for key, document in dump(web).items() if document != before[key]}
+    assert len(changed) == len(rest) and not any(chosen in key for key in changed)
 
 
 @pytest.mark.parametrize("lookup_first", [False, True])

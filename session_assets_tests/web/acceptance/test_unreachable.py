@@ -96,6 +96,15 @@ def test_names_that_do_not_exist(cli: Terminal, web: Web) -> None:
         assert_clear(cli(*command), 2)
 
 
+def test_a_file_that_cannot_be_ingested_is_named_as_the_user_named_it(cli: Terminal, web: Web, tmp_path: Path) -> None:
+    (tmp_path / "mapping.yaml").write_text("session: s\ntimestamp: t\ntimestamp_unit: s\nevent_type: e\n")
+    for name, content in (("empty.csv", b""), ("other.csv", b"a,b\n1,2\n"), ("cut.csv.gz", b"\x1f\x8b\x08\x00")):
+        (tmp_path / name).write_bytes(content)
+        refused = cli("ingest", tmp_path / name)
+        assert_clear(refused, 1)
+        assert str(tmp_path / name) in refused.err.replace("\n", "")
+
+
 def test_a_setting_that_cannot_be_read_is_named(cli: Terminal) -> None:
     for name, value in (
         ("SESSION_ASSETS_SETTLE_MINUTES", "soon"),
