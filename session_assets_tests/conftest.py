@@ -21,6 +21,7 @@ from session_assets_tests.shared_home import SharedHome
 # Servers of the tester's own, to be used instead of embedded ones; tests make and drop databases on them.
 _OWN_MONGO = "SESSION_ASSETS_TEST_MONGO_URI"
 _OWN_POSTGRES = "SESSION_ASSETS_TEST_POSTGRES_URL"
+_OWN_COSMOS, _OWN_COSMOS_KEY = "SESSION_ASSETS_TEST_COSMOS_ENDPOINT", "SESSION_ASSETS_TEST_COSMOS_KEY"
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +85,12 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def cosmos_server(servers: Servers) -> dict[str, str]:
-    """Variables that lead to the Cosmos DB emulator."""
+def cosmos_server(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Variables that lead to the Cosmos DB emulator for tests: the tester's own or the embedded one."""
+    own = os.environ.get(_OWN_COSMOS)
+    if own:
+        return {"AZURE_COSMOS_ENDPOINT": own, "AZURE_COSMOS_KEY": os.environ[_OWN_COSMOS_KEY]}
+    servers: Servers = request.getfixturevalue("servers")
     servers.up(["cosmos"])
     return {name: value for name, value in servers.environment({}).items() if name.startswith(("AZURE_", "COSMOS_"))}
 

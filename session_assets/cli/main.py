@@ -28,6 +28,7 @@ _COMMANDS = {
     "resume": "imports",
     "fail": "imports",
     "index": "index",
+    "summary": "summary",
     "demo": "demo",
 }
 

@@ -48,6 +48,7 @@ class Faults:
     timeouts: float = 0.0  # 408
     lost: float = 0.0  # the connection breaks
     unavailable: float = 0.0  # 503, not done
+    forgotten: int = 0  # so many creates and replaces are said to be done and are not
     retry_after_ms: int = 2
     seed: int = 1
     before: Callable[[str, str], Awaitable[None]] | None = None
@@ -84,6 +85,9 @@ class FaultyTransport(AsyncHttpTransport[Any, Any]):
             return await self._inner.send(request, **options)
         if self._faults.before is not None:
             await self._faults.before(operation, document_id)
+        if operation in (CREATE, REPLACE) and self._faults.forgotten:
+            self._faults.forgotten -= 1
+            return Answered(request, 201)
         fault = self._drawn(operation)
         if fault is not None:
             self._faults.seen[fault] += 1

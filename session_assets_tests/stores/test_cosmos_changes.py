@@ -220,7 +220,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
-NAMES = st.sampled_from(["a", "user_email", "user_id_original", "é", "a.b", "0"])
+NAMES = st.sampled_from(["a", "user_email", "user_id_original", "é", "a.b"])
 
 
 @pytest.fixture
@@ -247,6 +247,7 @@ def test_undo_after_apply_restores_any_document(
         back = undone(changes, store)
         assert all_done(back, store.write(back))
     assert same(_only(any_sessions, name), old)
+    assert list(_only(any_sessions, name)) == list(old), "order of fields"
 
 
 def _only(sessions: Container, name: str) -> dict[str, Any]:

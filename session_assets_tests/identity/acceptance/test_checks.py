@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from session_assets.stores.cosmos_containers import write_all
@@ -73,3 +74,14 @@ def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     assert {one["id"]: one["user_id"] for one in stored.stored()}[chosen] == GUID
     assert "Found 0 sessions needing" in cli("plan", "identity", "--session", chosen).out
     assert sum(one["user_id"] == EMAIL for one in stored.stored()) == 1
+
+
+def test_a_summary_is_the_same_for_a_guid_and_for_its_email(cli: Terminal, stored: Cosmos) -> None:
+    recent = datetime.now(UTC).isoformat()
+    stored.fill([session(EMAIL, 1, created_at=recent), session(GUID, 2, created_at=recent)], [user(EMAIL.lower())])
+    answers = [cli("summary", asked, "--json") for asked in (GUID, EMAIL)]
+    assert [one.code for one in answers] == [0, 0], answers
+    by_guid, by_email = (one.body["summary"] for one in answers)
+    assert by_guid == by_email
+    assert (by_guid["total_sessions"], by_guid["total_requests"]) == (2, 4)
+    assert EMAIL not in answers[1].out
