@@ -98,11 +98,19 @@ class Setting:
 def _short_transactions(mongo_server: str) -> Iterator[None]:
     """A transaction of a killed process holds its documents until the server gives it up: after 60 s, here sooner."""
     with MongoClient[dict[str, Any]](mongo_server) as client:
-        for seconds in (8, 60):
-            with suppress(OperationFailure):
-                client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=seconds)
-            if seconds == 8:
-                yield
+        usual = _limit_transactions(client, 4)
+        yield
+        if usual is not None:
+            _limit_transactions(client, usual)
+
+
+def _limit_transactions(client: MongoClient[dict[str, Any]], seconds: int) -> int | None:
+    """The limit so far, in seconds; None where a tester's own server does not let us set it."""
+    with suppress(OperationFailure):
+        usual = client.admin.command("getParameter", 1, transactionLifetimeLimitSeconds=1)
+        client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=seconds)
+        return usual["transactionLifetimeLimitSeconds"]
+    return None
 
 
 @pytest.fixture
