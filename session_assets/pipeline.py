@@ -39,6 +39,27 @@ class Planned:
     failures: Failures
 
 
+def facts_by_partition(
+    documents: pl.DataFrame, facts: Callable[[pl.DataFrame], pl.DataFrame], failures: Failures | None
+) -> list[pl.DataFrame]:
+    """Facts of documents; where they cannot be computed, of each partition alone, and those at fault are named.
+
+    `documents` has `partition`; `facts` gets it as it is, or the rows of one partition. Without `failures` the error is raised.
+    """
+    try:
+        return [facts(documents)]
+    except Exception:  # not swallowed: each partition is tried alone below
+        if failures is None:
+            raise
+    parts: list[pl.DataFrame] = []
+    for (partition,), some in documents.partition_by("partition", as_dict=True).items():
+        try:
+            parts.append(facts(some))
+        except Exception as error:  # whatever it is: the others go on, and the run fails for this one
+            failures[str(partition)] = f"{type(error).__name__}: {error}"
+    return parts
+
+
 class Pipeline(ABC):
     """One slice on the current environment."""
 

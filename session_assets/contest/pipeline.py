@@ -28,7 +28,7 @@ from session_assets.contest.facts import (
 from session_assets.contest.model import COLLECTED, DATABASE, FACT_COLUMNS, PROBLEMS, SESSIONS, SLICE, USERS, VARIABLE
 from session_assets.contest.source import Batch, ContestSource
 from session_assets.failpoints import armed, failpoint
-from session_assets.pipeline import Failures, Pipeline
+from session_assets.pipeline import Failures, Pipeline, facts_by_partition
 from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
@@ -126,19 +126,14 @@ def findings(classified: pl.DataFrame) -> pl.DataFrame:
 
 def _collected(batch: Batch, failures: Failures | None) -> pl.DataFrame:
     """Facts of a batch; where they cannot be computed, of each partition alone, and those at fault are named."""
-    try:
-        return _facts(batch)
-    except Exception:
-        if failures is None:
-            raise
-    parts = [pl.DataFrame(schema=COLLECTED)]
-    for (partition,), sessions in batch.sessions.partition_by("partition", as_dict=True).items():
-        try:
-            attempts = batch.attempts.join(sessions, on="row", how="semi")
-            parts.append(_facts(Batch(sessions, attempts, batch.problems, batch.users)))
-        except Exception as error:
-            failures[str(partition)] = f"{type(error).__name__}: {error}"
-    return pl.concat(parts)
+
+    def facts(sessions: pl.DataFrame) -> pl.DataFrame:
+        attempts = batch.attempts
+        if sessions is not batch.sessions:
+            attempts = attempts.join(sessions, on="row", how="semi")
+        return _facts(Batch(sessions, attempts, batch.problems, batch.users))
+
+    return pl.concat([pl.DataFrame(schema=COLLECTED), *facts_by_partition(batch.sessions, facts, failures)])
 
 
 def _facts(batch: Batch) -> pl.DataFrame:

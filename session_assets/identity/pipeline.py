@@ -19,7 +19,7 @@ from session_assets.identity.facts import classify, session_facts
 from session_assets.identity.model import AUTH, CANONICAL, COLLECTED, SESSIONS, SLICE
 from session_assets.identity.repairs import folds
 from session_assets.identity.source import IdentitySource
-from session_assets.pipeline import Failures, Pipeline
+from session_assets.pipeline import Failures, Pipeline, facts_by_partition
 from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
@@ -99,18 +99,8 @@ def findings(classified: pl.DataFrame) -> pl.DataFrame:
 
 def _collected(documents: pl.DataFrame, auth: pl.DataFrame, failures: Failures | None) -> pl.DataFrame:
     """Facts of a frame; where they cannot be worked out, of each partition alone, and those at fault are named."""
-    try:
-        return _facts(documents, auth)
-    except Exception:
-        if failures is None:
-            raise
-    parts = [pl.DataFrame(schema=COLLECTED)]
-    for (partition,), some in documents.partition_by("partition", as_dict=True).items():
-        try:
-            parts.append(_facts(some, auth))
-        except Exception as error:
-            failures[str(partition)] = f"{type(error).__name__}: {error}"
-    return pl.concat(parts)
+    parts = facts_by_partition(documents, lambda some: _facts(some, auth), failures)
+    return pl.concat([pl.DataFrame(schema=COLLECTED), *parts])
 
 
 def _facts(documents: pl.DataFrame, auth: pl.DataFrame) -> pl.DataFrame:

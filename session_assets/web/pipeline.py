@@ -15,7 +15,7 @@ import polars as pl
 from session_assets.ahead import ahead
 from session_assets.changes.tally import Tally
 from session_assets.failpoints import armed, failpoint
-from session_assets.pipeline import Failures, Pipeline
+from session_assets.pipeline import Failures, Pipeline, facts_by_partition
 from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
@@ -57,18 +57,14 @@ class Web(Pipeline):
 
     def _facts(self, bucket: Bucket, failures: Failures | None) -> pl.DataFrame:
         others = collected(bucket.others)
-        try:
-            return pl.concat([_joined(bucket.sessions, bucket.events), others])
-        except Exception:  # not swallowed: each partition is tried alone below, and those at fault are named
-            if failures is None:
-                raise
-        parts = [others]
-        for (partition,), sessions in bucket.sessions.partition_by("partition", as_dict=True).items():
-            try:
-                parts.append(_joined(sessions, bucket.events.join(sessions, on="session_id", how="semi")))
-            except Exception as error:
-                failures[str(partition)] = f"{type(error).__name__}: {error}"
-        return pl.concat(parts)
+
+        def joined(sessions: pl.DataFrame) -> pl.DataFrame:
+            events = bucket.events
+            if sessions is not bucket.sessions:
+                events = events.join(sessions, on="session_id", how="semi")
+            return _joined(sessions, events)
+
+        return pl.concat([*facts_by_partition(bucket.sessions, joined, failures), others])
 
     def unknown(self, selection: Selection) -> list[str]:
         return self.source.unknown(selection.sessions)

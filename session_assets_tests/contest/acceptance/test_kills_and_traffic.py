@@ -50,6 +50,21 @@ def assert_finished(cli: Terminal, goaime: Goaime, users: dict[str, Any], plan_i
     assert cli("plan", "contest", "--json").body["planned"] == 0
 
 
+def test_a_month_that_cannot_be_computed_is_named_and_the_others_finish(cli: Terminal, goaime: Goaime) -> None:
+    users = fill(goaime)
+    poisoned = "2025-05-01"
+    before = stored(goaime.sessions)
+    partly = cli(*APPLY, SESSION_ASSETS_FAILPOINTS=f"contest.facts.{poisoned}=raise")
+    assert partly.code == 1
+    assert partly.body["failed_partitions"].keys() == {poisoned}
+    assert "FailpointRaised" in partly.body["failed_partitions"][poisoned]
+    changed = {key for key, document in stored(goaime.sessions).items() if document != before[key]}
+    assert 0 < partly.body["outcomes"]["applied"] == len(changed) < ROWS
+    again = cli(*APPLY)
+    assert (again.code, again.body["outcomes"]["applied"]) == (0, ROWS - len(changed))
+    assert [why for one in goaime.sessions.find() if (why := faults(one, users))] == []
+
+
 @pytest.mark.parametrize("place", PLACES if FULL else SAMPLED)
 def test_a_killed_apply_is_finished_by_the_same_command_and_a_killed_revert_too(
     cli: Terminal, goaime: Goaime, place: str

@@ -33,6 +33,21 @@ def test_a_session_that_is_gone_after_an_apply_is_named(cli: Terminal, stored: C
     assert found.code == 0
 
 
+def test_a_shard_that_cannot_be_read_is_named_and_the_others_finish(cli: Terminal, stored: Cosmos) -> None:
+    documents = [session(EMAIL, number) for number in range(40)]
+    stored.fill(documents, [user(EMAIL.lower())])
+    poisoned = documents[0]["id"][0]
+    rest = [one["id"] for one in documents if one["id"][0] != poisoned]
+    assert 0 < len(rest) < len(documents)
+    partly = cli(*APPLY, SESSION_ASSETS_FAILPOINTS=f"identity.facts.{poisoned}=raise")
+    assert partly.code == 1
+    assert partly.body["failed_partitions"].keys() == {poisoned}
+    assert sorted(one["id"] for one in stored.stored() if one["user_id"] == GUID) == sorted(rest)
+    again = cli(*APPLY)
+    assert (again.code, again.body["outcomes"]["applied"]) == (0, len(documents) - len(rest))
+    assert {one["user_id"] for one in stored.stored()} == {GUID}
+
+
 def test_audit_fields_are_held_against_auth(cli: Terminal, stored: Cosmos) -> None:
     stored.fill([session(EMAIL, 1), session(EMAIL, 2), session(GUID, 3)], [user(EMAIL.lower())])
     assert cli(*APPLY).code == 0
