@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 
 from session_assets.cli.demo.defects import compare, found, show
-from session_assets.cli.demo.steps import step, worked
+from session_assets.cli.demo.steps import applied, step, verified
 from session_assets.cli.runner import Runner
 from session_assets.contest.model import REASON, SLICE, VARIABLE
 from session_assets.embedded.contest_sample import replant
@@ -27,18 +27,9 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
         planted = replant(os.environ[VARIABLE], now=datetime.now(UTC))
         note(f"{planted.sessions:,} sessions, {planted.repairable:,} of them repairable")
     target = runner.target(SLICE)
-    with step("verify contest", "run") as note:
-        before = worked("verify contest", runner.verify(target, (), ()))
-        note(f"{before.body['read']:,} documents read, {sum(before.body['reasons'].values()):,} findings")
-    with step("plan contest", "run") as note:
-        plan = worked("plan contest", runner.plan(target, (), ())).body
-        note(f"plan {plan['plan_id']}: {plan['planned']:,} changes")
-    with step("apply contest", "run") as note:
-        config = {"plan_id": plan["plan_id"], "force": False, "batch_size": 5000}
-        outcomes = worked("apply contest", runner.apply(target, (), (), config)).body["outcomes"]
-        note(", ".join(f"{count:,} {name}" for name, count in outcomes.items() if count) or "nothing to do")
-    with step("verify contest", "run again"):
-        after = worked("verify contest", runner.verify(target, (), ()))
+    before = verified(runner, target)
+    plan, outcomes = applied(runner, target)
+    after = verified(runner, target, "run again")
     faults = show(compare(planted.ids, kind_of, found(before), found(after)), LEGEND)
     figures = {
         "documents read before the repair": (planted.sessions, before.body["read"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from session_assets.cli.demo.defects import compare, found, show
-from session_assets.cli.demo.steps import StepFailed, step, worked
+from session_assets.cli.demo.steps import StepFailed, applied, step, verified
 from session_assets.cli.runner import Runner
 from session_assets.embedded.identity_sample import sample
 from session_assets.identity.model import AUTH, REASON, SESSIONS, SLICE, VARIABLE
@@ -34,18 +34,9 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
         write_all(container(AUTH), planted.auth)
         note(f"{len(planted.sessions):,} sessions, {len(planted.audits):,} audits, {len(planted.auth):,} auth records")
     target = runner.target(SLICE)
-    with step("verify identity", "run") as note:
-        before = worked("verify identity", runner.verify(target, (), ()))
-        note(f"{before.body['read']:,} documents read, {sum(before.body['reasons'].values()):,} findings")
-    with step("plan identity", "run") as note:
-        plan = worked("plan identity", runner.plan(target, (), ())).body
-        note(f"plan {plan['plan_id']}: {plan['planned']:,} changes")
-    with step("apply identity", "run") as note:
-        config = {"plan_id": plan["plan_id"], "force": False, "batch_size": 0}
-        outcomes = worked("apply identity", runner.apply(target, (), (), config)).body["outcomes"]
-        note(", ".join(f"{count:,} {name}" for name, count in outcomes.items() if count) or "nothing to do")
-    with step("verify identity", "run again"):
-        after = worked("verify identity", runner.verify(target, (), ()))
+    before = verified(runner, target)
+    plan, outcomes = applied(runner, target)
+    after = verified(runner, target, "run again")
     with step("identity/session_summaries", "run"):
         _, error, code = runner.execute("identity_summaries", {}, {})
         if error:

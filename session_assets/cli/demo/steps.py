@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
-from session_assets.cli.runner import Result
+from session_assets.cli.runner import Result, Runner
 from session_assets.errors import SessionAssetsError
+from session_assets.graph.target import Target
 from session_assets.masking import safe_text
 
 
@@ -27,6 +29,27 @@ def worked(step: str, result: Result) -> Result:
         reason = result.error or f"partitions were set aside: {result.body['failed_partitions']}"
         raise StepFailed(f"{step}: {safe_text(reason)}", result.exit_code or 1)
     return result
+
+
+def verified(runner: Runner, target: Target, how: str = "run") -> Result:
+    """A look at the collection."""
+    with step(f"verify {target.name}", how) as note:
+        result = worked(f"verify {target.name}", runner.verify(target, (), ()))
+        note(f"{result.body['read']:,} documents read, {sum(result.body['reasons'].values()):,} findings")
+    return result
+
+
+def applied(runner: Runner, target: Target) -> tuple[dict[str, Any], dict[str, int]]:
+    """A plan, and the outcomes of its apply."""
+    name = target.name
+    with step(f"plan {name}", "run") as note:
+        plan = worked(f"plan {name}", runner.plan(target, (), ())).body
+        note(f"plan {plan['plan_id']}: {plan['planned']:,} changes")
+    with step(f"apply {name}", "run") as note:
+        config = {"plan_id": plan["plan_id"], "force": False, "batch_size": 0}
+        outcomes = worked(f"apply {name}", runner.apply(target, (), (), config)).body["outcomes"]
+        note(", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items() if count) or "nothing to do")
+    return plan, outcomes
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 
 from session_assets.cli.demo.defects import compare, found, show
-from session_assets.cli.demo.steps import step, worked
+from session_assets.cli.demo.steps import applied, step, verified, worked
 from session_assets.cli.runner import Result, Runner
 from session_assets.embedded.web_sample import GRACE_DAYS, Planted, replant
 from session_assets.web.model import REASON, SLICE, VARIABLE, Fix
@@ -28,26 +28,17 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
         note(f"{planted.sessions:,} sessions, {planted.logins:,} log-ins, {planted.events:,} events")
     web, fold, orphans = (runner.target(name) for name in (SLICE, f"{SLICE}/duplicates", f"{SLICE}/orphans"))
     faults: list[str] = []
-    with step("verify web", "run") as note:
-        before = worked("verify web", runner.verify(web, (), ()))
-        note(f"{before.body['read']:,} documents read, {sum(before.body['reasons'].values()):,} findings in sessions")
+    before = verified(runner, web)
     plan_ids: dict[str, str] = {}
     for target in (web, fold):
-        with step(f"plan {target.name}", "run") as note:
-            plan = worked(f"plan {target.name}", runner.plan(target, (), ()))
-            note(f"plan {plan.body['plan_id']}: {plan.body['planned']:,} changes")
-        with step(f"apply {target.name}", "run") as note:
-            config = {"plan_id": plan.body["plan_id"], "force": False, "batch_size": 5000}
-            outcomes = worked(f"apply {target.name}", runner.apply(target, (), (), config)).body["outcomes"]
-            note(", ".join(f"{count:,} {name}" for name, count in outcomes.items() if count) or "nothing to do")
-        plan_ids[target.name] = plan.body["plan_id"]
-        if outcomes["applied"] != plan.body["planned"]:
-            faults.append(f"apply {target.name}: {plan.body['planned']:,} planned, {outcomes['applied']:,} applied")
+        plan, outcomes = applied(runner, target)
+        plan_ids[target.name] = plan["plan_id"]
+        if outcomes["applied"] != plan["planned"]:
+            faults.append(f"apply {target.name}: {plan['planned']:,} planned, {outcomes['applied']:,} applied")
     with step("plan web/orphans", "run") as note:
         deletable = worked("plan web/orphans", runner.plan(orphans, (), ())).body["planned"]
         note(f"{deletable:,} older than {GRACE_DAYS} days; not applied, they stay")
-    with step("verify web", "run again"):
-        after = worked("verify web", runner.verify(web, (), ()))
+    after = verified(runner, web, "run again")
     faults += show(compare(planted.ids, kind_of, found(before), found(after)), LEGEND)
     return [*faults, *_account(planted, before, after, deletable)], [*plan_ids.values()]
 
