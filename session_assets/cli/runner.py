@@ -94,7 +94,7 @@ class Runner:
                 f"{target.name} has no checks of its own: session-assets verify {target.name.split('/')[0]}"
             )
         else:
-            run_id, error, code = self._run(target.verify, target, partitions, {})
+            run_id, error, code = self.run(target.verify, target, partitions, {})
         body = self._body(target, "verify", run_id)
         failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
         return Result(body, code or int(failed), error)
@@ -105,7 +105,7 @@ class Runner:
         if sessions or usernames:
             run_id, error, code = self._one_session(target, sessions, usernames, "plan", {})
         else:
-            run_id, error, code = self._run(target.plan, target, partitions, {})
+            run_id, error, code = self.run(target.plan, target, partitions, {})
         return self._told(target, Result(self._body(target, "plan", run_id), code, error))
 
     def apply(
@@ -122,7 +122,7 @@ class Runner:
             run_id, error, code = self._single_sessions(target, _named(config))
         else:
             job, keys = self._apply_job(target, partitions, config)
-            run_id, error, code = self._run(job, target, keys, {"apply": config})
+            run_id, error, code = self.run(job, target, keys, {"apply": config})
         body = self._body(target, "apply", run_id)
         outcomes = body.get("outcomes", {})
         return self._told(target, Result(body, code or int(outcomes.get("failed", 0) > 0), error))
@@ -161,9 +161,10 @@ class Runner:
         self._say(f"{target.name}: no plan is pending, so the changes are planned first")
         return target.apply, partitions
 
-    def _run(
+    def run(
         self, job: str, target: Target, partitions: Sequence[str], configs: dict[str, Any]
     ) -> tuple[str, str | None, int]:
+        """A job over some partitions of a target, or all that hold documents: the run, its error, and the exit code."""
         tags: dict[str, str] = {}
         if target.order is not None and target.standing is not None:
             order = list(target.order())

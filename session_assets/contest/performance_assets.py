@@ -43,7 +43,7 @@ def _asset(kind: str) -> dg.AssetsDefinition:
                 failures[partition] = f"{type(error).__name__}: {error}"
         totals = _stored_totals(storage, asset, kind, frames)
         metadata = {
-            partition: {"documents": rows[partition]} | _metadata(storage, asset, kind, partition, frame, totals)
+            partition: {"rows": rows[partition]} | _metadata(storage, asset, kind, partition, frame, totals)
             for partition, frame in frames.items()
         }
         step.finish(metadata, failures)

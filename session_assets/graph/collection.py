@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from session_assets.changes.change_set import CHANGES
 from session_assets.changes.store import Store
 from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.environment import Environment
@@ -148,7 +149,7 @@ class Collection:
         return session_facts
 
     def changes_asset(self) -> dg.AssetsDefinition:
-        @self.asset("session_changes", {"polars", "parquet"}, self.collected, deps=[self.key("session_facts")])
+        @self.asset("session_changes", {"polars", "parquet"}, CHANGES, deps=[self.key("session_facts")])
         def session_changes(context: dg.AssetExecutionContext) -> None:
             """The dry run: one row per document that is wrong, with before and after. Writes nothing to any collection."""
             step = Step(context, self.key("session_changes"))

@@ -99,7 +99,7 @@ def web_user_activity(context: dg.AssetExecutionContext) -> None:
             name = f"web/user_activity/day={partition}/part-0.parquet"
             step.environment.storage.write_parquet(name, frame)
             path = str(step.environment.storage.path(name))
-            metadata[partition] = {"documents": frame.height, "path": dg.MetadataValue.path(path)}
+            metadata[partition] = {"rows": frame.height, "path": dg.MetadataValue.path(path)}
         except Exception as error:
             failures[partition] = f"{type(error).__name__}: {error}"
     step.finish(metadata, failures)

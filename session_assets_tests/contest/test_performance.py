@@ -114,7 +114,7 @@ def test_months_are_files_that_other_engines_read_and_have_plots(
     folder = tmp_path / "storage" / "contest" / "topic_performance"
     assert sorted(one.name for one in folder.iterdir()) == [f"month={month}" for month in months]
     rows = ds.dataset(folder, partitioning=None, format="parquet").to_table()
-    assert rows.num_rows == sum(made["topic_performance", month]["documents"] for month in months) > 0
+    assert rows.num_rows == sum(made["topic_performance", month]["rows"] for month in months) > 0
     assert pl.from_arrow(rows.select(["attempted"])).sum().item() > 0  # pyright: ignore[reportAttributeAccessIssue]
     for asset, plot in (
         ("topic_performance", "accuracy_by_topic"),

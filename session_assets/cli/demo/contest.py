@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 
 from session_assets.cli.demo.defects import compare, found, show
-from session_assets.cli.demo.steps import applied, step, verified
+from session_assets.cli.demo.steps import applied, finished, step, verified
 from session_assets.cli.runner import Runner
 from session_assets.contest.model import REASON, SLICE, VARIABLE
 from session_assets.embedded.contest_sample import replant
@@ -15,6 +15,7 @@ DATABASE = "contest_demo"
 LOOK = (
     ("/asset-groups/contest", "problems and users → facts → changes → sessions"),
     ("/assets/contest/session_changes", "the dry run, with a preview of before and after for each month"),
+    ("/assets/contest/topic_performance", "accuracy by topic and by month, as plots"),
 )
 LEGEND = "repair: `apply contest` · quarantine: not written until a person has decided · listed: a person decides"
 
@@ -30,6 +31,7 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
     before = verified(runner, target)
     plan, outcomes = applied(runner, target)
     after = verified(runner, target, "run again")
+    finished("contest/topic_performance", lambda: runner.run("contest_performance", target, (), {}))
     faults = show(compare(planted.ids, kind_of, found(before), found(after)), LEGEND)
     figures = {
         "documents read before the repair": (planted.sessions, before.body["read"]),

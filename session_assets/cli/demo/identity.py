@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from session_assets.cli.demo.defects import compare, found, show
-from session_assets.cli.demo.steps import StepFailed, applied, step, verified
+from session_assets.cli.demo.steps import applied, finished, step, verified
 from session_assets.cli.runner import Runner
 from session_assets.embedded.identity_sample import sample
 from session_assets.identity.model import AUTH, REASON, SESSIONS, SLICE, VARIABLE
@@ -37,10 +37,7 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
     before = verified(runner, target)
     plan, outcomes = applied(runner, target)
     after = verified(runner, target, "run again")
-    with step("identity/session_summaries", "run"):
-        _, error, code = runner.execute("identity_summaries", {}, {})
-        if error:
-            raise StepFailed(f"identity/session_summaries: {error}", code)
+    finished("identity/session_summaries", lambda: runner.execute("identity_summaries", {}, {}))
     faults = show(compare(planted.reasons, kind_of, found(before), found(after)), LEGEND)
     figures = {
         "documents read before the repair": (len(planted.documents), before.body["read"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +50,14 @@ def applied(runner: Runner, target: Target) -> tuple[dict[str, Any], dict[str, i
         outcomes = worked(f"apply {name}", runner.apply(target, (), (), config)).body["outcomes"]
         note(", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items() if count) or "nothing to do")
     return plan, outcomes
+
+
+def finished(assets: str, run: Callable[[], tuple[str, str | None, int]]) -> None:
+    """A run that makes some assets."""
+    with step(assets, "run"):
+        _, error, code = run()
+        if error:
+            raise StepFailed(f"{assets}: {safe_text(error)}", code)
 
 
 @contextmanager
