@@ -32,7 +32,6 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="only the seed's size")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        servers = Servers(Path(folder), tell=lambda line: print(line, file=sys.stderr))
         os.environ["SESSION_ASSETS_EMBEDDED_CACHE_GB"] = "4"
         servers = Servers(Path(folder))
         servers.up(["mongodb", "postgresql"])

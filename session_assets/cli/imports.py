@@ -124,10 +124,11 @@ def errors(job_id: str) -> int:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-def pause(job_id: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="The job as one JSON object on standard output.")
+def pause(job_id: str, as_json: bool) -> int:
     """Stop a job after the batch at hand; `resume` goes on."""
     job = _imports().jobs.pause(job_id)
-    click.echo(f"job {job.id}: {'pauses after the batch at hand' if job.status == 'running' else job.status}")
+    _tell(job, "pauses after the batch at hand" if job.status == "running" else job.status, as_json)
     return 0
 
 
@@ -157,10 +158,11 @@ def resume(job_id: str, batch_size: int | None, encoding: str | None, as_json: b
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--reason", default="given up by an operator", show_default=True)
-def fail(job_id: str, reason: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="The job as one JSON object on standard output.")
+def fail(job_id: str, reason: str, as_json: bool) -> int:
     """Give a job up that nobody works on. What it committed stays; `resume` and `revert` work still."""
     job = _imports().jobs.fail(job_id, reason)
-    click.echo(f"job {job.id}: {job.status}, {job.processed_rows:,} of {job.total_rows:,} rows are done")
+    _tell(job, f"{job.status}, {job.processed_rows:,} of {job.total_rows:,} rows are done", as_json)
     return 0
 
 
@@ -249,6 +251,10 @@ def _show_rejects(report: dict[str, Any]) -> None:
         click.echo(f"  before an import: {safe_text(obstacle)}")
     if report.get("note"):
         click.echo(f"  {safe_text(report['note'])}")
+
+
+def _tell(job: Job, what: str, as_json: bool) -> None:
+    click.echo(json.dumps(_plain(job)) if as_json else f"job {job.id}: {what}")
 
 
 def _plain(job: Job) -> dict[str, Any]:

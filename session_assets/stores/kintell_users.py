@@ -42,7 +42,7 @@ class Users:
             self._connection.execute("CREATE TEMP TABLE wanted (email text, role text)")
             others = pl.DataFrame(self._connection.execute(_OTHERS).fetchall(), schema=FOUND, orient="row")
         folded = others.with_columns(
-            stored=pl.col("email"), email=pl.col("email").map_elements(_folded, return_dtype=pl.String)
+            pl.Series("email", [_folded(email) for email in others["email"]], dtype=pl.String), stored=pl.col("email")
         )
         self._taken = folded["email"].unique()
         self._others = _unambiguous(folded)

@@ -117,7 +117,8 @@ def test_job_is_paused_failed_and_resumed(cli: Terminal, tmp_path: Path, stored:
     path = write(tmp_path / "a.csv", [clean(n) for n in range(50)])
     cli.killed_at("kintell.committed@1", "import", path, "--batch-size", "10")
     job = json.loads(cli("jobs", "--json").out)[0]["id"]
-    assert cli("fail", job).code == 0
+    told = json.loads(cli("fail", job, "--json").out)
+    assert (told["id"], told["status"], told["processed_rows"]) == (job, "failed", 10)
     assert stored.one("SELECT status FROM backfill_jobs") == "failed"
     assert imported(cli("import", path, "--resume", job, "--json"))["inserted"] == 50
     assert cli("pause", job).code == 2
