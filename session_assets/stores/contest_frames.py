@@ -19,6 +19,7 @@ from session_assets.stores.bson_frames import Field, Kind, array_items, document
 from session_assets.stores.mongo import MongoSource
 
 _DOCUMENT, _STRING = 3, 2
+_IN_BATCH, _TOGETHER = 700, 4  # documents off the wire that the processor's cache holds; batches that go on as one
 _DECIMAL = r"^-?(0|[1-9]\d{0,14})(\.\d{1,6})?$"
 _NAMES = ("_id", *FIELDS, UPDATED, *ALIASES)
 _TEXTS = tuple(Field(name, Kind.TEXT) for name in ("session_id", "username", "contest"))
@@ -46,14 +47,30 @@ _USER_FIELDS = (Field("_id", Kind.ID), Field("username", Kind.TEXT))
 
 
 def session_frames(source: MongoSource, query: dict[str, object]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Whole documents and all their attempts, a wire batch at a time.
+    """Whole documents and all their attempts, some wire batches at a time.
 
     Sessions: `row`, `key`, `document`, `ordered` (whether the known fields stand in order, before all others), types, values;
     moments as `{name}_date` (a date) and `{name}_text`. Attempts: `row` of the session, `attempt` (place in the list), the type
     of the list's item, and the same.
     """
-    for data in source.batches(query):
-        yield read_sessions(Batch(data))
+    read: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+    for data in source.batches(query, size=_IN_BATCH):
+        read.append(read_sessions(Batch(data)))
+        if len(read) == _TOGETHER:
+            yield _together(read)
+            read = []
+    if read:
+        yield _together(read)
+
+
+def _together(read: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Frames of several batches as one, their rows numbered on."""
+    offset, parts = 0, list[list[pl.DataFrame]]()
+    for frames in read:
+        parts.append([frame.with_columns(pl.col("row") + pl.lit(offset, pl.UInt32)) for frame in frames])
+        offset += frames[0].height
+    sessions, attempts = (pl.concat(some, how="diagonal") for some in zip(*parts, strict=True))
+    return sessions, attempts
 
 
 def read_sessions(batch: Batch) -> tuple[pl.DataFrame, pl.DataFrame]:

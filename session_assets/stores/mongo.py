@@ -93,10 +93,12 @@ class MongoSource:
         self.collection = collection
         self.variable = variable
 
-    def batches(self, query: dict[str, Any], projection: dict[str, Any] | None = None) -> Iterator[bytes]:
-        """Raw batches of the documents that match, in natural order; at most three are held in memory."""
+    def batches(
+        self, query: dict[str, Any], projection: dict[str, Any] | None = None, size: int = _BATCH
+    ) -> Iterator[bytes]:
+        """Raw batches of at most `size` documents that match, in natural order; at most three are held in memory."""
         raw = self.collection.with_options(codec_options=RAW_VALUES)
-        yield from self._prefetched(_Batches(raw, query, projection, batch_size=_BATCH))
+        yield from self._prefetched(_Batches(raw, query, projection, batch_size=size))
 
     def frames(self, fields: tuple[Field, ...], query: dict[str, Any]) -> Iterator[pl.DataFrame]:
         """Typed frames of some fields, projected on the server, and of `malformed`."""

@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pymongo
+import pytest
 from bson import ObjectId
+from polars.testing import assert_frame_equal
 
 from session_assets.selection import Selection
+from session_assets.stores import contest_frames
 from session_assets_tests.contest.scenario import Document, Slice
 from session_assets_tests.contest.spoilers import generated
 
@@ -74,3 +78,21 @@ def test_months_of_a_run_keep_what_they_know_of_problems_and_users(mongo_uri: st
     tally = Slice.of(database, tmp_path).plan().tally
     assert {"unknown_problem", "user_unknown"} <= tally.total_reasons().keys()
     assert users and "attempt_incomplete" not in tally.total_reasons()
+
+
+def test_the_facts_of_a_document_do_not_depend_on_how_the_wire_cuts_the_collection(
+    mongo_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = pymongo.MongoClient[Document](mongo_uri).get_default_database()
+    documents, _, _ = generated(300, 6)
+    database.sessions.insert_many(documents, ordered=False)
+    contest = Slice.of(database, tmp_path).contest
+
+    def facts() -> pl.DataFrame:
+        return pl.concat(contest.buckets(Selection(), Path("unused"))).drop("row", strict=False)
+
+    whole = facts()
+    monkeypatch.setattr(contest_frames, "_IN_BATCH", 7)
+    monkeypatch.setattr(contest_frames, "_TOGETHER", 3)
+    assert_frame_equal(facts(), whole)
+    assert whole.height == 300
