@@ -15,16 +15,10 @@ import polars as pl
 from session_assets.ahead import ahead
 from session_assets.changes.change_set import conform
 from session_assets.changes.tally import FINDINGS
+from session_assets.contest.attempts import attempts_of, completed, contest_ids
 from session_assets.contest.compose import NOTHING, composed
-from session_assets.contest.facts import (
-    attempts_of,
-    classify,
-    completed,
-    contest_ids,
-    differences,
-    judged,
-    session_facts,
-)
+from session_assets.contest.facts import session_facts
+from session_assets.contest.judgement import classify, differences, judged
 from session_assets.contest.model import COLLECTED, DATABASE, FACT_COLUMNS, PROBLEMS, SESSIONS, SLICE, USERS, VARIABLE
 from session_assets.contest.source import Batch, ContestSource
 from session_assets.failpoints import armed, failpoint

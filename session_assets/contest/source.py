@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from session_assets.contest.facts import contest_ids, missing_user, moment_of, months, user_of
+from session_assets.contest.attempts import contest_ids
+from session_assets.contest.judgement import missing_user, moment_of, months, user_of
 from session_assets.selection import Progress, Selection
 from session_assets.stores.bson_frames import Field, Kind
 from session_assets.stores.contest_frames import (
