@@ -40,6 +40,9 @@ lint: setup ## format, lint, types, and which module may import what
 			--config $(call banned,session_assets.$$other) session_assets/$$slice || exit 1; done; done
 	$(BIN)/pyright
 
+pictures: setup ## the pictures of the docs, taken by the browser tests (needs Chromium)
+	SESSION_ASSETS_PICTURES=docs/pictures $(BIN)/pytest -q -n 0 session_assets_tests/ui/test_browser.py
+
 bench: setup ## the figures of docs/benchmarks.md (about 15 minutes)
 	$(BIN)/python -m bench.web
 
@@ -48,4 +51,4 @@ lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --all-extras --python-version 3.11 \
 		pyproject.toml -o requirements.lock
 
-.PHONY: help setup demo test test-all lint bench lock
+.PHONY: help setup demo test test-all lint pictures bench lock

@@ -46,7 +46,7 @@ class Ui:
 
 @pytest.fixture
 def ui(tmp_path: Path, mongo_uri: str, postgres_url: str) -> Iterator[Ui]:
-    """UI and daemon on fresh databases; WEB_START_DATE and failpoints can be set before by `ui_environment`."""
+    """UI and daemon on fresh databases; a test may set WEB_START_DATE before."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -56,7 +56,7 @@ def ui(tmp_path: Path, mongo_uri: str, postgres_url: str) -> Iterator[Ui]:
         "DAGSTER_HOME": str(tmp_path / "dagster"),
         "DAGSTER_POSTGRES_URL": postgres_url.replace("postgresql://", "postgresql+psycopg2://", 1),
         "WEB_MONGO_URI": mongo_uri,
-        "WEB_START_DATE": "2025-03-01",
+        "WEB_START_DATE": os.environ.get("WEB_START_DATE", "2025-03-01"),
         "SESSION_ASSETS_FAILPOINTS": f"@{tmp_path / 'failpoints'}",
     }
     command = [str(Path(sys.executable).parent / "session-assets"), "dev", "--port", str(port)]

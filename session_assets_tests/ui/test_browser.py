@@ -1,0 +1,98 @@
+"""The first ten minutes in the UI, clicked: see what is wrong and why, repair three days, read each day's checks, drop a file."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pymongo
+import pytest
+
+from session_assets.embedded.web_sample import replant
+from session_assets_tests.ui.browser import CHROMIUM, Browser, browsing
+from session_assets_tests.ui.conftest import Ui
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: the pages were not looked at")
+TODAY = datetime.now(UTC).date()
+FIRST = TODAY - timedelta(days=35)  # the sample has 30 days
+DAYS = [(TODAY - timedelta(days=back)).isoformat() for back in (12, 11, 10)]
+MAPPING = "session: visit\nuser: who\npage: page\ntimestamp: at\ntimestamp_unit: iso\nevent_type_value: pageview\n"
+
+
+@pytest.fixture
+def recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_START_DATE", FIRST.isoformat())
+
+
+@pytest.mark.usefixtures("recent")
+def test_a_defect_is_seen_previewed_repaired_and_a_file_dropped(ui: Ui) -> None:
+    planted = replant(ui.environment["WEB_MONGO_URI"], now=datetime.now(UTC))
+    assert ui.cli("verify", "web").returncode == 1
+    with browsing(ui) as browser:
+        _read_a_failing_check(browser, planted.counts["zero_event_count"])
+        _repair_three_days(browser)
+        _look_at_each_day(browser)
+        _drop_a_file(browser)
+        _see_the_graph(browser)
+
+
+def _read_a_failing_check(browser: Browser, count: int) -> None:
+    """It tells the exact count, ids, and what to do next."""
+    browser.asset("web/sessions", "checks")
+    browser.text("event_count_present", exact=True).click()
+    browser.text(re.compile(rf"^{count} of 2,200: ")).wait_for()
+    browser.text("next_step", exact=True)
+    browser.text("session-assets plan web")
+    browser.picture("checks")
+
+
+def _repair_three_days(browser: Browser) -> None:
+    """A backfill of three days is one run; what it changed is shown with before and after."""
+    browser.job("web_apply")
+    browser.text("Materialize all").click()
+    partitions = browser.page.get_by_placeholder("No matching partitions")
+    partitions.fill(f"[{DAYS[0]}...{DAYS[-1]}]")
+    partitions.press("Enter")
+    browser.text("3 partitions")
+    browser.page.get_by_role("button", name="Launch backfill").click()
+    browser.asset("web/sessions", f"partitions&partition={DAYS[0]}")
+    browser.text("Materialized (3)")
+    browser.text("Failed (0)")
+    browser.asset("web/session_changes", f"partitions&partition={DAYS[0]}")
+    browser.text("preview", exact=True).scroll_into_view_if_needed()
+    browser.text("[Show Markdown]").click()
+    browser.text("before → after", exact=True)
+    browser.picture("preview")
+
+
+def _look_at_each_day(browser: Browser) -> None:
+    """Repaired days pass, the others still fail."""
+    browser.asset("web/sessions", "checks")
+    browser.text("event_count_present", exact=True).click()
+    browser.page.get_by_text("Partitions", exact=True).last.click()
+    browser.text(re.compile(r"^Passed \(\d+\)$"))
+    browser.page.get_by_text(DAYS[0], exact=True).first.click()
+    browser.text("Passed", exact=True)
+    browser.picture("backfill")
+
+
+def _drop_a_file(browser: Browser) -> None:
+    """The sensor takes a dropped file: its sessions are there, and it is a partition that was materialized."""
+    folder = browser.ui.home / "drops" / "web_events"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mapping.yaml").write_text(MAPPING)
+    (folder / "visits.csv").write_text(f"visit,who,page,at\ndropped-1,u1,/home,{DAYS[0]}T10:00:00Z\n")
+    (folder / "visits.csv.done").touch()
+    browser.asset("web/event_drops", "partitions")
+    browser.text(re.compile(r"visits\.csv@"))
+    browser.text("Materialized (1)")
+    with pymongo.MongoClient(browser.ui.environment["WEB_MONGO_URI"]) as client:
+        assert client.get_default_database().events.count_documents({"session_id": "dropped-1"}) == 1
+
+
+def _see_the_graph(browser: Browser) -> None:
+    browser.page.set_viewport_size({"width": 2300, "height": 760})
+    browser.lineage("web")
+    for name in ("event_drops", "session_facts", "session_changes", "sessions"):
+        browser.text(name, exact=True)
+    browser.picture("lineage")
