@@ -63,7 +63,7 @@ def _code(blobs: Iterable[Blob], settings: CodeSettings) -> list[Blob]:
 
 def _counted(repository: Repository, fresh: dict[_Key, Blob], settings: CodeSettings) -> dict[_Key, _Counts]:
     languages = {key: blob for key, blob in fresh.items() if blob.size <= settings.largest}
-    result = dict.fromkeys(fresh, (0, 0, 0, True))
+    result: dict[_Key, _Counts] = dict.fromkeys(fresh, (0, 0, 0, True))
 
     def sources() -> Iterator[Source]:
         order = list(languages)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from session_assets.flow.code_names import Names, unescaped, unicode_unescaped
 from session_assets.flow.code_tokens import COMMENT, IDENTIFIER, STRING, Hit, Scan

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import session_assets
 from session_assets.flow.code_names import Names
+from session_assets.flow.code_python import decode, scan
 from session_assets.flow.code_scan import Scan, scan_content
 from session_assets_tests.counts import examples, times
 from session_assets_tests.flow.code_reference import counted, standard_library
@@ -49,7 +50,9 @@ def _agree(files: list[Path], name: str) -> None:
         ours = Counter((hit.kind, hit.line) for hit in found.hits)
         wanted = counted(path, name)
         told += wanted.total()
-        assert found.reason == "undecodable" or ours == wanted, path
+        assert found.reason == "undecodable" or wanted <= ours, path
+        if names.is_plain(decode(path.read_bytes())[0]):  # else ours has names that are spelled with escapes, too
+            assert found.reason == "undecodable" or ours == wanted, path
     assert told, name
 
 
@@ -115,8 +118,6 @@ _PIECES = st.lists(
 @examples(150)
 @given(_PIECES)
 def test_what_is_not_tokenized_holds_no_name(pieces: list[str]) -> None:
-    from session_assets.flow.code_python import scan
-
     text = "".join(pieces)
     whole = scan(text, NAMES)
     assert NAMES.may_hold(text) or not whole.hits
