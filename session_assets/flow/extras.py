@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from session_assets.flow import code_assets, stored_assets
+from session_assets.flow import code_assets, metrics_assets, stored_assets
 
-_PARTS = (code_assets, stored_assets)
+_PARTS = (code_assets, stored_assets, metrics_assets)
 
 ASSETS = [asset for part in _PARTS for asset in part.ASSETS]
 CHECKS = [check for part in _PARTS for check in part.CHECKS]

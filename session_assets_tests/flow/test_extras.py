@@ -6,7 +6,7 @@ import dagster as dg
 
 from session_assets.flow.extras import DEFINITIONS, JOBS
 
-KEYS = {"flow/code_references"}
+KEYS = {"flow/code_references", "flow/stored_validation_changes", "flow/stored_validations", "flow/metrics"}
 
 
 def test_it_loads_by_itself() -> None:
