@@ -70,10 +70,10 @@ def scan_content(content: bytes, language: str, names: Names, largest: int) -> S
     text, is_whole = _decoded(content, language)
     if "\0" in text:
         return Scan(reason="binary", skipped=True, may_hold=any(one in content for one in raw))
-    if language == PYTHON:
-        found = code_python.scan(text, names) if names.may_hold(text) else Scan()
-    elif not (names.spelled.search(text) if language == SQL or "\\" in text else names.plain.search(text)):
+    if not _may_hold(text, language, names):
         found = Scan()
+    elif language == PYTHON:
+        found = code_python.scan(text, names)
     elif language == SQL:
         from session_assets.flow import code_sql
 
@@ -82,10 +82,17 @@ def scan_content(content: bytes, language: str, names: Names, largest: int) -> S
         from session_assets.flow import code_script
 
         found = code_script.scan(text, names, language)
+    found.may_hold = _may_hold(text, language, names) if found.reason or not is_whole else False
     if not is_whole and found.reason is None:
         found.reason = "undecodable"
-    found.may_hold = found.reason is not None
     return found
+
+
+def _may_hold(text: str, language: str, names: Names) -> bool:
+    """Whether a token of a text can hold a name: never wrong about a no."""
+    if language == PYTHON:
+        return names.may_hold(text)
+    return bool(names.spelled.search(text) if language == SQL or "\\" in text else names.plain.search(text))
 
 
 def scan_many(sources: Iterable[Source], names: Names, largest: int, processes: int) -> Iterator[tuple[Source, Scan]]:

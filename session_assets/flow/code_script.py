@@ -79,7 +79,7 @@ def _add(hits: list[Hit], token: Node, source: bytes, place: int, names: Names) 
     held.sort(key=lambda name: (-len(name), name))
     if held:
         inner = unescaped(own).strip("#'\"`" if kind != COMMENT else "/* ")
-        line = source.count(b"\n", 0, place) + 1
+        line = token.start_point.row + source.count(b"\n", token.start_byte, place) + 1
         hits.append(Hit(kind, line, tuple(held), inner == held[0]))
 
 

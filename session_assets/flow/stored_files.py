@@ -57,6 +57,8 @@ def validation_root(env: Mapping[str, str] | None = None) -> Path:
     root = Path(given).absolute()
     if not root.is_dir():
         raise UsageError(f"{VARIABLE} is no folder. It should hold {SESSIONS}.")
+    if not any((root / name).exists() for name in (SESSIONS, FLOWS)):
+        raise UsageError(f"{VARIABLE} holds neither {SESSIONS} nor {FLOWS}. Set it to the folder that does.")
     for name in (SESSIONS, FLOWS, QUARANTINE):
         if (root / name).is_symlink():
             raise UsageError(f"{name} in {VARIABLE} is a link. Set {VARIABLE} to the folder that it leads to.")

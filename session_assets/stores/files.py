@@ -151,20 +151,15 @@ class FileStore:
             beside = _beside(name)
             with suppress(FileNotFoundError):
                 os.unlink(beside, dir_fd=folder)  # of a killed attempt
-            handle = os.open(beside, _NEW, 0o600, dir_fd=folder)
-            with os.fdopen(handle, "wb") as file:
-                file.write(image.content)
-                file.flush()
-                failpoint("files.half_written")
-                _give(handle, image.owner)
-                os.fchmod(handle, image.mode)
-                os.utime(handle, ns=(image.mtime_ns, image.mtime_ns))
-                os.fsync(handle)
-            failpoint("files.after_temporary")
-            with suppress(FileExistsError):  # told by the look that follows
-                os.link(beside, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            failpoint("files.after_link")
-            os.unlink(beside, dir_fd=folder)
+            try:
+                _write(beside, folder, image)
+                failpoint("files.after_temporary")
+                with suppress(FileExistsError):  # told by the look that follows
+                    os.link(beside, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                failpoint("files.after_link")
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(beside, dir_fd=folder)
             os.fsync(folder)
 
     def _remove(self, image: Image) -> None:
@@ -219,6 +214,19 @@ def _opened(path: str, name: str, flags: int, folder: int) -> int:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         raise BadInput(f"{safe_text(path)} leads through a link or a file.") from None
+
+
+def _write(name: str, folder: int, image: Image) -> None:
+    """A new file with all that an image says, synced."""
+    handle = os.open(name, _NEW, 0o600, dir_fd=folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(image.content)
+        file.flush()
+        failpoint("files.half_written")
+        _give(handle, image.owner)
+        os.fchmod(handle, image.mode)
+        os.utime(handle, ns=(image.mtime_ns, image.mtime_ns))
+        os.fsync(handle)
 
 
 def _make_folder(name: str, around: int, image: Image) -> None:

@@ -23,7 +23,7 @@ _PURPOSE = "session_assets compatibility"
 
 
 class FlowTable:
-    """The look-up of `flow.compat` on a database. Each call is a statement of its own, on one connection.
+    """The look-up of `flow.compat` on a database. Each call has a connection of its own.
 
     Asks anew each time whether the column is there, so that contract and downgrade may happen under a running application.
     """
@@ -153,10 +153,18 @@ def _insert(
     names = sql.SQL(", ").join(map(sql.Identifier, values))
     holes = sql.SQL(", ").join(sql.Placeholder() * len(values))
     query = _q("INSERT INTO {table} ({names}) VALUES ({holes}) ON CONFLICT DO NOTHING", flows, names=names, holes=holes)
-    connection.execute(query, [*values.values()])
+    if not connection.execute(query, [*values.values()]).rowcount and not _is_there(connection, flows, flow):
+        raise UsageError(
+            "the flow was not created: another row stands in its place. Choose another flow_name, then try again."
+        )
     if session is not None and not has_old:  # so that look-ups find it, and a downgrade restores it
         query = _q("INSERT INTO {archive} (key1, old_value) VALUES (%s, %s) ON CONFLICT DO NOTHING", flows)
         connection.execute(query, [flow, session])
+
+
+def _is_there(connection: psycopg.Connection, flows: Flows, flow: uuid.UUID) -> bool:
+    query = _q("SELECT FROM {table} f WHERE f.{flow} = %s", flows)
+    return connection.execute(query, [flow]).fetchone() is not None
 
 
 def _guid(text: str) -> uuid.UUID | None:

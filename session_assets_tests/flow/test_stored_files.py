@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from collections import Counter
@@ -170,6 +171,22 @@ def test_killed_at_random_moments_nothing_is_lost(folder: Folder) -> None:
     assert contents.total() == 14
 
 
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(folder, range(2), ())
+    before = folder.tree()
+    plan, _ = folder.plan()
+    rows = next(folder.ledger.rows(plan.parts[0]))
+    monkeypatch.setattr(os, "fsync", _full_disk)
+    outcomes = folder.store.write(rows)
+    assert (outcomes.done, len(outcomes.errors)) == (set(), 2)
+    assert "No space left on device: not moved" in outcomes.errors[0]
+    assert folder.tree() == before
+
+
+def _full_disk(handle: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_an_account_that_may_not_write_loses_nothing(folder: Folder) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
@@ -184,6 +201,8 @@ def test_the_root_must_be_a_folder_without_links(tmp_path: Path) -> None:
         validation_root({})
     with pytest.raises(UsageError, match="no folder"):
         validation_root({"FLOW_VALIDATION_ROOT": str(tmp_path / "nowhere")})
+    with pytest.raises(UsageError, match="neither"):
+        validation_root({"FLOW_VALIDATION_ROOT": str(tmp_path)})
     (tmp_path / "validation_flows").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="validation_flows"):
         validation_root({"FLOW_VALIDATION_ROOT": str(tmp_path)})
