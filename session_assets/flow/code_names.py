@@ -19,23 +19,32 @@ class Names:
     names: tuple[str, ...]
     plain: re.Pattern[str] = field(init=False, compare=False)
     spelled: re.Pattern[str] = field(init=False, compare=False)
+    hint: re.Pattern[str] = field(init=False, compare=False)
+    single: str | None = field(init=False, compare=False)
+    """The text that every name contains, where there is one: looked for faster than a pattern."""
 
     def __post_init__(self) -> None:
         least = [one for one in self.names if not any(other in one for other in self.names if other != one)]
         object.__setattr__(self, "plain", re.compile("|".join(map(re.escape, least))))
         object.__setattr__(self, "spelled", re.compile("|".join(map(_spelled, least)), re.IGNORECASE))
+        object.__setattr__(self, "hint", re.compile(_hint("".join(least)), re.IGNORECASE))
+        object.__setattr__(self, "single", least[0] if len(least) == 1 else None)
+
+    def is_spelled(self, text: str) -> bool:
+        """Whether a name is written with escapes somewhere, or perhaps in plain letters."""
+        return "\\" in text and bool(self.hint.search(text) and self.spelled.search(text))
 
     def may_hold(self, text: str) -> bool:
         """Whether any token of a text can hold a name: exact for plain text, never wrong about a no."""
         return bool(
             self.plain.search(text)
             or (not text.isascii() and self.plain.search(unicodedata.normalize("NFKC", text)))
-            or ("\\" in text and self.spelled.search(text))
+            or self.is_spelled(text)
         )
 
     def is_plain(self, text: str) -> bool:
         """Whether looking for the names as they are written finds all of them."""
-        return text.isascii() and not ("\\" in text and self.spelled.search(text))
+        return text.isascii() and not ("\\" in text and self.hint.search(text))
 
     def search(self, token: str) -> re.Match[str] | None:
         """The first name in a token, written in any way."""
@@ -100,6 +109,13 @@ def _spelled(name: str) -> str:
     opening = rf"(?:{re.escape(name[0])}|(?<!\\)(?:\\\\)*{first})"
     after = [rf"(?:\\\r?\n)*(?:{re.escape(letter)}|{ways})" for letter, ways in zip(name[1:], rest, strict=True)]
     return opening + "".join(after)
+
+
+def _hint(letters: str) -> str:
+    """A pattern that begins with a plain backslash, so that it is fast: any escape that may spell a part of a name."""
+    chosen = "".join(re.escape(letter) for letter in sorted(set(letters)))
+    ways = "|".join(_ways(letter).removeprefix("\\\\") for letter in sorted(set(letters)))
+    return rf"\\(?:{ways}|\r?\n[{chosen}\\])"
 
 
 def _ways(letter: str) -> str:

@@ -39,31 +39,46 @@ def decode(content: bytes) -> tuple[str, bool]:
 def scan(text: str, names: Names) -> Scan:
     """All tokens that hold a name, as far as the source can be tokenized."""
     result = Scan()
-    find = names.plain.search if names.is_plain(text) else names.search
-    errors, kinds, hits = token.ERRORTOKEN, _KINDS, result.hits
-    line = 1
+    is_plain = names.is_plain(text)
+    find, single = names.plain.search if is_plain else names.search, names.single if is_plain else None
+    errors, add = token.ERRORTOKEN, _Adder(names, result.hits)
+    start = (1, 0)
     try:
         for kind, string, start, _, _ in tokenize.generate_tokens(io.StringIO(text, newline="\n").readline):
             if kind == errors and result.reason is None:
                 result.reason, result.line = "syntax_error", start[0]
-            line = start[0]
-            if (found := find(string)) is not None and kind in kinds:
-                _add(hits, kinds[kind], string, start[0], names, found)
+            if (single in string if single else find(string)) and kind in _KINDS:
+                add(_KINDS[kind], string, start[0])
     except (tokenize.TokenError, SyntaxError) as error:
-        result.reason, result.line = "syntax_error", _line(error, line)
+        result.reason, result.line = "syntax_error", _line(error, start[0])
     return result
 
 
-def _add(hits: list[Hit], kind: str, string: str, line: int, names: Names, found: re.Match[str]) -> None:
-    is_raw = kind != STRING or _RAW.match(string)
-    held = (
-        names.held(string)
-        if not is_raw
-        else [name for name in names.held(string) if kind == IDENTIFIER or name in string]
-    )
-    if held:
-        at = line + string.count("\n", 0, found.start())
-        hits.append(Hit(kind, at, tuple(held), _inner(kind, string) == held[0]))
+class _Adder:
+    """Adds tokens to hits; identifiers are looked at once each."""
+
+    def __init__(self, names: Names, hits: list[Hit]) -> None:
+        self._names, self._hits = names, hits
+        self._known: dict[str, tuple[tuple[str, ...], bool]] = {}
+
+    def __call__(self, kind: str, string: str, line: int) -> None:
+        if kind == IDENTIFIER and string in self._known:
+            held, exact = self._known[string]
+        else:
+            held = tuple(self._held(kind, string))
+            exact = bool(held) and _inner(kind, string) == held[0]
+        if kind == IDENTIFIER:
+            self._known[string] = held, exact
+        elif held and (found := self._names.search(string)):
+            line += string.count("\n", 0, found.start())
+        if held:
+            self._hits.append(Hit(kind, line, held, exact))
+
+    def _held(self, kind: str, string: str) -> list[str]:
+        """Escapes mean something in strings only, and not in raw ones."""
+        held = self._names.held(string)
+        is_raw = kind == COMMENT or (kind == STRING and _RAW.match(string))
+        return [name for name in held if name in string] if is_raw else held
 
 
 def _inner(kind: str, string: str) -> str:

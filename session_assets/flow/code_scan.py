@@ -92,7 +92,9 @@ def _may_hold(text: str, language: str, names: Names) -> bool:
     """Whether a token of a text can hold a name: never wrong about a no."""
     if language == PYTHON:
         return names.may_hold(text)
-    return bool(names.spelled.search(text) if language == SQL or "\\" in text else names.plain.search(text))
+    if language == SQL:
+        return bool(names.spelled.search(text))  # in any case
+    return bool(names.plain.search(text)) or names.is_spelled(text)
 
 
 def scan_many(sources: Iterable[Source], names: Names, largest: int, processes: int) -> Iterator[tuple[Source, Scan]]:

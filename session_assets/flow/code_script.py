@@ -48,7 +48,7 @@ def scan(text: str, names: Names, language: str) -> Scan:
 
 def _places(text: str, names: Names) -> list[tuple[int, int]]:
     """Byte ranges in which a name is spelled, in order."""
-    pattern = names.spelled if "\\" in text else names.plain
+    pattern = names.spelled if names.is_spelled(text) else names.plain
     places: list[tuple[int, int]] = []
     at = offset = 0
     for found in pattern.finditer(text):
