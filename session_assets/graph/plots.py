@@ -59,13 +59,33 @@ def share_bars(title: str, bars: Sequence[Bar]) -> str:
 
 def share_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]]) -> str:
     """Lines on a scale of 0 to 100 percent over some points in time; a gap where nothing was counted."""
+    return _lines(title, points, lines, [(at, f"{at} %") for at in (0, 25, 50, 75, 100)])
+
+
+def count_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]]) -> str:
+    """Lines on a scale of 0 to the highest count over some points in time; a gap where nothing was counted."""
+    highest = max((value for _, values in lines for value in values if value is not None), default=0)
+    step = max(-(-int(highest) // 4), 1)
+    return _lines(title, points, lines, [(at * step, f"{at * step:,}") for at in range(5)])
+
+
+def _lines(
+    title: str,
+    points: Sequence[str],
+    lines: Sequence[tuple[str, Sequence[float | None]]],
+    ticks: Sequence[tuple[int, str]],
+) -> str:
     left, right, top, base, height = 52, WIDTH - 190, 44, 220, 256
-    step = (right - left) / max(len(points) - 1, 1)
+    step, highest = (right - left) / max(len(points) - 1, 1), ticks[-1][0]
     every = -(-len(points) // 8)
+
+    def high(value: float) -> float:
+        return base - (base - top) * value / highest
+
     grid = [
-        f'<line x1="{left}" y1="{_high(at, top, base):.1f}" x2="{right}" y2="{_high(at, top, base):.1f}"'
-        f' stroke="{_FAINT}"/>{_text(left - 8, _high(at, top, base) + 4, f"{at} %", "end")}'
-        for at in (0, 25, 50, 75, 100)
+        f'<line x1="{left}" y1="{high(at):.1f}" x2="{right}" y2="{high(at):.1f}"'
+        f' stroke="{_FAINT}"/>{_text(left - 8, high(at) + 4, words, "end")}'
+        for at, words in ticks
     ]
     labels = [
         _text(left + place * step, base + 22, point, "middle")
@@ -75,9 +95,7 @@ def share_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Se
     drawn = []
     for number, (name, values) in enumerate(lines):
         colour = LINES[number % len(LINES)]
-        spots = [
-            (left + place * step, _high(value, top, base)) for place, value in enumerate(values) if value is not None
-        ]
+        spots = [(left + place * step, high(value)) for place, value in enumerate(values) if value is not None]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in spots]
@@ -119,10 +137,6 @@ def _heading(title: str) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _high(percent: float, top: int, base: int) -> float:
-    return base - (base - top) * percent / 100
 
 
 def _cut(text: str, width: float) -> str:

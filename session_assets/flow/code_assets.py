@@ -1,0 +1,184 @@
+"""Where the code still uses the old names, as an asset: by file and folder, over revisions, and the check that none is left."""
+
+from collections import Counter
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from session_assets.errors import BadInput
+from session_assets.flow.code_facts import by_file, by_folder, frames, totals, unread
+from session_assets.flow.code_history import trend
+from session_assets.flow.code_model import REASONS, REFERENCES, SLICE
+from session_assets.flow.code_python import tokenized_by
+from session_assets.flow.code_scan import scan_many
+from session_assets.flow.code_tree import CodeSettings, Tree
+from session_assets.graph.environment import Environment
+from session_assets.graph.plots import count_lines
+from session_assets.graph.tables import column_schema, markdown
+
+OWNERS = ["team:data-platform"]
+KEY = dg.AssetKey([SLICE, "code_references"])
+NO_ACTIVE, READ = "no_active_references", "code_files_are_read"
+REFERENCES_FILE, FILES_FILE, TREND_FILE = (f"flow/code_{name}.parquet" for name in ("references", "files", "trend"))
+_SHOWN, _LINES = 20, 12
+_NEXT = "Replace them with the flow's name; what must stay goes on the allow-list, FLOW_CODE_ALLOW (docs/flow_code.md)."
+_NEXT_UNREAD = "Correct the files, raise FLOW_CODE_MAX_BYTES, or put them on the allow-list, FLOW_CODE_ALLOW."
+
+
+@dg.asset(
+    key=KEY,
+    group_name=SLICE,
+    owners=OWNERS,
+    kinds={"python", "git", "parquet"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            NO_ACTIVE, asset=KEY, description="No identifier and no string holds a name of the sessions."
+        ),
+        dg.AssetCheckSpec(READ, asset=KEY, description="Every file that may hold such a name was read to its end."),
+    ],
+    metadata={"dagster/column_schema": column_schema(REFERENCES)},
+)
+def code_references(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Every token of a source tree that holds an old name: identifiers, strings and comments apart, with a trend."""
+    environment, settings = Environment.load(), CodeSettings.from_env()
+    tree = Tree(settings)
+    references, files = frames(scan_many(tree.files(), settings.names, settings.largest, settings.processes), settings)
+    environment.storage.write_parquet(REFERENCES_FILE, references)
+    environment.storage.write_parquet(FILES_FILE, files)
+    history, note = _history(environment, settings)
+    if note:
+        context.log.warning(note)
+    results = [_no_active(environment, references), _read(environment, files, tree)]
+    environment.report(context.run_id, "checks_code", {"checks": [_as_json(one) for one in results]})
+    return dg.MaterializeResult(
+        asset_key=KEY,
+        metadata=_metadata(environment, settings, tree, references, files, history, note),
+        check_results=results,
+    )
+
+
+def _history(environment: Environment, settings: CodeSettings) -> tuple[pl.DataFrame | None, str]:
+    """The trend, or why there is none."""
+    if not settings.revisions:
+        return None, "no trend: FLOW_CODE_REVISIONS is 0"
+    try:
+        found, _ = trend(environment.storage, settings)
+    except BadInput as error:
+        return None, f"no trend: {error}"
+    environment.storage.write_parquet(TREND_FILE, found)
+    return found, ""
+
+
+def _no_active(environment: Environment, references: pl.DataFrame) -> dg.AssetCheckResult:
+    counts = totals(references)
+    worst = by_file(references).filter(pl.col("active") > 0)
+    places = [
+        f"{path}:{','.join(map(str, lines[:_LINES]))}" for path, lines in worst.select("path", "lines").iter_rows()
+    ]
+    text = (
+        f"{counts['active']:,} active references ({counts['identifiers']:,} identifiers, {counts['strings']:,} strings)"
+        f" in {worst.height:,} files; comments {counts['comments']:,}, allowed {counts['allowed']:,}."
+    )
+    return dg.AssetCheckResult(
+        check_name=NO_ACTIVE,
+        passed=not counts["active"],
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{text} {'; '.join(places[:5])}. {_NEXT}" if counts["active"] else text,
+        metadata={
+            "count": counts["active"],
+            "sample": " ".join(places[:_SHOWN]),
+            "full_list": dg.MetadataValue.path(str(environment.storage.path(REFERENCES_FILE))),
+            **({"next_step": _NEXT} if counts["active"] else {}),
+        },
+    )
+
+
+def _read(environment: Environment, files: pl.DataFrame, tree: Tree) -> dg.AssetCheckResult:
+    missed = unread(files)
+    reasons = Counter(missed["reason"].to_list())
+    said = [f"{count:,} {'file' if count == 1 else 'files'}: {REASONS[name]}" for name, count in reasons.most_common()]
+    places = [
+        path if line is None else f"{path}:{line}" for path, line in missed.select("path", "problem_line").iter_rows()
+    ]
+    if tree.unreadable:
+        said.append(f"{len(tree.unreadable):,} folders cannot be opened")
+        places.extend(tree.unreadable)
+    text = "; ".join(said) or f"0 of {files.height:,} files"
+    return dg.AssetCheckResult(
+        check_name=READ,
+        passed=not places,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{text}. {'; '.join(places[:5])}. {_NEXT_UNREAD}" if places else text,
+        metadata={
+            "count": len(places),
+            "sample": " ".join(places[:_SHOWN]),
+            "full_list": dg.MetadataValue.path(str(environment.storage.path(FILES_FILE))),
+        },
+    )
+
+
+def _metadata(
+    environment: Environment,
+    settings: CodeSettings,
+    tree: Tree,
+    references: pl.DataFrame,
+    files: pl.DataFrame,
+    history: pl.DataFrame | None,
+    note: str,
+) -> dict[str, Any]:
+    named = ["active", "identifiers", "strings", "comments", "allowed"]
+    states = files.with_columns(pl.col("reason").fill_null("read to the end")).group_by("state", "reason").len()
+    return {
+        "dagster/row_count": references.height,
+        **totals(references),
+        "names": ", ".join(settings.names.names),
+        "tokenized_by": tokenized_by(),
+        "by_folder": dg.MetadataValue.md(markdown(by_folder(references).head(_SHOWN).rows(), ["folder", *named])),
+        "by_file": dg.MetadataValue.md(
+            markdown(by_file(references).head(_SHOWN).drop("lines").rows(), ["file", *named])
+        ),
+        "files": dg.MetadataValue.md(markdown(states.sort("state", "reason").rows(), ["state", "reason", "files"])),
+        "folders_passed_over": ", ".join(f"{name} {count}" for name, count in sorted(tree.passed_over.items()))
+        or "none",
+        "allow_list": ", ".join(settings.allowed),
+        "path": dg.MetadataValue.path(str(environment.storage.path(REFERENCES_FILE))),
+        **({} if history is None else {"trend": dg.MetadataValue.md(_plot(history))}),
+        **({"note": note} if note else {}),
+    }
+
+
+def _plot(history: pl.DataFrame) -> str:
+    points = [f"{at:%m-%d} {revision[:4]}" for at, revision in history.select("at", "revision").iter_rows()]
+    lines = [(name, history[name].to_list()) for name in ("identifiers", "strings", "comments", "allowed")]
+    first, last = (history[name].to_list() for name in ("identifiers", "strings"))
+    active = [one + two for one, two in zip(first, last, strict=True)]
+    return count_lines(
+        f"Active references: {active[0]:,} → {active[-1]:,} over {len(points)} revisions"
+        if points
+        else "No revision so far",
+        points,
+        lines,
+    )
+
+
+def _as_json(result: dg.AssetCheckResult) -> dict[str, Any]:
+    return {
+        "name": result.check_name,
+        "severity": result.severity.value,
+        "passed": result.passed,
+        "count": result.metadata["count"].value,
+        "sample": str(result.metadata["sample"].value).split(),
+        "full_list": {},
+        "description": result.description,
+    }
+
+
+ASSETS = [code_references]
+CHECKS: list[dg.AssetChecksDefinition] = []
+JOBS = [
+    dg.define_asset_job(
+        "flow_code", selection=dg.AssetSelection.assets(KEY), description="Search the source tree for the old names."
+    )
+]
+TARGETS: list[Any] = []

@@ -1,0 +1,272 @@
+"""Stored validation files as assets: the dry run, and the move with its checks. Undo: `session-assets revert flow/files`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from session_assets.changes.change_set import CHANGES
+from session_assets.changes.session import raise_for, recount
+from session_assets.changes.tally import SAMPLE, Tally
+from session_assets.flow.map_source import load_map
+from session_assets.flow.stored_files import PARTITION, StoredFiles, validation_root
+from session_assets.flow.stored_model import CHECKS as CHECK_NAMES
+from session_assets.flow.stored_model import QUARANTINE, REASONS, SLICE, STORED, VARIABLE
+from session_assets.graph.check_report import CheckReport, Rule, check_reports
+from session_assets.graph.environment import Environment
+from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
+from session_assets.graph.partition_checks import keep_connections
+from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.target import Target
+from session_assets.masking import safe_text
+from session_assets.stores.files import FileStore, Image
+from session_assets.stores.locks import collection_lock
+
+OWNERS = ["team:data-platform"]
+NAME = f"{SLICE}/files"
+CHANGES_KEY, KEY = (dg.AssetKey([SLICE, name]) for name in ("stored_validation_changes", "stored_validations"))
+ACCOUNTED, OUTCOMES, EMPTY = (
+    "validation_files_accounted",
+    "validation_outcomes_accounted",
+    "validation_quarantine_is_empty",
+)
+REPORT = "checks_stored"
+RULES = {
+    check: [Rule(one.name, one.text, one.repairable, one.next_step) for one in REASONS if one.check == check]
+    for check in CHECK_NAMES
+}
+_SHOWN = 10
+_NEXT = "Look at each file: restore it from a backup, or delete it by hand. Nothing deletes it for you."
+
+
+def _open(environment: Environment) -> StoredFiles:
+    return StoredFiles(validation_root(), load_map(), environment.settings.settle_minutes)
+
+
+def _plan(environment: Environment, run_id: str) -> dict[str, Any]:
+    with collection_lock(NAME, [PARTITION], f"plan {NAME}"):
+        plan, tally, lists = _open(environment).plan(LOOP.ledger(environment), environment.storage, run_id)
+    summary = {
+        **_summary(tally),
+        "loop": NAME,
+        "plan_id": plan.plan_id,
+        "planned": plan.rows,
+        "lists": lists,
+        "failed": {},
+    }
+    environment.report(run_id, "plan", summary)
+    rows = [
+        row
+        for part in plan.parts
+        for frame in LOOP.ledger(environment).rows(part)
+        for row in frame.head(_SHOWN).to_dicts()
+    ]
+    moves = [
+        (one["key"], ", ".join(one["reasons"]), Image.decode(one["after"]).path, _change(one["before"], one["after"]))
+        for one in rows[:_SHOWN]
+    ]
+    return {
+        "plan_id": plan.plan_id,
+        "planned": plan.rows,
+        "files": summary["read"],
+        "classes": dg.MetadataValue.md(markdown(summary["classes"].items(), ["class", "files"])),
+        "reasons": dg.MetadataValue.md(markdown(summary["reasons"].items(), ["reason", "files"])),
+        "preview": dg.MetadataValue.md(markdown(moves, ["file", "reason", "goes to", "content"])),
+    }
+
+
+def _change(before: bytes, after: bytes) -> str:
+    old, new = Image.decode(before).content, Image.decode(after).content
+    return "as it is" if old == new else f"ids rewritten, {len(old):,} → {len(new):,} bytes"
+
+
+def _summary(tally: Tally) -> dict[str, Any]:
+    return {
+        "partitions": [],
+        "read": sum(tally.reads.values()),
+        "classes": tally.total_classes(),
+        "reasons": tally.total_reasons(),
+    }
+
+
+def _plan_first(environment: Environment, _partitions: list[str] | None, run_id: str) -> None:
+    _plan(environment, run_id)
+
+
+LOOP = Loop(
+    NAME, NAME, lambda: FileStore(validation_root()), _plan_first, lambda: str(validation_root()), batch_size=100
+)
+
+
+@dg.asset(
+    key=CHANGES_KEY,
+    group_name=SLICE,
+    owners=OWNERS,
+    kinds={"json", "parquet"},
+    metadata={"dagster/column_schema": column_schema(CHANGES)},
+)
+def stored_validation_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """The dry run: where each stored validation file goes, and why. Nothing is moved."""
+    keep_connections(context.instance)
+    return dg.MaterializeResult(metadata=_plan(Environment.load(), context.run_id))
+
+
+@dg.asset(
+    key=KEY,
+    deps=[CHANGES_KEY],
+    group_name=SLICE,
+    owners=OWNERS,
+    kinds={"json"},
+    metadata={"dagster/column_schema": column_schema(STORED)},
+)
+def stored_validations(context: dg.AssetExecutionContext, config: ApplyConfig) -> dg.MaterializeResult:
+    """Stored validation files under their flow: copied, synced, read back, and only then removed where they lay."""
+    keep_connections(context.instance)
+    report = apply_loop(LOOP, Environment.load(), None, config, context.run_id, context.log)
+    raise_for(report.failed, NAME)
+    summary = apply_summary(NAME, report)
+    undo = [f"`session-assets revert {NAME} --plan-id {one}`" for one in report.plan_ids]
+    return dg.MaterializeResult(
+        metadata={
+            "planned": summary["planned"],
+            **summary["outcomes"],
+            **({"undo": dg.MetadataValue.md(" ".join(undo))} if undo else {}),
+        }
+    )
+
+
+_SPECS = {
+    name: dg.AssetCheckSpec(name, asset=KEY, description="; ".join(rule.text for rule in rules))
+    for name, rules in RULES.items()
+} | {
+    ACCOUNTED: dg.AssetCheckSpec(
+        ACCOUNTED,
+        asset=KEY,
+        description="Every file is in exactly one class: planned, listed, unsettled or not applicable.",
+    ),
+    OUTCOMES: dg.AssetCheckSpec(
+        OUTCOMES,
+        asset=KEY,
+        description="Every planned move of the last apply is applied, already applied, conflicted or failed; none failed.",
+    ),
+    EMPTY: dg.AssetCheckSpec(EMPTY, asset=KEY, description="No file waits in quarantine for a person."),
+}
+
+
+@dg.multi_asset_check(name="flow_stored_checks", specs=[*_SPECS.values()], can_subset=True)
+def stored_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Recounts the folders."""
+    keep_connections(context.instance)
+    environment, run_id = Environment.load(), context.op_execution_context.run_id
+    files = _open(environment)
+    tally, lists = files.inspect(environment.storage, run_id)
+    environment.report(run_id, "verify", _summary(tally))
+    reports = check_reports(RULES, tally, lists)
+    results = [_of_report(one) for one in reports]
+    json = [one.as_json(one.severity) for one in reports]
+    for result in (_accounted(tally), _outcomes(environment), _quarantine(files)):
+        results.append(result)
+        json.append(_as_json(result))
+    selected = context.selected_asset_check_keys
+    wanted = {name for name, spec in _SPECS.items() if spec.key in selected}
+    environment.report(run_id, REPORT, {"checks": [one for one in json if one["name"] in wanted]})
+    yield from (one for one in results if one.check_name in wanted)
+
+
+def _of_report(report: CheckReport) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=KEY,
+        check_name=report.name,
+        passed=report.count == 0,
+        severity=dg.AssetCheckSeverity(report.severity),
+        description=report.description.replace("documents", "files"),
+        metadata=report.metadata,
+    )
+
+
+def _accounted(tally: Tally) -> dg.AssetCheckResult:
+    read, classes = sum(tally.reads.values()), tally.total_classes()
+    return _result(
+        ACCOUNTED, f"{read:,} files read, {sum(classes.values()):,} classified", abs(read - sum(classes.values()))
+    )
+
+
+def _outcomes(environment: Environment) -> dg.AssetCheckResult:
+    ledger = LOOP.ledger(environment)
+    last = ledger.last_applies([PARTITION]).get(PARTITION)
+    if last is None:
+        return _result(OUTCOMES, "nothing was applied so far", 0)
+    plan, attempt = last
+    rows, letters = recount(ledger, attempt, plan, PARTITION)
+    outcomes = attempt.summary(PARTITION)["outcomes"]
+    wrong = abs(rows - letters) + abs(rows - sum(outcomes.values())) + outcomes["failed"]
+    text = f"{rows:,} planned, {letters:,} with an outcome, {outcomes['failed']:,} failed"
+    return _result(
+        OUTCOMES, f"{text}. Correct the cause, then run `session-assets apply {NAME}`." if wrong else text, wrong
+    )
+
+
+def _quarantine(files: StoredFiles) -> dg.AssetCheckResult:
+    waiting = files.quarantined()
+    text = f"{len(waiting):,} files lie in {QUARANTINE}."
+    return _result(EMPTY, f"{text} {_NEXT}" if waiting else text, len(waiting), waiting, dg.AssetCheckSeverity.WARN)
+
+
+def _result(
+    name: str,
+    text: str,
+    count: int,
+    paths: Sequence[str] = (),
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
+    sample = {"sample": safe_text(", ".join(paths[:SAMPLE]))} if paths else {}
+    return dg.AssetCheckResult(
+        asset_key=KEY,
+        check_name=name,
+        passed=not count,
+        severity=severity,
+        description=text,
+        metadata={"count": count, **sample},
+    )
+
+
+def _as_json(result: dg.AssetCheckResult) -> dict[str, Any]:
+    sample = result.metadata.get("sample")
+    return {
+        "name": result.check_name,
+        "severity": result.severity.value,
+        "passed": result.passed,
+        "count": result.metadata["count"].value,
+        "sample": str(sample.value).split(", ") if sample else [],
+        "full_list": {},
+        "description": result.description,
+    }
+
+
+ASSETS = [stored_validation_changes, stored_validations]
+CHECKS = [stored_checks]
+_PLAN, _APPLY = dg.AssetSelection.assets(CHANGES_KEY), dg.AssetSelection.assets(KEY)
+JOBS = [
+    dg.define_asset_job("flow_files_plan", selection=_PLAN, description="The dry run of stored validation files."),
+    dg.define_asset_job(
+        "flow_files_apply", selection=_PLAN | _APPLY, description="Plan, move, and check stored files."
+    ),
+    dg.define_asset_job("flow_files_apply_pending", selection=_APPLY, description="Move the files of the newest plan."),
+    dg.define_asset_job(
+        "flow_files_verify",
+        selection=dg.AssetSelection.checks_for_assets(KEY),
+        description="Recount stored validation files.",
+    ),
+]
+TARGETS = [
+    Target(
+        LOOP,
+        VARIABLE,
+        "flow_files_plan",
+        "flow_files_apply",
+        "flow_files_apply_pending",
+        "flow_files_verify",
+        checks=(REPORT,),
+    )
+]
+LOOPS = [LOOP]

@@ -1,0 +1,154 @@
+"""Figures of the database that the metrics need, counted with SQL in one read-only transaction.
+
+Each is None where the schema does not give it, where nothing happened, or where counting would take too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors, sql
+
+from session_assets.flow.compat_model import FLOWS, LEGACY, Flows
+from session_assets.stores.flow_compat import exists, has_column
+from session_assets.stores.postgres import Database
+
+_SESSIONS = "data_import_sessions"
+_KEYS = """
+    SELECT k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.convalidated, n.nspname, c.relname, fn.nspname,
+           f.relname,
+           ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u (number, place)
+                 JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place),
+           ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u (number, place)
+                 JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place)
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
+    WHERE k.contype = 'f' AND k.conrelid = ANY (ARRAY(SELECT to_regclass(name) FROM unnest(%s::text[]) name))
+    ORDER BY 2, 1
+"""
+_STEPS: LiteralString = """
+    SELECT kind, state, extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 FROM {steps}
+    WHERE started_at > now() - make_interval(days => %s) ORDER BY started_at DESC
+"""
+
+
+@dataclass
+class Figures:
+    """Values by metric, and a note on those that need one. `steps`: kind, state and seconds of each, the newest first."""
+
+    values: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    steps: list[tuple[str, str, float]] = field(default_factory=list[tuple[str, str, float]])
+
+
+def figures(database: Database, days: int, seconds: float, flows: Flows = FLOWS) -> Figures:
+    """Count over the last so many days; each figure may take so many seconds."""
+    result = Figures()
+    with database.connected("session_assets metrics") as connection:
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(int(seconds * 1000))))
+        counts: dict[str, Callable[[], tuple[float | None, str]]] = {
+            "migration_errors": lambda: _migration(connection, flows, days, result),
+            "foreign_key_violations": lambda: _violations(connection),
+            "flow_creation_success_rate": lambda: _created(connection, flows, days),
+            "discovery_flow_completion_rate": lambda: _finished(connection, flows.table, flows.created, days),
+            "data_import_success_rate": lambda: _finished(connection, _SESSIONS, "created_at", days),
+            "user_session_continuity": lambda: _continued(connection, flows),
+        }
+        for name, count in counts.items():
+            try:
+                result.values[name], result.notes[name] = count()
+            except errors.QueryCanceled:
+                result.values[name], result.notes[name] = None, f"counting took longer than {seconds:g} s"
+            except errors.InsufficientPrivilege:
+                result.values[name], result.notes[name] = (
+                    None,
+                    "the account of FLOW_DATABASE_URL may not read the tables",
+                )
+    return result
+
+
+def _migration(connection: psycopg.Connection, flows: Flows, days: int, result: Figures) -> tuple[float | None, str]:
+    if not exists(connection, flows.steps):
+        return None, "no step of the migration was run on this database"
+    query = sql.SQL(_STEPS).format(steps=sql.Identifier(flows.steps))
+    result.steps = [(str(kind), str(state), float(spent)) for kind, state, spent in connection.execute(query, [days])]
+    failed = [kind for kind, state, _ in result.steps if state == "failed"]
+    return len(failed), ", ".join(sorted(set(failed)))
+
+
+def _violations(connection: psycopg.Connection) -> tuple[float | None, str]:
+    """Rows without what their foreign key names, also where the key was not validated."""
+    tables = [one.table for one in LEGACY if exists(connection, one.table)]
+    if not tables:
+        return None, "the database has none of the tables"
+    total, notes = 0, list[str]()
+    for name, table, _, is_valid, *places, own, theirs in connection.execute(_KEYS, [tables]).fetchall():
+        count = _broken(connection, places, own, theirs)
+        total += count
+        if count or not is_valid:
+            notes.append(f"{table}.{name}: {count:,}" + ("" if is_valid else ", not validated"))
+    return total, "; ".join(notes)
+
+
+def _broken(connection: psycopg.Connection, places: list[str], own: list[str], theirs: list[str]) -> int:
+    given = sql.SQL(" AND ").join(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(one)) for one in own)
+    same = sql.SQL(" AND ").join(
+        sql.SQL("r.{} = t.{}").format(sql.Identifier(b), sql.Identifier(a)) for a, b in zip(own, theirs, strict=True)
+    )
+    query = sql.SQL("SELECT count(*) FROM {} t WHERE {} AND NOT EXISTS (SELECT FROM {} r WHERE {})").format(
+        sql.Identifier(*places[:2]), given, sql.Identifier(*places[2:]), same
+    )
+    return _number(connection, query)
+
+
+def _created(connection: psycopg.Connection, flows: Flows, days: int) -> tuple[float | None, str]:
+    """The share of new import sessions that have a flow; the schema tells before contract only."""
+    if not has_column(connection, flows.table, flows.session) or not exists(connection, _SESSIONS):
+        return None, "after contract the tables do not tell which flow an import began"
+    query = sql.SQL(
+        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {flows} f WHERE f.{session} = s.id))"
+        " FROM data_import_sessions s WHERE s.created_at > now() - make_interval(days => {days})"
+    ).format(flows=sql.Identifier(flows.table), session=sql.Identifier(flows.session), days=sql.Literal(days))
+    return _share(connection, query, f"no import session in {days} days")
+
+
+def _finished(connection: psycopg.Connection, table: str, created: str, days: int) -> tuple[float | None, str]:
+    """The share of completed rows among those that ended."""
+    if not all(has_column(connection, table, name) for name in ("status", created)):
+        return None, f"{table} has no status"
+    query = sql.SQL(
+        "SELECT count(*), count(*) FILTER (WHERE status IN ('completed', 'complete', 'success', 'succeeded')) FROM {table}"
+        " WHERE status IN ('completed', 'complete', 'success', 'succeeded', 'failed', 'error', 'cancelled', 'aborted')"
+        " AND {created} > now() - make_interval(days => {days})"
+    ).format(table=sql.Identifier(table), created=sql.Identifier(created), days=sql.Literal(days))
+    return _share(connection, query, f"nothing in {table} ended that began in {days} days")
+
+
+def _continued(connection: psycopg.Connection, flows: Flows) -> tuple[float | None, str]:
+    """The share of import sessions, of whatever age, that have a flow, from the column or from the archive."""
+    if not exists(connection, _SESSIONS):
+        return None, f"the database has no {_SESSIONS}"
+    if has_column(connection, flows.table, flows.session):
+        place = sql.SQL("{} f WHERE f.{} = s.id").format(sql.Identifier(flows.table), sql.Identifier(flows.session))
+    elif exists(connection, flows.archive):
+        place = sql.SQL("{} a WHERE a.old_value = s.id").format(sql.Identifier(flows.archive))
+    else:
+        return None, f"{flows.table} has neither {flows.session} nor its archive"
+    query = sql.SQL(
+        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {})) FROM data_import_sessions s"
+    ).format(place)
+    return _share(connection, query, "there is no import session")
+
+
+def _share(connection: psycopg.Connection, query: sql.Composed, none: str) -> tuple[float | None, str]:
+    whole, part = connection.execute(query).fetchone() or (0, 0)
+    return (part / whole, f"{part:,} of {whole:,}") if whole else (None, none)
+
+
+def _number(connection: psycopg.Connection, query: sql.Composed) -> int:
+    found = connection.execute(query).fetchone()
+    return int(found[0]) if found else 0
