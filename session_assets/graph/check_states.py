@@ -6,6 +6,7 @@ whole collection. Borrowed from Dagster 1.13.27: check executions by partition.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from session_assets.graph.keys import WHOLE_TAG
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _SUMMARIES = 25  # of a check that are looked through for one of the whole collection
+_LONGEST_SECONDS = 6 * 3600
 _PARTITIONS = 100  # failing ones that are counted one by one
 
 
@@ -82,7 +84,7 @@ def _partitioned(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
     whole = next((one for one in summaries if one.run_id in runs and runs[one.run_id].is_whole), None)
     fresh = [one for one in verdicts if not _is_superseded(one.latest_planned_run_id, whole, runs)]
     failing = sorted(str(one.partition_key) for one in fresh if one.latest_execution_status.value == "FAILED")
-    if not failing and any(_is_open(one, runs) for one in fresh):
+    if any(_is_open(one, runs, failing) for one in fresh):
         return CheckState(key, None, verified=_moment(whole) if whole else None)
     newest = storage.get_asset_check_execution_history(key, limit=1, status=_DONE)
     if whole is not None and newest[0].id == whole.id:
@@ -123,10 +125,17 @@ def _is_superseded(run_id: str, whole: AssetCheckExecutionRecord | None, runs: M
     return ended is not None and ended <= runs[whole.run_id].began
 
 
-def _is_open(verdict: Any, runs: Mapping[str, _Run]) -> bool:
-    """Whether a run that would decide is under way, or broke off; a partition that a good run left out holds nothing."""
+def _is_open(verdict: Any, runs: Mapping[str, _Run], failing: list[str]) -> bool:
+    """Whether a run that decides is under way, or broke off before it did and nothing else is known to fail.
+
+    A partition that a good run left out holds nothing. A run that was killed may be said to run for ever: it has some hours.
+    """
     run = runs.get(verdict.latest_planned_run_id)
-    return verdict.latest_execution_status.value == "PLANNED" and run is not None and not run.is_success
+    if run is None or run.is_success:
+        return False
+    if run.ended is None:
+        return time.time() - run.began < _LONGEST_SECONDS
+    return verdict.latest_execution_status.value == "PLANNED" and not failing
 
 
 def _counted(storage: Any, key: AssetCheckKey, failing: list[str], newest: Any, whole: Any) -> CheckState:
