@@ -130,8 +130,5 @@ class _Repair:
 
     def _is_repairable(self, state: CheckState) -> bool:
         rules = self._collection.rules[state.key.name]
-        return (
-            state.passed is False
-            and state.severity == dg.AssetCheckSeverity.ERROR
-            and any(one.repairable for one in rules)
-        )
+        by_rule = any(rule.repairable and not rule.needs_person for rule in rules)
+        return state.passed is False and state.severity == dg.AssetCheckSeverity.ERROR and by_rule

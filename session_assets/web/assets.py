@@ -67,7 +67,13 @@ SESSIONS = Collection(
     rows_of=repair_rows,
     rules={
         check: [
-            Rule(reason.name, reason.text, reason.fix in (model.Fix.REPAIR, model.Fix.FOLD), model.next_step(reason))
+            Rule(
+                reason.name,
+                reason.text,
+                reason.fix in (model.Fix.REPAIR, model.Fix.FOLD),
+                model.next_step(reason),
+                needs_person=reason.fix is model.Fix.FOLD,
+            )
             for reason in model.REASONS
             if reason.check == check
         ]
