@@ -1,4 +1,4 @@
-"""The one code location: all slices."""
+"""The one code location: all slices, and who is told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import dagster as dg
 
+from session_assets.alerts.sensors import SENSORS as ALERTS
 from session_assets.contest import definitions as contest
 from session_assets.identity import definitions as identity
 from session_assets.kintell import definitions as kintell
@@ -17,5 +18,5 @@ os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 SLICES = {"web": web, "identity": identity, "contest": contest, "kintell": kintell}
 
 defs = dg.Definitions.merge(
-    *(slice_.DEFINITIONS for slice_ in SLICES.values()), dg.Definitions(executor=dg.in_process_executor)
+    *(slice_.DEFINITIONS for slice_ in SLICES.values()), dg.Definitions(executor=dg.in_process_executor, sensors=ALERTS)
 )

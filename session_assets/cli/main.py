@@ -29,6 +29,7 @@ _COMMANDS = {
     "fail": "imports",
     "index": "index",
     "summary": "summary",
+    "api": "api",
     "demo": "demo",
 }
 

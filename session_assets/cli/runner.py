@@ -15,7 +15,8 @@ from dagster import DagsterInstance
 
 from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
-from session_assets.errors import SessionAssetsError, UsageError
+from session_assets.errors import UsageError
+from session_assets.graph.causes import cause, exit_code
 from session_assets.graph.environment import Environment
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
@@ -235,8 +236,8 @@ class Runner:
         error = failures[0].step_failure_data.error if failures else next(filter(None, errors_of_run), None)
         if error is None:
             return run_id, f"run {run_id} failed: see it in the UI", 1
-        message, code = _cause(error)
-        return run_id, message, code
+        name, message = cause(error)
+        return run_id, message, exit_code(name)
 
     # -- results -------------------------------------------------------------------------------------------------------
 
@@ -302,22 +303,3 @@ def _fields(node: Any) -> Sequence[str]:
     schema = node.definition.config_schema
     fields = getattr(schema.config_type, "fields", None) if schema is not None else None
     return list(fields or ())
-
-
-def _kinds(base: type[SessionAssetsError]) -> Iterator[type[SessionAssetsError]]:
-    """All errors of ours, those that a slice defines too."""
-    for cls in base.__subclasses__():
-        yield cls
-        yield from _kinds(cls)
-
-
-def _cause(error: Any) -> tuple[str, int]:
-    """The innermost error's text, and the exit code of its class."""
-    known = {cls.__name__: cls.exit_code for cls in (SessionAssetsError, *_kinds(SessionAssetsError))}
-    while error.cause is not None and error.cls_name not in known:
-        error = error.cause
-    text = error.message.strip()
-    name = (error.cls_name or "").rsplit(".", 1)[-1]
-    return text.removeprefix(f"{error.cls_name}: ").split(": ", 1)[-1] if name in known and text.startswith(
-        "session_assets"
-    ) else text, known.get(name, 1)

@@ -7,6 +7,7 @@ from session_assets.contest.assets import ASSETS, SESSIONS
 from session_assets.contest.checks import CHECKS
 from session_assets.contest.model import SLICE
 from session_assets.contest.schedules import SCHEDULES
+from session_assets.graph.automation import repair_sensor
 from session_assets.graph.collection_jobs import collection_jobs, collection_target
 from session_assets.graph.loop import revert_job
 from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
@@ -22,8 +23,9 @@ TARGETS = [
 ]
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
+LOOP_JOBS = collection_jobs(SESSIONS, verified=["sessions", "problems"])
 JOBS = [
-    *collection_jobs(SESSIONS, verified=["sessions", "problems"]),
+    *LOOP_JOBS,
     single_sessions_job(SESSIONS, SINGLE),
     *indexes.JOBS,
     *performance_assets.JOBS,
@@ -35,4 +37,5 @@ DEFINITIONS = dg.Definitions(
     asset_checks=[*CHECKS, *recount_checks.CHECKS, *indexes.CHECKS],
     jobs=JOBS,
     schedules=SCHEDULES,
+    sensors=[repair_sensor(SESSIONS, LOOP_JOBS)],
 )

@@ -60,6 +60,13 @@ def across_users(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     return sums.with_columns(_accuracy()).sort("month", "attempted", NAMES[kind], descending=[False, True, False])
 
 
+def of_user(rows: pl.DataFrame, username: str, kind: str) -> pl.DataFrame:
+    """Rows of `performance` of any months → the name, `sessions`, `attempted`, `correct`, `accuracy` of a user over all."""
+    name = NAMES[kind]
+    sums = rows.filter(pl.col("username") == username).group_by(name).agg(pl.col(*_SUMS).sum())
+    return sums.with_columns(_accuracy()).sort("attempted", name, descending=[True, False])
+
+
 def trend(totals: pl.DataFrame, kind: str, most: int) -> tuple[list[date], list[tuple[str, list[float | None]]]]:
     """Months, and the accuracy in each over all, and of the `most` names with the most attempts; none where not attempted.
 

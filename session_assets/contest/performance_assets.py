@@ -8,6 +8,7 @@ import polars as pl
 from session_assets.changes.session import raise_for
 from session_assets.contest.assets import SESSIONS, open_contest
 from session_assets.contest.performance import NAMES, across_users, performance, schema_of, trend
+from session_assets.graph.automation import DAILY
 from session_assets.graph.plots import Bar, share_bars, share_lines
 from session_assets.graph.step import Step
 from session_assets.masking import safe_text
@@ -26,6 +27,7 @@ def _asset(kind: str) -> dg.AssetsDefinition:
         {"polars", "parquet"},
         schema_of(kind),
         deps=[SESSIONS.key("session_facts")],
+        freshness_policy=DAILY,
         description=f"Sessions, attempts and accuracy per user and {name}, a Parquet file a month; plots across users and time.",
     )
     def performance_of(context: dg.AssetExecutionContext) -> None:

@@ -1,19 +1,10 @@
-"""What happens by itself, once switched on: each morning all sessions are verified, or brought to the structure."""
+"""What happens by itself: each morning all sessions are verified and, once that is switched on, brought to the structure."""
 
 import dagster as dg
 
 from session_assets.contest.assets import SESSIONS
+from session_assets.graph.automation import verify_schedule
 from session_assets.graph.collection_jobs import standing_request
-
-
-@dg.schedule(
-    job_name="contest_verify",
-    cron_schedule="15 6 * * *",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Verify all sessions each morning (UTC).",
-)
-def contest_daily_verify(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    return standing_request(SESSIONS)
 
 
 @dg.schedule(
@@ -26,4 +17,4 @@ def contest_daily_repair(context: dg.ScheduleEvaluationContext) -> dg.RunRequest
     return standing_request(SESSIONS)
 
 
-SCHEDULES = [contest_daily_verify, contest_daily_repair]
+SCHEDULES = [verify_schedule(SESSIONS, "15 6 * * *"), contest_daily_repair]

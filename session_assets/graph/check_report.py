@@ -24,6 +24,8 @@ class Rule:
     text: str
     repairable: bool
     next_step: str
+    needs_person: bool = False
+    """Repaired by a plan of its own that only a person starts, such as a fold of duplicates."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The jobs behind `verify`, `plan` and `apply` of a partitioned collection, and its target for the terminal."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,7 +9,7 @@ from session_assets.changes.ledger import Ledger
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
 from session_assets.graph.environment import Environment
-from session_assets.graph.keys import TAG, encode
+from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import Target
 
@@ -68,13 +68,18 @@ def collection_target(
 def standing_request(collection: Collection) -> dg.RunRequest | dg.SkipReason:
     """For a schedule: one run over the partitions that hold documents."""
     keys = collection.open(Environment.load()).standing()
-    return partitions_request(collection, keys) if keys else dg.SkipReason("the collection holds no document")
+    if not keys:
+        return dg.SkipReason("the collection holds no document")
+    return partitions_request(collection, keys, {WHOLE_TAG: "true"})
 
 
-def partitions_request(collection: Collection, keys: Sequence[str]) -> dg.RunRequest:
+def partitions_request(
+    collection: Collection, keys: Sequence[str], tags: Mapping[str, str] | None = None
+) -> dg.RunRequest:
     """One run over some partitions, whose keys are in the order of time."""
     return dg.RunRequest(
         tags={
+            **(tags or {}),
             "dagster/asset_partition_range_start": min(keys),
             "dagster/asset_partition_range_end": max(keys),
             TAG: encode(keys, collection.partitions.get_partition_keys()),

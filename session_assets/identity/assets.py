@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from session_assets.graph.automation import DAILY
 from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.collection import Collection, Texts
 from session_assets.graph.environment import Environment
@@ -106,6 +107,7 @@ def _table(name: str, schema: pl.Schema, **options: Any) -> Any:
         kinds={"polars", "parquet"},
         metadata={"dagster/column_schema": column_schema(schema)},
         pool=USER_SESSIONS.pool,
+        freshness_policy=DAILY,
         **options,
     )
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from session_assets.graph.automation import repair_sensor
 from session_assets.graph.collection_jobs import collection_jobs, collection_target
 from session_assets.graph.loop import revert_job
 from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
@@ -15,8 +16,9 @@ SINGLE = single_sessions_loop(USER_SESSIONS)
 TARGETS = [collection_target(USER_SESSIONS, one_session="identity_session", checks=[REPORT], story=story)]
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
+LOOP_JOBS = collection_jobs(USER_SESSIONS)
 JOBS = [
-    *collection_jobs(USER_SESSIONS),
+    *LOOP_JOBS,
     single_sessions_job(USER_SESSIONS, SINGLE),
     dg.define_asset_job(
         "identity_summaries",
@@ -26,4 +28,10 @@ JOBS = [
     revert_job(SLICE, LOOPS),
 ]
 
-DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=JOBS, schedules=SCHEDULES)
+DEFINITIONS = dg.Definitions(
+    assets=ASSETS,
+    asset_checks=CHECKS,
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=[repair_sensor(USER_SESSIONS, LOOP_JOBS)],
+)

@@ -1,7 +1,8 @@
-"""What happens by itself, once switched on: each night sessions that stand under e-mails again are brought to their GUIDs."""
+"""What happens by itself: all sessions are verified each day; once switched on, they are moved to GUIDs, and summarized."""
 
 import dagster as dg
 
+from session_assets.graph.automation import verify_schedule
 from session_assets.graph.collection_jobs import standing_request
 from session_assets.identity.assets import USER_SESSIONS
 
@@ -26,4 +27,4 @@ def identity_daily_summaries(context: dg.ScheduleEvaluationContext) -> dg.RunReq
     return dg.RunRequest()
 
 
-SCHEDULES = [identity_daily_repair, identity_daily_summaries]
+SCHEDULES = [verify_schedule(USER_SESSIONS, "0 6 * * *"), identity_daily_repair, identity_daily_summaries]

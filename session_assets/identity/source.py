@@ -6,6 +6,7 @@ A document that changes after it was read fails its guard; an auth record that c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _ACTIVITY = (
     "SELECT c.user_id, c.user_email, c.status, c.created_at, c.last_activity, c.session_duration_seconds,"
     " c.activity_count, c.endpoints_accessed FROM c WHERE c.type = @type"
 )
+_TYPE = {"name": "@type", "value": SESSION}
+_GLIMPSE = "SELECT TOP @most c.id, c.user_id, c.created_at, c.status FROM c WHERE c.type = @type"
 _TEXTS = ("type", "user_id", "user_email", ORIGINAL, UPDATED)
 
 
@@ -83,12 +86,27 @@ class IdentitySource:
                 progress("auth records", read, read)
         return pl.concat(frames)
 
-    def activity(self) -> pl.DataFrame:
-        """All sessions, as summaries need them: `ACTIVITY_COLUMNS`."""
+    def activity(self, since: datetime | None = None) -> pl.DataFrame:
+        """All sessions, as summaries need them: `ACTIVITY_COLUMNS`; with `since` those created then or later, and a few more."""
+        query, names = _ACTIVITY, [_TYPE]
+        if since is not None:  # texts are compared: a day more makes up for their offsets
+            query = f"{query} AND c.created_at >= @since"
+            names = [_TYPE, {"name": "@since", "value": f"{since - timedelta(days=1):%Y-%m-%d}"}]
         frames = [pl.DataFrame(schema=ACTIVITY_COLUMNS)]
-        for page in self._sessions.pages(_ACTIVITY, [{"name": "@type", "value": SESSION}]):
+        for page in self._sessions.pages(query, names):
             frames.append(_activity(page))
         return pl.concat(frames)
+
+    def glimpse(self, most: int) -> tuple[int, int, list[dict[str, Any]]]:
+        """How many sessions and how many documents there are; `id`, `user_id`, `created_at`, `status` of `most` sessions."""
+        sessions = self._sessions.count("SELECT VALUE COUNT(1) FROM c WHERE c.type = @type", [_TYPE])
+        query = _GLIMPSE.replace("@most", str(most))
+        sample = [plain(one) for page in self._sessions.pages(query, [_TYPE]) for one in page]
+        return sessions, self._sessions.count(), sample[:most]
+
+    def container_info(self) -> dict[str, Any]:
+        """The container of sessions: its name, and how it is partitioned."""
+        return {"id": self._sessions.name, "partition_key": list(self._sessions.partition_paths)}
 
     def unknown(self, sessions: Sequence[str]) -> list[str]:
         """Those of some session ids that no document has, in order."""

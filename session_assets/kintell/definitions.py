@@ -12,7 +12,7 @@ from session_assets.kintell.assets import ASSETS, FILES_NAME, key, launch_config
 from session_assets.kintell.checks import CHECKS
 from session_assets.kintell.imports import FOLDER
 from session_assets.kintell.model import SLICE, VARIABLE
-from session_assets.kintell.sensors import SENSORS
+from session_assets.kintell.sensors import SCHEDULES, SENSORS
 
 _ALL = dg.AssetSelection.assets(
     *(key(name) for name in ("session_drops", "sessions", "rejected_rows", "missing_users", "session_events"))
@@ -62,4 +62,6 @@ TARGETS = [
 ]
 LOOPS: list[Loop] = []
 
-DEFINITIONS = dg.Definitions(assets=[*ASSETS, *results.ASSETS], asset_checks=CHECKS, jobs=JOBS, sensors=SENSORS)
+DEFINITIONS = dg.Definitions(
+    assets=[*ASSETS, *results.ASSETS], asset_checks=CHECKS, jobs=JOBS, sensors=SENSORS, schedules=SCHEDULES
+)

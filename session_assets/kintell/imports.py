@@ -95,7 +95,7 @@ class Imports:
                 folder = self.settings.drops / FOLDER
                 raise BadInput(f"{folder} holds no file for {partition}. Drop it there again, or give its path.")
             return known
-        copy, sha256, size = private_copy(original, self.settings.home / _COPIES)
+        copy, sha256, size = private_copy(original, self.copies)
         if drop_key(original, sha256) != partition:
             copy.unlink(missing_ok=True)
             raise BadInput(
@@ -103,8 +103,17 @@ class Imports:
             )
         name = original.name.encode(errors="replace").decode()  # a name may hold bytes that are no UTF-8
         taken = Taken(partition, name, sha256, size, str(copy))
-        self.storage.write_json(self._name(partition, "file.json"), asdict(taken))
+        self.note(taken)
         return taken
+
+    @property
+    def copies(self) -> Path:
+        """The folder of private copies."""
+        return self.settings.home / _COPIES
+
+    def note(self, taken: Taken) -> None:
+        """Remember a file that was taken up."""
+        self.storage.write_json(self._name(taken.partition, "file.json"), asdict(taken))
 
     def taken(self, partition: str) -> Taken | None:
         name = self._name(partition, "file.json")
@@ -127,12 +136,12 @@ class Imports:
     def forget(self, job: Job) -> None:
         """Remove the private copies of a job that was rolled back, unless its bytes are imported anew."""
         if job.sha256 and job.byte_size is not None and self.jobs.find(Source(job.sha256, job.byte_size)) is None:
-            for path in (self.settings.home / _COPIES).glob(f"{job.sha256[:12]}-*"):
+            for path in self.copies.glob(f"{job.sha256[:12]}-*"):
                 path.unlink(missing_ok=True)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove private copies that nobody came back for: after a day, or after 30 where a job can be resumed from them."""
-        folder = self.settings.home / _COPIES
+        folder = self.copies
         kept = {sha256[:12] for sha256 in self.jobs.unfinished()}
         for path in [*folder.iterdir()] if folder.is_dir() else []:
             with suppress(FileNotFoundError):
@@ -193,7 +202,7 @@ class Imports:
         for finding in make_ready(self.database, self.settings.home, taken.byte_size):
             if not finding.passed:
                 say(finding.message)
-        self._sweep()
+        self.sweep()
         if resume is not None:
             job = self.jobs.get(resume)
             job.require_same(taken.source)

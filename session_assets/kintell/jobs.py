@@ -30,6 +30,14 @@ class Conflict(Exception):
     """Somebody wrote the same rows at the same moment: nothing was committed, and the batch can be written again."""
 
 
+class UnknownJob(UsageError):
+    """No import job has this id: look at the list of jobs."""
+
+
+class NotResumable(UsageError):
+    """The job is over, or is being taken back: there is nothing to go on with."""
+
+
 class SourceChanged(BadInput):
     """The file is not the one that the job began with: resume with the original, or import the new one by itself."""
 
@@ -115,14 +123,14 @@ class Job:
             )
 
     def require_resumable(self) -> None:
-        """Raises `UsageError` for a job that has nothing left to import."""
+        """Raises `NotResumable` for a job that has nothing left to import."""
         if self.reason == ROLLING_BACK:
-            raise UsageError(
+            raise NotResumable(
                 f"Job {self.id} is being rolled back. Finish that: `session-assets revert kintell --plan-id {self.id}`."
             )
         if self.finished:
             ending = "was rolled back" if self.rolled_back else "is completed"
-            raise UsageError(f"Job {self.id} {ending}: there is nothing to resume. Import the file without --resume.")
+            raise NotResumable(f"Job {self.id} {ending}: there is nothing to resume. Import the file without --resume.")
 
 
 def _size(count: int | None) -> str:

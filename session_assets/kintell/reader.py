@@ -28,8 +28,12 @@ _MOST_EXPANSION = 200  # what text compresses by; a gzip bomb by up to 1,000
 class CsvFile:
     """One pass over a file. `header` and `delimiter` are known once it is open; `rows` and `lines` count what was read."""
 
-    def __init__(self, path: Path, *, encoding: str | None = None, required: Sequence[str] = REQUIRED) -> None:
+    def __init__(
+        self, path: Path, *, encoding: str | None = None, required: Sequence[str] = REQUIRED, name: str | None = None
+    ) -> None:
+        """`name` is what messages call the file, where it is not the path's."""
         self._path = path
+        self._name = name or path.name
         self._encoding = _checked_encoding(encoding)
         self._required = required
         self._buffer, self._is_last = b"", False
@@ -53,7 +57,7 @@ class CsvFile:
                     yield found
             except Damaged as error:
                 raise BadInput(
-                    f"{self._path.name}: its gzip data is cut off or damaged after {self.rows:,} readable rows (line"
+                    f"{self._name}: its gzip data is cut off or damaged after {self.rows:,} readable rows (line"
                     f" {self.lines:,}): {error}. Bring the complete file again."
                 ) from error
 
@@ -135,7 +139,7 @@ class CsvFile:
             self._fill(chunks, BLOCK)
 
     def _read_header(self) -> tuple[str, Header]:
-        name = self._path.name
+        name = self._name
         if not self._buffer:
             raise BadInput(f"{name}: empty. Bring a file with a header and rows.")
         if kind := other_format(self._buffer):

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from session_assets.errors import NotConfigured
+from session_assets.graph.automation import DAILY
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema
 from session_assets.kintell import model
@@ -132,6 +133,7 @@ def session_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     owners=OWNERS,
     kinds={"postgresql"},
     metadata={"dagster/column_schema": column_schema(DAYS)},
+    freshness_policy=DAILY,
 )
 def daily_summary() -> dg.MaterializeResult:
     """Completed imports of the last 30 days, by day (the runbook's query C), with a plot."""

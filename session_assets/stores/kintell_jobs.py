@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from session_assets.errors import LockHeld, UsageError
-from session_assets.kintell.jobs import Job, Policy, Source
+from session_assets.kintell.jobs import Job, Policy, Source, UnknownJob
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_load import Lane
 from session_assets.stores.postgres import Database, holder, lock_key
@@ -86,16 +86,16 @@ class JobStore:
             return self._job(cursor, found) if found else None
 
     def get(self, job_id: str) -> Job:
-        """Raises `UsageError` for an id that no job has."""
+        """Raises `UnknownJob` for an id that no job has."""
         if self.is_new():
-            raise UsageError(f"There is no import job {job_id}: nothing was imported into this database so far.")
+            raise UnknownJob(f"There is no import job {job_id}: nothing was imported into this database so far.")
         with self._rows("jobs") as cursor:
             try:
                 row = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE id = %s", [job_id]).fetchone()
             except psycopg.errors.InvalidTextRepresentation:
                 row = None
             if row is None:
-                raise UsageError(f"There is no import job {job_id}. `session-assets jobs` lists them.")
+                raise UnknownJob(f"There is no import job {job_id}. `session-assets jobs` lists them.")
             return self._job(cursor, row)
 
     def unfinished(self) -> list[str]:

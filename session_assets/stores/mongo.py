@@ -58,6 +58,12 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
     return client.get_default_database(default, read_preference=ReadPreference.PRIMARY)
 
 
+def ping(variable: str, default: str) -> None:
+    """Ask the server whether it is there. Raises as `database`."""
+    found = database(variable, default)
+    attempt(variable, lambda: found.client.admin.command("ping"))
+
+
 def source_name(variable: str, default: str, env: Mapping[str, str] | None = None) -> str:
     """The database that a variable's URI names, as hosts and name: no credentials, no options."""
     uri = (os.environ if env is None else env).get(variable, "")

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from session_assets.changes.session import raise_for
+from session_assets.graph.automation import DAILY
 from session_assets.graph.check_report import Rule
 from session_assets.graph.collection import Collection, Texts
 from session_assets.graph.environment import Environment
@@ -66,7 +67,13 @@ SESSIONS = Collection(
     rows_of=repair_rows,
     rules={
         check: [
-            Rule(reason.name, reason.text, reason.fix in (model.Fix.REPAIR, model.Fix.FOLD), model.next_step(reason))
+            Rule(
+                reason.name,
+                reason.text,
+                reason.fix in (model.Fix.REPAIR, model.Fix.FOLD),
+                model.next_step(reason),
+                needs_person=reason.fix is model.Fix.FOLD,
+            )
             for reason in model.REASONS
             if reason.check == check
         ]
@@ -86,7 +93,7 @@ SESSIONS = Collection(
 )
 
 
-@SESSIONS.asset("user_activity", {"polars", "parquet"}, ACTIVITY, deps=[key("session_facts")])
+@SESSIONS.asset("user_activity", {"polars", "parquet"}, ACTIVITY, deps=[key("session_facts")], freshness_policy=DAILY)
 def web_user_activity(context: dg.AssetExecutionContext) -> None:
     """Sessions, events, pages and time per user and day: Parquet that Spark, DuckDB and Polars read."""
     step = Step(context, key("user_activity"))

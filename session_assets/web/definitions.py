@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from session_assets.graph.automation import repair_sensor
 from session_assets.graph.collection_jobs import collection_jobs, collection_target
 from session_assets.graph.loop import revert_job
 from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
@@ -19,8 +20,9 @@ TARGETS = [
 ]
 LOOPS = [*(target.loop for target in TARGETS), SINGLE]
 
+LOOP_JOBS = collection_jobs(SESSIONS, verified=["events"])
 JOBS = [
-    *collection_jobs(SESSIONS, verified=["events"]),
+    *LOOP_JOBS,
     single_sessions_job(SESSIONS, SINGLE),
     indexes.web_indexes,
     DROP_JOB,
@@ -32,6 +34,6 @@ DEFINITIONS = dg.Definitions(
     assets=[event_drops, *ASSETS, *cleanups.ASSETS],
     asset_checks=CHECKS,
     jobs=JOBS,
-    sensors=SENSORS,
+    sensors=[*SENSORS, repair_sensor(SESSIONS, LOOP_JOBS)],
     schedules=SCHEDULES,
 )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from session_assets.graph.collection_jobs import standing_request
+from session_assets.graph.automation import verify_schedule
 from session_assets.graph.drop_sensor import DropTick
 from session_assets.graph.environment import Environment
 from session_assets.web.assets import SESSIONS, key
@@ -33,16 +33,5 @@ def web_event_drops_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
     return DropTick(context, folder, FILES_NAME, earlier, BESIDE_DROPS).run()
 
 
-@dg.schedule(
-    job_name="web_verify",
-    cron_schedule="0 6 * * *",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Verify all sessions each morning (UTC).",
-)
-def web_daily_verify(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """One run over the days that hold documents."""
-    return standing_request(SESSIONS)
-
-
 SENSORS = [web_event_drops_sensor]
-SCHEDULES = [web_daily_verify]
+SCHEDULES = [verify_schedule(SESSIONS, "0 6 * * *")]

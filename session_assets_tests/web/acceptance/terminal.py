@@ -73,6 +73,11 @@ class Running:
             raise TimeoutError(self._read("err"))
         return Answer(self._process.exitcode, self._read("out"), self._read("err"))
 
+    @property
+    def errors(self) -> str:
+        """Standard error so far."""
+        return self._read("err")
+
     def _read(self, name: str) -> str:
         with suppress(FileNotFoundError):
             return self._streams.with_suffix(f".{name}").read_text()

@@ -1,0 +1,43 @@
+"""The application: routes, errors, and the gate around them."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from session_assets.api import analytics, health, imports, problems
+from session_assets.api.gate import Gate
+from session_assets.api.launcher import Launcher
+from session_assets.api.settings import ApiSettings
+from session_assets.errors import SessionAssetsError
+from session_assets.settings import Settings
+
+_ABOUT = (
+    "Imports, health and analytics of session collections. Every call needs the token: choose *Authorize* and paste it. Errors"
+    " are problem+json; `X-Request-ID` names a request in the log of the server."
+)
+
+
+def application(settings: ApiSettings, home: Settings) -> ASGIApp:
+    """The application on the current environment."""
+    app: FastAPI = FastAPIOffline(
+        redoc_url=None,
+        title="session-assets",
+        description=_ABOUT,
+        version="1",
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="The gate checks it, for every address."))],
+        responses=problems.documented(401, 422, 429),
+    )
+    app.add_exception_handler(SessionAssetsError, problems.of_error)  # pyright: ignore[reportArgumentType]
+    app.add_exception_handler(HTTPException, problems.of_http)  # pyright: ignore[reportArgumentType]
+    app.add_exception_handler(RequestValidationError, problems.of_validation)  # pyright: ignore[reportArgumentType]
+    backfill = imports.router(settings, Launcher(home.home, settings.imports))
+    for prefix in ("/v1/import/backfill", "/import/backfill"):
+        app.include_router(backfill, prefix=prefix)
+    app.include_router(health.router(settings))
+    app.include_router(analytics.router())
+    return Gate(app, settings.token, settings.rate)

@@ -1,0 +1,36 @@
+"""Why a run failed, as a person should read it: the innermost error that is one of ours, else the innermost of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from session_assets.errors import SessionAssetsError
+
+
+def cause(error: Any) -> tuple[str, str]:
+    """The name of the class and the text, from Dagster's serialized error."""
+    known = _known()
+    while error.cause is not None and error.cls_name not in known:
+        error = error.cause
+    text = error.message.strip()
+    name = (error.cls_name or "").rsplit(".", 1)[-1]
+    if name in known and text.startswith("session_assets"):
+        return name, text.removeprefix(f"{error.cls_name}: ").split(": ", 1)[-1]
+    return name, text
+
+
+def exit_code(name: str) -> int:
+    """The exit code of the terminal for a class of errors."""
+    return _known().get(name, 1)
+
+
+def _known() -> dict[str, int]:
+    return {cls.__name__: cls.exit_code for cls in (SessionAssetsError, *_kinds(SessionAssetsError))}
+
+
+def _kinds(base: type[SessionAssetsError]) -> Iterator[type[SessionAssetsError]]:
+    """All errors of ours, those that a slice defines too."""
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _kinds(cls)
