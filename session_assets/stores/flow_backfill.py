@@ -26,6 +26,7 @@ from session_assets.stores.flow_waits import Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
 _ROUNDS = 20  # visits of rows that somebody else has locked
+_EVERY = 5.0  # seconds between two lines of progress
 _SMALLEST = 50  # rows of a batch that had to be made smaller
 _RANGE = """
     SELECT count(*), {last} FROM (SELECT {keys} FROM {table} t {after} ORDER BY {keys} LIMIT %s) t
@@ -51,10 +52,10 @@ _FILL = """
         SELECT {wanted_keys}, w.old_value, w.flow FROM wanted w WHERE w.old_value IS NOT NULL OR w.flow IS NOT NULL
         ON CONFLICT ({archive_keys}) DO UPDATE SET old_value = EXCLUDED.old_value,
             filled_flow_id = COALESCE(EXCLUDED.filled_flow_id, a.filled_flow_id)
-        RETURNING 1
+        RETURNING a.old_value
     )
     SELECT w.reason, count(*) FROM wanted w JOIN filled f ON {same_filled} GROUP BY 1
-    UNION ALL SELECT '', count(*) FROM archived
+    UNION ALL SELECT '', count(old_value) FROM archived
 """
 _ARCHIVE = """
     WITH seen AS MATERIALIZED (
@@ -94,6 +95,7 @@ class Batches:
         self._work, self._step, self._place, self._throttle = work, step, place, throttle
         self._size = work.limits.batch
         self._left_out = False
+        self._told = time.monotonic()
         self._statement = _statement(place)
 
     def run(self) -> dict[str, int]:
@@ -117,11 +119,17 @@ class Batches:
                 if not number:
                     break
                 done += number
-                tell(name, min(done, total), total)
+                self._tell(min(done, total), total)
             if not self._left_out:
                 work.steps.reach(self._step, name, last, done, counts, is_finished=True)
                 return counts
         raise LockHeld(f"Rows of {name} are locked by others for long. Nothing is lost: run the step again.")
+
+    def _tell(self, done: int, total: int) -> None:
+        tell(self._place.name, done, total)
+        if time.monotonic() - self._told > _EVERY:
+            self._told = time.monotonic()
+            self._work.say(f"{self._place.name}: {done:,} of {total:,} rows")
 
     def _batch_after(
         self, last: list[Any] | None, done: int, counts: dict[str, int]

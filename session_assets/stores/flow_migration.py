@@ -107,6 +107,11 @@ class Flow:
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
+    def state(self) -> str:
+        """new | expanded | backfilled | contracted."""
+        with self.reading() as work:
+            return {None: "new", "0001": "expanded", "0002": "backfilled"}.get(version(work), "contracted")
+
     def apply(self) -> StepRecord:
         """Expand and backfill, or backfill again; goes on where a killed one stopped. Returns the backfill's step."""
         with self.holding() as work:
@@ -142,10 +147,10 @@ class Flow:
         with self.holding() as work:
             return shut_gates(work, self._staging_record(), self.waived_by)
 
-    def rehearse(self, run: Callable[[Work], dict[str, Any]]) -> StepRecord:
+    def rehearse(self, run: Callable[[StepRecord], dict[str, Any]]) -> StepRecord:
         """Record a rehearsal."""
-        with self.holding() as work:
-            return self._run(REHEARSAL, lambda _: run(work))
+        with self.holding():
+            return self._run(REHEARSAL, run)
 
     def undo(self, step_id: str, *, dry_run: bool = False) -> dict[str, Any]:
         """Take a step back: the newest of expand, backfill and contract first. Returns what was, or would be, undone."""
