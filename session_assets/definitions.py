@@ -8,6 +8,7 @@ import dagster as dg
 
 from session_assets.alerts.sensors import SENSORS as ALERTS
 from session_assets.contest import definitions as contest
+from session_assets.flow import definitions as flow
 from session_assets.identity import definitions as identity
 from session_assets.kintell import definitions as kintell
 from session_assets.web import definitions as web
@@ -15,7 +16,7 @@ from session_assets.web import definitions as web
 # Dagster stores materializations of a range in batches of this size; read whenever it logs.
 os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
-SLICES = {"web": web, "identity": identity, "contest": contest, "kintell": kintell}
+SLICES = {"web": web, "identity": identity, "contest": contest, "kintell": kintell, "flow": flow}
 
 defs = dg.Definitions.merge(
     *(slice_.DEFINITIONS for slice_ in SLICES.values()), dg.Definitions(executor=dg.in_process_executor, sensors=ALERTS)

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from session_assets.cli import files, output
+from session_assets.cli import files, output, steps
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
-from session_assets.graph.target import Target
+from session_assets.graph.target import FileTarget, Target
 
 
 class Chosen(NamedTuple):
@@ -65,6 +65,7 @@ def plan(
 @click.option("--dry-run", is_flag=True, help="Plan only.")
 @click.option("--batch-size", type=click.IntRange(1, 100_000), help="Documents written between two ledger entries.")
 @click.option("--force", is_flag=True, help="Also above SESSION_ASSETS_MAX_CHANGE_SHARE.")
+@click.option("--waive-staging", metavar="NAME", help="Of flow/contract: who does without the proof on staging.")
 def apply(
     slice_: str,
     partitions: tuple[str, ...],
@@ -75,6 +76,7 @@ def apply(
     dry_run: bool,
     batch_size: int | None,
     force: bool,
+    waive_staging: str | None,
 ) -> int:
     """Apply the newest plan that is not applied yet; where there is none, plan first."""
     if dry_run and plan_id:
@@ -83,7 +85,7 @@ def apply(
         raise UsageError("--plan-id names a plan of one slice: name the slice instead of all.")
     chosen = Chosen(partitions, sessions, usernames)
     if dry_run:
-        return _plan(slice_, as_json, chosen)
+        return _plan(slice_, as_json, chosen, {"waive_staging": waive_staging})
     config = {"plan_id": plan_id, "force": force, "batch_size": batch_size or 0}
     return _each(
         slice_,
@@ -91,7 +93,7 @@ def apply(
         "apply",
         chosen,
         lambda runner, target: runner.apply(target, partitions, sessions, config, usernames),
-        config,
+        config | {"waive_staging": waive_staging},
     )
 
 
@@ -107,12 +109,15 @@ def revert(slice_: str, plan_id: str, dry_run: bool, batch_size: int | None, as_
     target = next((one for one in runner.file_targets() if one.name == slice_), None)
     if target is not None:
         return output.show(files.revert(runner, target, plan_id, dry_run), as_json)
+    step = next((one for one in runner.step_targets() if one.name == slice_), None)
+    if step is not None:
+        return output.show(steps.revert(runner, step, plan_id, dry_run), as_json)
     result = runner.revert(slice_, plan_id, dry_run, batch_size or 0)
     return output.show(result, as_json)
 
 
-def _plan(slice_: str, as_json: bool, chosen: Chosen) -> int:
-    return _each(slice_, as_json, "plan", chosen, lambda runner, target: runner.plan(target, *chosen))
+def _plan(slice_: str, as_json: bool, chosen: Chosen, config: dict[str, Any] | None = None) -> int:
+    return _each(slice_, as_json, "plan", chosen, lambda runner, target: runner.plan(target, *chosen), config)
 
 
 def _each(
@@ -133,7 +138,9 @@ def _each(
             raise UsageError(f"{target.name} does not know single sessions.")
         elif chosen.usernames:
             raise UsageError(f"{target.name} does not know users by name.")
-        else:
+        elif isinstance(target, FileTarget):
             result = files.work(runner, target, command, chosen.partitions, config or {})
+        else:
+            result = steps.work(runner, target, command, chosen.partitions, config or {})
         codes.append(output.show(result, as_json))
     return max(codes)

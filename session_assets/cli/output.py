@@ -29,13 +29,14 @@ def show(result: Result, as_json: bool) -> int:
         console.print(_counts("class", body["classes"], body.get("unit", "documents")))
     if body.get("reasons") and body["command"] != "verify":
         console.print(_counts("reason", body["reasons"], body.get("unit", "documents")))
+    is_step = body.get("is_step", False)  # its story says it
     for line in result.story:
         console.print(safe_text(line), highlight=False, markup=False, soft_wrap=True)
     if "files" in body:
         _show_files(console, body)
-    elif body["command"] in ("plan", "apply") and not result.error:
+    elif body["command"] in ("plan", "apply") and not result.error and not is_step:
         _show_plan(console, body)
-    if body["command"] == "revert" and not result.error:
+    if body["command"] == "revert" and not result.error and not is_step:
         _show_revert(console, body)
     if body.get("checks"):
         _show_checks(console, body["checks"])

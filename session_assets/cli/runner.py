@@ -22,7 +22,7 @@ from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
 from session_assets.graph.single_sessions import request_users, single_name
 from session_assets.graph.step import DEFER_TAG
-from session_assets.graph.target import FileTarget, Target
+from session_assets.graph.target import AnyTarget, FileTarget, StepTarget, Target
 from session_assets.stores.locks import require_dagster_database
 
 
@@ -54,7 +54,7 @@ class Runner:
 
     # -- targets -------------------------------------------------------------------------------------------------------
 
-    def targets(self, name: str) -> Iterator[Target | FileTarget]:
+    def targets(self, name: str) -> Iterator[AnyTarget]:
         """The target of a name; for `all` the main one of each slice whose variables are set."""
         if name != "all":
             yield self.named(name)
@@ -73,12 +73,15 @@ class Runner:
             raise UsageError(f"{name} has no change sets.")
         return found
 
-    def named(self, name: str) -> Target | FileTarget:
-        every: list[Target | FileTarget] = [target for slice_ in self._slices.values() for target in slice_.TARGETS]
+    def named(self, name: str) -> AnyTarget:
+        every: list[AnyTarget] = [target for slice_ in self._slices.values() for target in slice_.TARGETS]
         for target in every:
             if target.name == name:
                 return target
         raise UsageError(f"there is no slice {name}. Choose from: {', '.join(one.name for one in every)}, all.")
+
+    def step_targets(self) -> list[StepTarget]:
+        return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, StepTarget)]
 
     def file_targets(self) -> list[FileTarget]:
         return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, FileTarget)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +59,25 @@ class FileTarget:
     """Whether a partition's file is not imported so far."""
     checks: tuple[str, ...] = ()
     """Names of the step reports that hold check results."""
+
+
+@dataclass(frozen=True)
+class StepTarget:
+    """A step of a migration, or its chain up to the point where nothing is lost. Its undo is by the id of a recorded step."""
+
+    name: str
+    variable: str
+    apply: str  # jobs from here
+    plan: str | None = None
+    verify: str | None = None
+    revert: str | None = None
+    checks: tuple[str, ...] = ()
+    """Names of the step reports that hold check results."""
+    plan_op: str | None = None
+    """The op of the plan that takes options."""
+    apply_op: str | None = None
+    apply_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What this op is always given: a step that must not happen by the way is asked for by name."""
+
+
+AnyTarget = Target | FileTarget | StepTarget

@@ -1,0 +1,67 @@
+"""What the flow slice gives to the code location and to the terminal."""
+
+import dagster as dg
+
+from session_assets.flow import steps
+from session_assets.flow.assets import ASSETS, key
+from session_assets.flow.checks import CHECKS, STEPS
+from session_assets.flow.model import SLICE, VARIABLE
+from session_assets.graph.loop import Loop
+from session_assets.graph.target import StepTarget
+
+_CHECKED = dg.AssetSelection.checks_for_assets(
+    *(key(name) for name in ("session_flow_map", "backfilled_tables", "schema"))
+)
+
+
+def _with_checks(name: str) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(key(name)) - dg.AssetSelection.all_asset_checks() | _CHECKED
+
+
+JOBS = [
+    dg.define_asset_job(
+        "flow_plan",
+        selection=dg.AssetSelection.assets(
+            *(key(name) for name in ("session_inventory", "session_flow_map", "changes"))
+        )
+        - dg.AssetSelection.all_asset_checks(),
+        description="The dry run: inventory, map of sessions to flows, and every change. Writes nothing to the database.",
+    ),
+    dg.define_asset_job(
+        "flow_apply",
+        selection=_with_checks("backfilled_tables"),
+        description="Expand and backfill beside live traffic, then count again. Goes on where a killed run stopped.",
+    ),
+    dg.define_asset_job("flow_verify", selection=_CHECKED, description="Recount the migration from the tables."),
+    dg.define_asset_job(
+        "flow_rehearsal",
+        selection=dg.AssetSelection.assets(key("backup_rehearsal")),
+        description="Back the database up, restore the backup into a scratch database, and compare.",
+    ),
+    dg.define_asset_job(
+        "flow_contract",
+        selection=_with_checks("schema"),
+        description="Drop the old columns, where all gates are open and `contract: true` is given. Their values are archived.",
+    ),
+    *steps.JOBS,
+]
+_MAIN = StepTarget(
+    SLICE, VARIABLE, plan="flow_plan", apply="flow_apply", verify="flow_verify", revert="flow_revert", checks=STEPS
+)
+TARGETS = [
+    _MAIN,
+    StepTarget(f"{SLICE}/rehearsal", VARIABLE, apply="flow_rehearsal"),
+    StepTarget(
+        f"{SLICE}/contract",
+        VARIABLE,
+        plan="flow_gates",
+        apply="flow_contract",
+        checks=STEPS,
+        plan_op="look_at_gates",
+        apply_op="flow__schema",
+        apply_config={"contract": True},
+    ),
+]
+LOOPS: list[Loop] = []
+
+DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=JOBS)

@@ -1,0 +1,25 @@
+"""Alembic's entry. The graph hands its migration over; `alembic upgrade` alone opens one from the environment.
+
+Every revision works in small transactions of its own, so Alembic's connection commits each statement.
+"""
+
+from __future__ import annotations
+
+import os
+
+from alembic import context
+
+from session_assets.flow.model import VERSION_TABLE
+from session_assets.stores.flow_alembic import engine_of
+from session_assets.stores.flow_migration import Flow
+
+flow = context.config.attributes.get("flow") or Flow.from_env(os.environ, print)
+context.config.attributes["flow"] = flow
+with engine_of(flow.database).connect() as connection:
+    context.configure(
+        connection=connection.execution_options(isolation_level="AUTOCOMMIT"),
+        version_table=VERSION_TABLE,
+        transactional_ddl=False,
+    )
+    with flow.holding():
+        context.run_migrations()

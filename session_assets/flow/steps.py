@@ -1,0 +1,85 @@
+"""Work on the migration that materializes nothing: which gates of contract are shut, and the undo of a step."""
+
+from typing import Any
+
+import dagster as dg
+
+from session_assets.flow import model
+from session_assets.flow.assets import POOL, open_flow
+from session_assets.graph.environment import Environment
+from session_assets.masking import safe_text
+
+
+class GatesConfig(dg.Config):
+    """By whom the proof on staging is waived."""
+
+    waive_staging: str | None = None
+
+
+@dg.op(pool=POOL)
+def look_at_gates(context: dg.OpExecutionContext, config: GatesConfig) -> None:
+    """Looks at everything that contract asks for, and changes nothing."""
+    gates = open_flow(context, config.waive_staging).gates()
+    Environment.load().report(context.run_id, "gates", {"gates": [vars(one) for one in gates]})
+    for one in gates:
+        context.log.warning(safe_text(f"{one.name}: {one.reason}. {one.next_step}"))
+    context.log.info(f"{len(gates)} gates are shut")
+
+
+@dg.job(
+    executor_def=dg.in_process_executor, description="The dry run of contract: which gates are shut, and what to do."
+)
+def flow_gates() -> None:
+    look_at_gates()
+
+
+class UndoConfig(dg.Config):
+    """Which step to take back. Start with `dry_run`."""
+
+    plan_id: str
+    dry_run: bool = False
+
+
+@dg.op(pool=POOL)
+def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None:
+    """Takes a step back: contract, then backfill, then expand."""
+    undone = open_flow(context).undo(config.plan_id, dry_run=config.dry_run)
+    refused = [safe_text(one) for one in undone.get("refused", [])]
+    counts = {
+        what: sum(undone[what].values()) if isinstance(undone[what], dict) else int(undone[what])
+        for what in ("restored", "taken_back", "removed", "kept")
+        if what in undone
+    }
+    total = sum(counts.values())
+    Environment.load().report(
+        context.run_id,
+        "revert",
+        {
+            "plan_id": config.plan_id,
+            "step": undone["kind"],
+            "dry_run": config.dry_run,
+            "nothing": bool(undone.get("nothing")),
+            "undoable": total,
+            "refused": len(refused),
+            "refused_sample": refused[:20],
+            "classes": counts,
+            "outcomes": {model.UNDONE: 0 if config.dry_run else total, "refused": len(refused)},
+        },
+    )
+    context.log.info(f"{undone['kind']}: {_told(counts)}; refused: {len(refused):,}")
+
+
+@dg.job(
+    name=f"{model.SLICE}_revert",
+    executor_def=dg.in_process_executor,
+    description="Take a step of the migration back: columns, values, indexes and keys as they were. Start with dry_run.",
+)
+def flow_revert() -> None:
+    revert_flow_step()
+
+
+def _told(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()) or "nothing to do"
+
+
+JOBS = [flow_gates, flow_revert]

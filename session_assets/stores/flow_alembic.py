@@ -1,0 +1,45 @@
+"""Driving Alembic: the history of the flow migration stands in a version table of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, create_engine, pool
+
+from session_assets.flow.model import VERSION_TABLE
+from session_assets.stores.flow_layout import q
+from session_assets.stores.postgres import Database
+
+if TYPE_CHECKING:
+    from session_assets.stores.flow_migration import Flow
+    from session_assets.stores.flow_work import Work
+
+_MIGRATIONS = Path(__file__).parent.parent / "flow" / "migrations"
+
+
+def engine_of(database: Database) -> Engine:
+    """An engine that keeps no connection."""
+    return create_engine(database.url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool)
+
+
+def move(flow: Flow, revision: str, *, down: bool = False) -> None:
+    """Run the migrations up or down to a revision, each by the same code as the graph."""
+    from alembic import command  # here: every command of the terminal would wait 0.3 s for it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["flow"] = flow
+    (command.downgrade if down else command.upgrade)(config, revision)
+
+
+def version(work: Work) -> str | None:
+    """The revision that the database is at; None before the first."""
+    found = work.one(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = %s", [work.layout.schema, VERSION_TABLE]
+    )
+    if not found:
+        return None
+    row = work.connection.execute(q("SELECT version_num FROM {table}", table=work.layout.own(VERSION_TABLE))).fetchone()
+    return row[0] if row else None

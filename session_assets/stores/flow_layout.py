@@ -1,0 +1,251 @@
+"""The described schema as a database has it: identifiers, types, and the expressions that find the flow of a row."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from session_assets.errors import UsageError
+from session_assets.flow.model import Linked, Migration
+from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, read_table
+
+Fragment = sql.Composable
+_LONGEST = 63  # bytes of an identifier
+_TEXTS = ("text", "character varying", "character", "citext")
+_GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
+
+
+def q(text: LiteralString, /, **parts: Fragment | str) -> sql.Composed:
+    """SQL of a text; parts that are strings are identifiers."""
+    return sql.SQL(text).format(
+        **{name: sql.Identifier(part) if isinstance(part, str) else part for name, part in parts.items()}
+    )
+
+
+def raw(text: str) -> sql.SQL:
+    """SQL that the catalogue gave, such as the name of a type."""
+    return sql.SQL(text)  # pyright: ignore[reportArgumentType]
+
+
+class Place:
+    """One table with an old column."""
+
+    def __init__(self, layout: Layout, linked: Linked, table: Table, archive: Table | None) -> None:
+        self.layout, self.linked, self.table, self.archive_table = layout, linked, table, archive
+        self.name = linked.name
+        self.ident = sql.Identifier(table.schema, table.name)
+        self.archive = layout.own(own_name("archive", table.name))
+        self.keys = [one.name for one in table.key]
+        self.archive_keys = [f"key{number}" for number in range(1, len(self.keys) + 1)]
+        self.has_old = linked.old in table.columns
+        self.has_flow = linked.flow in table.columns
+        self.follows = linked.fate != "archive"
+
+    @property
+    def old_type(self) -> str:
+        """The type of the old column, also when it is gone."""
+        if self.has_old:
+            return self.table.columns[self.linked.old].type
+        if self.archive_table is not None:
+            return self.archive_table.columns["old_value"].type
+        raise UsageError(f"{self.name} has no column {self.linked.old}. Describe its schema in flow/model.py.")
+
+    @property
+    def flow_type(self) -> str:
+        """The type of the flow column, also when it is not there yet."""
+        if self.has_flow:
+            return self.table.columns[self.linked.flow].type
+        return self.old_type if self.linked.fate == "replace" else self.layout.flow_type
+
+    def key_list(self, alias: str, *, of_archive: bool = False) -> sql.Composed:
+        """`a.k1, a.k2`."""
+        names = self.archive_keys if of_archive else self.keys
+        return sql.SQL(", ").join(sql.Identifier(alias, name) for name in names)
+
+    def same_key(self, alias: str, archive: str) -> sql.Composed:
+        """Whether a row and an entry of the archive belong together."""
+        pairs = zip(self.keys, self.archive_keys, strict=True)
+        return sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(alias, a), sql.Identifier(archive, b)) for a, b in pairs
+        )
+
+    def key_text(self, alias: str, *, of_archive: bool = False) -> sql.Composed:
+        """A key as a text for people and lists."""
+        names = self.archive_keys if of_archive else self.keys
+        if len(names) == 1:
+            return q("{}::text".replace("{}", "{key}"), key=sql.Identifier(alias, names[0]))  # pyright: ignore[reportArgumentType]
+        return q("jsonb_build_array({keys})::text", keys=self.key_list(alias, of_archive=of_archive))
+
+    # -- expressions about a row -----------------------------------------------------------------------------------------
+
+    def mapped(self, value: Fragment) -> sql.Composed:
+        """The flow of a session, in the type of the flow column; null where it has none."""
+        layout = self.layout
+        ours = q("EXISTS (SELECT FROM {made} m WHERE m.flow_id = f.{flow}), ", made=layout.made, flow=layout.flow) \
+            if layout.has_made else sql.SQL("")  # fmt: skip
+        found = q(
+            "(SELECT f.{flow} FROM {flows} f WHERE f.{session} = {value} ORDER BY {ours}f.{created}, f.{flow} LIMIT 1)",
+            flow=layout.flow, flows=layout.flows_ident, session=layout.migration.flows.session, ours=ours,
+            value=converted(value, self.old_type, layout.session_type), created=layout.migration.flows.created,
+        )  # fmt: skip
+        return self.as_flow(found)
+
+    def named(self, value: Fragment) -> sql.Composed:
+        """The flow whose id a value is already."""
+        layout = self.layout
+        found = q(
+            "(SELECT f.{flow} FROM {flows} f WHERE f.{flow} = {value})",
+            flow=layout.flow, flows=layout.flows_ident, value=converted(value, self.old_type, layout.flow_type),
+        )  # fmt: skip
+        return self.as_flow(found)
+
+    def followed(self, value: Fragment) -> sql.Composed:
+        """What a value of the old column leads to."""
+        if not self.linked.holds_flow_ids:
+            return self.mapped(value)
+        return q("COALESCE({mapped}, {named})", mapped=self.mapped(value), named=self.named(value))
+
+    def fallback(self, alias: str) -> sql.Composed:
+        """The latest flow of a row's scope that is no younger than the row. Flows that we made stand for their session only."""
+        if self.linked.fallback is None:
+            return q("CAST(NULL AS {type})", type=raw(self.flow_type))
+        layout = self.layout
+        ours = q(" AND NOT EXISTS (SELECT FROM {made} m WHERE m.flow_id = f.{flow})", made=layout.made, flow=layout.flow) \
+            if layout.has_made else sql.SQL("")  # fmt: skip
+        scope = sql.SQL(" AND ").join(
+            sql.SQL("f.{0} = {1}").format(sql.Identifier(one), sql.Identifier(alias, one))
+            for one in layout.migration.flows.scope
+        )
+        found = q(
+            "(SELECT f.{flow} FROM {flows} f WHERE {scope} AND f.{created} <= {time}{ours}"
+            " ORDER BY f.{created} DESC, f.{flow} LIMIT 1)",
+            flow=layout.flow, flows=layout.flows_ident, scope=scope, created=layout.migration.flows.created, ours=ours,
+            time=sql.Identifier(alias, self.linked.fallback),
+        )  # fmt: skip
+        return self.as_flow(found)
+
+    def as_flow(self, value: Fragment) -> sql.Composed:
+        return converted(value, self.layout.flow_type, self.flow_type)
+
+
+class Layout:
+    """All described tables, read once. Raises `UsageError` for what cannot be migrated."""
+
+    def __init__(self, connection: psycopg.Connection, migration: Migration) -> None:
+        self.migration = migration
+        flows = read_table(connection, migration.flows.name)
+        self.flows, self.sessions = flows, read_table(connection, migration.sessions.name)
+        self.schema = flows.schema
+        self.flow = migration.flows.flow
+        self.flows_ident = sql.Identifier(flows.schema, flows.name)
+        self.sessions_ident = sql.Identifier(self.sessions.schema, self.sessions.name)
+        self.made = self.own(f"{OURS}_made")
+        self._need(flows, migration.flows.flow, migration.flows.created, migration.flows.status, *migration.flows.scope)
+        self._need(self.sessions, migration.sessions.key, migration.sessions.title)
+        self.places = [self._place(connection, one) for one in migration.tables]
+        self.has_made = _exists(connection, self.schema, f"{OURS}_made")
+        self.flow_type = flows.columns[self.flow].type
+        self.session_type = self.places[0].old_type
+        self.obstacles = [text for place in self.places for text in _obstacles(connection, place)]
+        if not any(one.columns == [self.flow] and one.is_valid for one in _unique(flows)):
+            self.obstacles.append(f"{migration.flows.name}.{self.flow} is not unique")
+
+    def own(self, name: str) -> sql.Identifier:
+        """An object of ours, in the schema of the flows."""
+        return sql.Identifier(self.schema, name)
+
+    @property
+    def tables(self) -> list[Table]:
+        return [self.sessions, *(one.table for one in self.places)]
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.tables)
+
+    @property
+    def followed(self) -> list[Place]:
+        """Places whose rows get flow ids."""
+        return [one for one in self.places if one.follows]
+
+    def _place(self, connection: psycopg.Connection, linked: Linked) -> Place:
+        table = read_table(connection, linked.name)
+        name = own_name("archive", table.name)
+        archive = (
+            read_table(connection, f'"{self.schema}"."{name}"') if _exists(connection, self.schema, name) else None
+        )
+        place = Place(self, linked, table, archive)
+        if not place.keys:
+            raise UsageError(f"{linked.name} has no primary key: rows could not be told apart. Give it one.")
+        if not place.has_old and archive is None:
+            raise UsageError(f"{linked.name} has no column {linked.old}. Describe its schema in flow/model.py.")
+        if linked.fate == "archive":
+            self._need(table, *([linked.flow] if linked.named else []))
+        if linked.fallback is not None:
+            self._need(table, linked.fallback, *self.migration.flows.scope)
+        return place
+
+    @staticmethod
+    def _need(table: Table, *names: str) -> None:
+        for name in names:
+            if name not in table.columns:
+                raise UsageError(f"{table.name} has no column {name}. Describe its schema in flow/model.py.")
+
+
+def own_name(kind: str, table: str) -> str:
+    """The name of something of ours that belongs to a table, within PostgreSQL's limit."""
+    name = f"{OURS}_{kind}_{table}"
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{OURS}_{kind}_{table[:16]}_{hashlib.sha256(table.encode()).hexdigest()[:8]}"
+
+
+def converted(value: Fragment, source: str, target: str) -> sql.Composed:
+    """A value in another type; null where a text does not look like one of that type."""
+    if source == target:
+        return sql.Composed([value])
+    kind = raw(target)
+    if _is_text(source) and target == "uuid":
+        guid = sql.SQL(_GUID)
+        return q("CASE WHEN {v} ~* {guid} THEN CAST({v} AS uuid) END", v=value, guid=guid)
+    if _is_text(source) and target in ("integer", "bigint"):
+        return q("CASE WHEN {v} ~ '^[0-9]{{1,9}}$' THEN CAST({v} AS {kind}) END", v=value, kind=kind)
+    if _is_text(target):
+        return q("CAST(CAST({v} AS text) AS {kind})", v=value, kind=kind)
+    return q("CAST({v} AS {kind})", v=value, kind=kind)
+
+
+def _is_text(kind: str) -> bool:
+    return kind.partition("(")[0] in _TEXTS
+
+
+def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:
+    found = connection.execute(
+        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+        [schema, name],
+    )
+    return found.fetchone() is not None
+
+
+def _unique(table: Table) -> list[Any]:
+    constraints = [one for one in table.constraints if one.kind in ("p", "u")]
+    indexes = [one for one in table.indexes if " UNIQUE INDEX " in one.definition and not one.is_partial]
+    return [*constraints, *indexes]
+
+
+def _obstacles(connection: psycopg.Connection, place: Place) -> list[str]:
+    """Why an old column could not be dropped, or would not come back as it was."""
+    if not place.has_old:
+        return []
+    old, where = place.linked.old, f"{place.name}.{place.linked.old}"
+    column = place.table.columns[old]
+    found = [f"{one} depends on {where}" for one in dependents(connection, place.table, old)]
+    if old in place.keys:
+        found.append(f"{where} is part of the primary key")
+    if column.is_computed:
+        found.append(f"{where} is generated")
+    if column.grants:
+        found.append(f"{where} has privileges of its own")
+    return found

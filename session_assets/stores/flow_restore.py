@@ -1,0 +1,195 @@
+"""The undo of contract: columns, values, indexes and constraints come back from the archive and from what was remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import sql
+
+from session_assets.errors import PlanRefused
+from session_assets.failpoints import failpoint
+from session_assets.stores.flow_backfill import key_after, key_until
+from session_assets.stores.flow_contract import ADDED_KEY, DROPPED_COLUMN, DROPPED_CONSTRAINT, DROPPED_INDEX
+from session_assets.stores.flow_expand import add_indexes, build_index
+from session_assets.stores.flow_layout import Place, q, raw
+from session_assets.stores.flow_triggers import create_triggers
+from session_assets.stores.flow_unfill import next_range
+from session_assets.stores.flow_waits import Throttle, patiently, short
+from session_assets.stores.flow_work import Work
+
+_RESTORE = """
+    UPDATE {table} t SET {old} = a.old_value FROM {archive} a
+    WHERE {same} AND {within} AND a.old_value IS NOT NULL AND t.{old} IS NULL AND NOT ({dangles})
+"""
+
+
+def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
+    """Bring the old columns back, and the state before contract. Resumable. Returns counts, and what cannot come back."""
+    refused = _impossible(work)
+    if refused:
+        raise PlanRefused(f"The old columns cannot come back: {'; '.join(refused)}. Nothing was changed.")
+    lost = {place.name: _dangling(work, place) for place in work.layout.places}
+    listed = [text for texts in lost.values() for text in texts]
+    if dry_run:
+        return {"restored": {one.name: _archived(work, one) for one in work.layout.places}, "refused": listed}
+    for place in work.layout.places:  # flows first: triggers of the others look there
+        patiently(work.connection, work.limits, lambda place=place: _add_column(work, place), f"downgrade of {place.name}",
+                  [place.table.oid], work.say)  # fmt: skip
+        failpoint(f"flow.restore.column.{place.name}")
+    work.reload()
+    throttle = Throttle(work.connection, work.limits, work.say)
+    restored = {}
+    for place in work.layout.places:
+        restored[place.name] = _values(work, place, throttle)
+        failpoint(f"flow.restore.values.{place.name}")
+    for place in work.layout.places:
+        _finish(work, place)
+        failpoint(f"flow.restore.{place.name}")
+    work.reload()
+    for place in work.layout.places:
+        add_indexes(work, place)
+    work.reload()
+    return {"restored": restored, "refused": listed}
+
+
+# -- what is possible --------------------------------------------------------------------------------------------------
+
+
+def _impossible(work: Work) -> list[str]:
+    """Columns that must have a value, in tables whose rows do not all have one to come back."""
+    found = []
+    for place in work.layout.places:
+        for _, name, column in work.steps.kept(DROPPED_COLUMN, place.name):
+            if column["not_null"]:
+                count = work.one(
+                    q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE a.old_value IS NULL",
+                      table=place.ident, archive=place.archive, same=place.same_key("t", "a"))
+                )  # fmt: skip
+                if count:
+                    found.append(
+                        f"{place.name}.{name} must have a value, and {count:,} rows were written since without one"
+                    )
+    return found
+
+
+def _dangling(work: Work, place: Place) -> list[str]:
+    """Rows whose session was deleted since: their foreign key would not hold, so the value stays in the archive."""
+    count = work.one(
+        q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE a.old_value IS NOT NULL AND ({dangles})",
+          table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=_dangles(work, place))
+    )  # fmt: skip
+    return [f"{count:,} rows of {place.name}: their session was deleted since"] if count else []
+
+
+def _dangles(work: Work, place: Place) -> sql.Composed:
+    """Whether an archived value names a row that a foreign key needs and that is gone."""
+    parts = [
+        q("NOT EXISTS (SELECT FROM {target} r WHERE r.{column} = a.old_value)", target=raw(one["target"]),
+          column=one["target_columns"][0])
+        for _, _, one in work.steps.kept(DROPPED_CONSTRAINT, place.name)
+        if one["kind"] == "f" and one["columns"] == [place.linked.old]
+    ]  # fmt: skip
+    return sql.SQL(" OR ").join(parts) if parts else sql.SQL("false").format()
+
+
+def _archived(work: Work, place: Place) -> int:
+    return work.one(
+        q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE a.old_value IS NOT NULL AND NOT ({dangles})",
+          table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=_dangles(work, place))
+    )  # fmt: skip
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def _add_column(work: Work, place: Place) -> None:
+    old = place.linked.old
+    table = work.read(place)
+    with short(work.connection, work.limits):
+        for _, name, _ in work.steps.kept(ADDED_KEY, place.name):
+            work.connection.execute(
+                q("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}", table=place.ident, name=name)
+            )
+            work.steps.forget(place.name, ADDED_KEY, name)
+        for _, _, column in work.steps.kept(DROPPED_COLUMN, place.name):
+            if old not in table.columns:
+                collation = (
+                    sql.SQL(" COLLATE {}").format(raw(column["collation"])) if column["collation"] else sql.SQL("")
+                )
+                work.connection.execute(
+                    q("ALTER TABLE {table} ADD COLUMN {old} {type}{collation}", table=place.ident, old=old,
+                      type=raw(column["type"]), collation=collation)
+                )  # fmt: skip
+        work.reload()
+        create_triggers(work.connection, work.place(place.name))
+
+
+def _values(work: Work, place: Place, throttle: Throttle) -> int:
+    last: list[Any] | None = None
+    while True:
+        throttle.wait()
+        number, upper = next_range(work, place, last)
+        if not number:
+            return _restored(work, place)
+        within = sql.SQL("{} AND {}").format(key_after(place, last), key_until(place, upper))
+        statement = q(
+            _RESTORE, table=place.ident, archive=place.archive, same=place.same_key("t", "a"), within=within,
+            old=place.linked.old, dangles=_dangles(work, place),
+        )  # fmt: skip
+
+        def batch(statement: sql.Composed = statement) -> None:
+            with short(work.connection, work.limits):
+                work.connection.execute(statement)
+
+        patiently(work.connection, work.limits, batch, f"downgrade of {place.name}", [place.table.oid], work.say)
+        failpoint("flow.restore.batch")
+        last = upper
+
+
+def _restored(work: Work, place: Place) -> int:
+    return work.one(
+        q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE t.{old} = a.old_value", table=place.ident,
+          archive=place.archive, same=place.same_key("t", "a"), old=place.linked.old)
+    )  # fmt: skip
+
+
+def _finish(work: Work, place: Place) -> None:
+    """Indexes, constraints, the default and the comment of the old column."""
+    old = place.linked.old
+    for _, name, index in work.steps.kept(DROPPED_INDEX, place.name):
+        definition = index["definition"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
+        build_index(work, place, name, sql.Composed([raw(definition)]))
+        _comment(work, sql.SQL("INDEX"), sql.Identifier(place.table.schema, name), index["comment"])
+    found = {one.name: one for one in work.read(place).constraints}
+    for _, name, one in work.steps.kept(DROPPED_CONSTRAINT, place.name):
+        if name not in found:
+            later = sql.SQL(" NOT VALID" if one["kind"] in ("f", "c") and "NOT VALID" not in one["definition"] else "")
+            statement = q("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{later}", table=place.ident, name=name,
+                          definition=raw(one["definition"]), later=later)  # fmt: skip
+            _patient(work, place, statement)
+        if one["is_valid"] and (name not in found or not found[name].is_valid):
+            _patient(work, place, q("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", table=place.ident, name=name))
+    for _, _, column in work.steps.kept(DROPPED_COLUMN, place.name):
+        if column["default"]:
+            _patient(work, place, q("ALTER TABLE {table} ALTER {old} SET DEFAULT {default}", table=place.ident, old=old,
+                                    default=raw(column["default"])))  # fmt: skip
+        if column["not_null"]:
+            _patient(work, place, q("ALTER TABLE {table} ALTER {old} SET NOT NULL", table=place.ident, old=old))
+        _comment(work, sql.SQL("COLUMN"), sql.SQL("{}.{}").format(place.ident, sql.Identifier(old)), column["comment"])
+    for kind in (DROPPED_INDEX, DROPPED_CONSTRAINT, DROPPED_COLUMN):
+        work.steps.forget(place.name, kind)
+
+
+def _patient(work: Work, place: Place, statement: sql.Composed) -> None:
+    def run() -> None:
+        with short(work.connection, work.limits, statement=max(3600.0, work.limits.statement)):
+            work.connection.execute(statement)
+
+    patiently(work.connection, work.limits, run, f"downgrade of {place.name}", [place.table.oid], work.say)
+
+
+def _comment(work: Work, kind: sql.SQL, name: sql.Composable, comment: str | None) -> None:
+    if comment:
+        work.connection.execute(
+            q("COMMENT ON {kind} {name} IS {text}", kind=kind, name=name, text=sql.Literal(comment))
+        )

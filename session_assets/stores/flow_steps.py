@@ -1,0 +1,223 @@
+"""The record of the migration in the database that it changes: steps, checkpoints, what we added, what we dropped, flows made."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from session_assets.errors import UsageError
+from session_assets.masking import safe_text
+from session_assets.stores.flow_catalog import OURS
+from session_assets.stores.flow_layout import Layout, q
+
+_TABLES = """
+    CREATE TABLE IF NOT EXISTS {steps} (
+        id text PRIMARY KEY, kind text NOT NULL, state text NOT NULL, started_at timestamptz NOT NULL DEFAULT now(),
+        finished_at timestamptz, who text NOT NULL, fingerprint text, counts jsonb NOT NULL DEFAULT '{{}}', note text
+    );
+    CREATE TABLE IF NOT EXISTS {progress} (
+        step text NOT NULL, place text NOT NULL, last jsonb, done bigint NOT NULL DEFAULT 0, counts jsonb NOT NULL DEFAULT '{{}}',
+        is_finished boolean NOT NULL DEFAULT false, PRIMARY KEY (step, place)
+    );
+    CREATE TABLE IF NOT EXISTS {objects} (
+        place text NOT NULL, kind text NOT NULL, name text NOT NULL, definition jsonb NOT NULL DEFAULT '{{}}',
+        number bigint GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (place, kind, name)
+    );
+"""
+_COLUMNS = "id, kind, state, started_at, finished_at, who, fingerprint, counts, note"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A step as it is recorded. state: running | completed | failed | undone."""
+
+    id: str
+    kind: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    who: str
+    fingerprint: str | None
+    counts: dict[str, Any]
+    note: str | None
+
+
+class Steps:
+    """Reads and writes the record. Every call is its own transaction, or part of the caller's."""
+
+    def __init__(self, connection: psycopg.Connection, layout: Layout) -> None:
+        self._connection = connection
+        self._layout = layout
+        self.steps, self.progress, self.objects = (
+            layout.own(f"{OURS}_{name}") for name in ("steps", "progress", "objects")
+        )
+
+    def exist(self) -> bool:
+        """Whether anything was recorded so far."""
+        found = self._connection.execute(
+            "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s", [self._layout.schema, f"{OURS}_steps"]
+        )
+        return found.fetchone() is not None
+
+    def create(self) -> None:
+        if not self.exist():
+            self._connection.execute(q(_TABLES, steps=self.steps, progress=self.progress, objects=self.objects))
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, kind: str) -> StepRecord:
+        """The step of a kind that was not finished, else a new one. The caller holds the lock of the migration."""
+        self.create()
+        found = self.newest(kind)
+        if found is not None and found.state in ("running", "failed"):
+            self._connection.execute(
+                q("UPDATE {steps} SET state = 'running', note = NULL, who = %s WHERE id = %s", steps=self.steps),
+                [_who(), found.id],
+            )
+            return found
+        step_id = secrets.token_hex(6)
+        self._connection.execute(
+            q("INSERT INTO {steps} (id, kind, state, who) VALUES (%s, %s, 'running', %s)", steps=self.steps),
+            [step_id, kind, _who()],
+        )
+        return self.get(step_id)
+
+    def complete(
+        self, step: StepRecord, counts: dict[str, Any], fingerprint: str, note: str | None = None
+    ) -> StepRecord:
+        self._connection.execute(
+            q(
+                "UPDATE {steps} SET state = 'completed', finished_at = clock_timestamp(), counts = %s, fingerprint = %s,"
+                " note = %s WHERE id = %s",
+                steps=self.steps,
+            ),
+            [Jsonb(counts), fingerprint, note, step.id],
+        )
+        return self.get(step.id)
+
+    def mark(self, step: StepRecord, state: str, note: str | None = None) -> None:
+        self._connection.execute(
+            q("UPDATE {steps} SET state = %s, note = %s WHERE id = %s", steps=self.steps),
+            [state, None if note is None else safe_text(note)[:500], step.id],
+        )
+
+    def undone(self, *kinds: str) -> None:
+        """Steps of some kinds do not count any more."""
+        self._connection.execute(
+            q("UPDATE {steps} SET state = 'undone' WHERE kind = ANY (%s) AND state <> 'undone'", steps=self.steps),
+            [list(kinds)],
+        )
+
+    def newest(self, kind: str, state: str | None = None) -> StepRecord | None:
+        if not self.exist():
+            return None
+        row = self._connection.execute(
+            q(
+                "SELECT {columns} FROM {steps} WHERE kind = %s AND (%s::text IS NULL OR state = %s)"
+                " ORDER BY started_at DESC, finished_at DESC NULLS FIRST LIMIT 1",
+                columns=sql.SQL(_COLUMNS), steps=self.steps,
+            ),
+            [kind, state, state],
+        ).fetchone()  # fmt: skip
+        return StepRecord(*row) if row else None
+
+    def get(self, step_id: str) -> StepRecord:
+        """Raises `UsageError` where there is no such step."""
+        row = None
+        if self.exist():
+            row = self._connection.execute(
+                q("SELECT {columns} FROM {steps} WHERE id = %s", columns=sql.SQL(_COLUMNS), steps=self.steps), [step_id]
+            ).fetchone()
+        if row is None:
+            raise UsageError(
+                f"There is no step {safe_text(step_id)}. `session-assets plan flow` shows those that are recorded."
+            )
+        return StepRecord(*row)
+
+    def all(self) -> list[StepRecord]:
+        """The newest first."""
+        if not self.exist():
+            return []
+        rows = self._connection.execute(
+            q("SELECT {columns} FROM {steps} ORDER BY started_at DESC", columns=sql.SQL(_COLUMNS), steps=self.steps)
+        )
+        return [StepRecord(*row) for row in rows]
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def reached(self, step: StepRecord, place: str) -> tuple[list[Any] | None, int, dict[str, int], bool]:
+        """The last key, the rows done, their counts, and whether the place is finished."""
+        row = self._connection.execute(
+            q(
+                "SELECT last, done, counts, is_finished FROM {progress} WHERE step = %s AND place = %s",
+                progress=self.progress,
+            ),
+            [step.id, place],
+        ).fetchone()
+        return (row[0], row[1], row[2], row[3]) if row else (None, 0, {}, False)
+
+    def reach(
+        self, step: StepRecord, place: str, last: Any, done: int, counts: dict[str, int], *, is_finished: bool
+    ) -> None:
+        self._connection.execute(
+            q(
+                "INSERT INTO {progress} (step, place, last, done, counts, is_finished) VALUES (%s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (step, place) DO UPDATE SET last = EXCLUDED.last, done = EXCLUDED.done,"
+                " counts = EXCLUDED.counts, is_finished = EXCLUDED.is_finished",
+                progress=self.progress,
+            ),
+            [step.id, place, None if last is None else Jsonb(last), done, Jsonb(counts), is_finished],
+        )
+
+    # -- objects -------------------------------------------------------------------------------------------------------
+
+    def keep(self, place: str, kind: str, name: str, definition: Any = None) -> None:
+        """Remember an object: one that we added, or one that we drop. What is remembered is not overwritten."""
+        self._connection.execute(
+            q(
+                "INSERT INTO {objects} (place, kind, name, definition) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                objects=self.objects,
+            ),
+            [place, kind, name, Jsonb({} if definition is None else definition)],
+        )
+
+    def kept(self, kind: str, place: str | None = None) -> list[tuple[str, str, dict[str, Any]]]:
+        """Objects of a kind: their place, name, definition, in the order in which they were remembered."""
+        if not self.exist():
+            return []
+        rows = self._connection.execute(
+            q(
+                "SELECT place, name, definition FROM {objects} WHERE kind = %s AND (%s::text IS NULL OR place = %s)"
+                " ORDER BY number",
+                objects=self.objects,
+            ),
+            [kind, place, place],
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def forget(self, place: str, kind: str, name: str | None = None) -> None:
+        self._connection.execute(
+            q(
+                "DELETE FROM {objects} WHERE place = %s AND kind = %s AND (%s::text IS NULL OR name = %s)",
+                objects=self.objects,
+            ),
+            [place, kind, name, name],
+        )
+
+
+def describe(step: StepRecord) -> dict[str, Any]:
+    """A step for `--json` and for tables."""
+    return json.loads(json.dumps(vars(step), default=str))
+
+
+def _who() -> str:
+    return f"{os.environ.get('USER') or 'uid ' + str(os.getuid())} on {socket.gethostname()}, pid {os.getpid()}"

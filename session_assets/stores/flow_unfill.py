@@ -1,0 +1,173 @@
+"""The undo of backfill: flow ids that we filled are taken back, flows that we made are removed, where nobody built on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import sql
+
+from session_assets.failpoints import failpoint
+from session_assets.masking import safe_text
+from session_assets.stores.flow_backfill import key_after, key_until
+from session_assets.stores.flow_layout import Place, converted, q
+from session_assets.stores.flow_waits import Throttle, patiently, short
+from session_assets.stores.flow_work import Work
+
+_NEXT = """
+    SELECT count(*), (array_agg(key ORDER BY {down}))[1] FROM (
+        SELECT jsonb_build_array({texts}) AS key, {keys} FROM {table} t {after} ORDER BY {keys} LIMIT %s) t
+"""
+_TAKE = """
+    WITH mine AS MATERIALIZED (
+        SELECT {keys_as} FROM {table} t LEFT JOIN {archive} a ON {same}
+        WHERE {within} AND t.{flow} IS NOT NULL AND (a.filled_flow_id = t.{flow} OR {of_made})
+        FOR NO KEY UPDATE OF t
+    ), taken AS (
+        UPDATE {table} t SET {flow} = NULL FROM mine m WHERE {of_mine} RETURNING 1
+    ), cleared AS (
+        UPDATE {archive} a SET filled_flow_id = NULL FROM mine m WHERE {of_archive} RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM taken)
+"""
+_UNTOUCHED = "to_jsonb(f) - {session}::text = m.content"
+
+
+def undo_backfill(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
+    """Take back what backfill filled and made. Returns counts, and what cannot be undone with the reason."""
+    refused = refused_flows(work)
+    if dry_run:
+        return {
+            "taken_back": {one.name: _count(work, one) for one in work.layout.followed},
+            "removed": work.one(q("SELECT count(*) FROM {made}", made=work.layout.made)) - len(refused),
+            "refused": refused,
+        }
+    throttle = Throttle(work.connection, work.limits, work.say)
+    taken = {}
+    for place in work.layout.followed:
+        taken[place.name] = _take_back(work, place, throttle)
+        failpoint(f"flow.undo_backfill.{place.name}")
+    removed = patiently(
+        work.connection, work.limits, lambda: _remove(work), "removing flows", [work.layout.flows.oid], work.say
+    )
+    return {"taken_back": taken, "removed": removed, "refused": refused_flows(work)}
+
+
+def refused_flows(work: Work) -> list[str]:
+    """Flows of ours that stay: edited since, or referred to by rows of another session."""
+    rows = work.connection.execute(
+        q(
+            "SELECT m.flow_id::text, CASE WHEN f.{flow} IS NULL THEN 'was deleted since' WHEN NOT ({same}) THEN"
+            " 'was edited since' ELSE 'is referred to by rows that the application wrote' END FROM {made} m"
+            " LEFT JOIN {flows} f ON f.{flow} = m.flow_id WHERE f.{flow} IS NULL OR NOT ({same}) OR ({used}) ORDER BY 1",
+            flow=work.layout.flow, made=work.layout.made, flows=work.layout.flows_ident,
+            same=q(_UNTOUCHED, session=sql.Literal(work.migration.flows.session)), used=_used(work),
+        )
+    ).fetchall()  # fmt: skip
+    return [f"flow {safe_text(flow)} {why}" for flow, why in rows]
+
+
+def _used(work: Work) -> sql.Composed:
+    """Whether rows refer to a flow that we made, other than those whose flow id is taken back."""
+    parts: list[sql.Composed] = []
+    for place in work.layout.places[1:]:
+        if not place.has_flow:
+            continue
+        mine = sql.SQL("false").format()
+        if place.follows:
+            mine = q("(a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made})", flow=place.linked.flow,
+                     of_made=_of_made(place))  # fmt: skip
+        parts.append(
+            q("EXISTS (SELECT FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} = {id} AND NOT {mine})",
+              table=place.ident, archive=place.archive, same=place.same_key("t", "a"), flow=place.linked.flow, mine=mine,
+              id=converted(sql.Identifier("m", "flow_id"), work.layout.flow_type, place.flow_type))
+        )  # fmt: skip
+    return q("({parts})", parts=sql.SQL(" OR ").join(parts))
+
+
+def _of_made(place: Place) -> sql.Composed:
+    """Whether a row carries the session, and the flow that was made for it."""
+    if not place.has_old:
+        return sql.SQL("false").format()
+    layout = place.layout
+    return q(
+        "EXISTS (SELECT FROM {made} d WHERE {flow_id} = t.{flow} AND d.session_id = {session})",
+        made=layout.made, flow_id=converted(sql.Identifier("d", "flow_id"), layout.flow_type, place.flow_type),
+        flow=place.linked.flow,
+        session=converted(sql.Identifier("t", place.linked.old), place.old_type, layout.session_type),
+    )  # fmt: skip
+
+
+def _count(work: Work, place: Place) -> int:
+    return work.one(
+        q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
+          " AND (a.filled_flow_id = t.{flow} OR {of_made})", table=place.ident, archive=place.archive,
+          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=_of_made(place))
+    )  # fmt: skip
+
+
+def _take_back(work: Work, place: Place, throttle: Throttle) -> int:
+    last: list[Any] | None = None
+    taken = 0
+    names = list(zip(place.keys, place.archive_keys, strict=True))
+    parts: dict[str, Any] = {
+        "keys_as": sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(sql.Identifier("t", a), sql.Identifier(b)) for a, b in names
+        ),
+        "table": place.ident,
+        "archive": place.archive,
+        "same": place.same_key("t", "a"),
+        "flow": place.linked.flow,
+        "of_made": _of_made(place),
+        "of_mine": place.same_key("t", "m"),
+        "of_archive": sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("a", b), sql.Identifier("m", b)) for _, b in names
+        ),
+    }
+    while True:
+        throttle.wait()
+        number, upper = next_range(work, place, last)
+        if not number:
+            return taken
+        within = sql.SQL("{} AND {}").format(key_after(place, last), key_until(place, upper))
+
+        def batch(within: sql.Composed = within) -> int:
+            with short(work.connection, work.limits):
+                return work.one(q(_TAKE, within=within, **parts))
+
+        taken += patiently(work.connection, work.limits, batch, f"undo of {place.name}", [place.table.oid], work.say)
+        failpoint("flow.undo_backfill.batch")
+        last = upper
+
+
+def next_range(work: Work, place: Place, last: list[Any] | None) -> tuple[int, list[Any]]:
+    """How many rows come after a key, up to the size of a batch, and the key of the last of them."""
+    down = sql.SQL(", ").join(sql.SQL("{} DESC").format(sql.Identifier("t", one)) for one in place.keys)
+    texts = sql.SQL(", ").join(sql.SQL("CAST({} AS text)").format(sql.Identifier("t", one)) for one in place.keys)
+    after = sql.SQL("") if last is None else sql.SQL("WHERE {}").format(key_after(place, last))
+    row = work.connection.execute(
+        q(_NEXT, down=down, texts=texts, keys=place.key_list("t"), table=place.ident, after=after), [work.limits.batch]
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def _remove(work: Work) -> int:
+    """Delete flows of ours that stand as we made them and that nothing refers to."""
+    with short(work.connection, work.limits):
+        gone = work.connection.execute(
+            q(
+                "DELETE FROM {flows} f USING {made} m WHERE m.flow_id = f.{flow} AND {same} AND NOT ({used})"
+                " RETURNING m.flow_id, {keys}",
+                flows=work.layout.flows_ident, made=work.layout.made, flow=work.layout.flow, used=_used(work),
+                same=q(_UNTOUCHED, session=sql.Literal(work.migration.flows.session)),
+                keys=work.layout.places[0].key_list("f"),
+            )
+        ).fetchall()  # fmt: skip
+        place = work.layout.places[0]
+        conditions = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(one)) for one in place.archive_keys)
+        for flow, *key in gone:
+            work.connection.execute(q("DELETE FROM {made} WHERE flow_id = %s", made=work.layout.made), [flow])
+            work.connection.execute(
+                q("DELETE FROM {archive} WHERE {same}", archive=place.archive, same=conditions), key
+            )
+    return len(gone)

@@ -1,0 +1,41 @@
+"""What every step of the migration works with: one connection, the schema as it is now, the record, and the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from session_assets.flow.model import Limits, Migration
+from session_assets.stores.flow_catalog import Table, read_table
+from session_assets.stores.flow_layout import Layout, Place
+from session_assets.stores.flow_steps import Steps
+from session_assets.stores.flow_waits import Say
+
+
+class Work:
+    """Opened by `Flow.working`, which holds the lock of the migration."""
+
+    def __init__(self, connection: psycopg.Connection, migration: Migration, limits: Limits, say: Say) -> None:
+        self.connection, self.migration, self.limits, self.say = connection, migration, limits, say
+        self.reload()
+
+    def reload(self) -> None:
+        """Look at the schema again."""
+        self.layout = Layout(self.connection, self.migration)
+        self.steps = Steps(self.connection, self.layout)
+
+    def place(self, name: str) -> Place:
+        return next(one for one in self.layout.places if one.name == name)
+
+    def read(self, place: Place) -> Table:
+        """A table as the catalogue has it this moment."""
+        return read_table(self.connection, f'"{place.table.schema}"."{place.table.name}"')
+
+    def one(self, statement: LiteralString | sql.Composed, values: Sequence[Any] = ()) -> Any:
+        """The first value of the first row."""
+        row = self.connection.execute(statement, values or None).fetchone()
+        assert row is not None
+        return row[0]

@@ -1,0 +1,129 @@
+"""The migration works beside an application: no statement of it fails or waits for long, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from session_assets.errors import LockHeld
+from session_assets.stores.flow_waits import TooBusy
+from session_assets_tests.flow.scenario import Guide
+from session_assets_tests.flow.traffic import Traffic
+
+_LIMIT = 1.5  # seconds: the lock timeout of 0.5, and what a busy test machine adds
+_WRITTEN = {
+    "assets": "SELECT id::text FROM assets WHERE name LIKE 'live%'",
+    "access_audit_log": "SELECT id::text FROM access_audit_log WHERE user_id = 'live'",
+    "llm_usage_logs": "SELECT provider FROM llm_usage_logs WHERE provider <> 'example'",
+    "discovery_flows": "SELECT id::text FROM discovery_flows WHERE user_id = 'live'",
+    "flow_deletion_audit": "SELECT id::text FROM flow_deletion_audit WHERE deletion_type = 'live'",
+}
+
+
+def test_no_statement_fails_or_waits_for_long_and_nothing_is_lost(guide: Guide) -> None:
+    flow = guide.flow(batch=50)
+    with Traffic(guide.url) as traffic:
+        flow.apply()
+        traffic.stop_naming_sessions()
+        flow.apply()
+        flow.rehearse(lambda _: {})
+        values = guide.values()
+        contract = flow.contract().id
+        archive = guide.archive()
+        assert not traffic.errors
+        flow.undo(contract)
+        time.sleep(0.3)
+    assert not traffic.errors
+    assert traffic.statements > 100
+    assert traffic.longest < _LIMIT, f"{traffic.longest:.2f} s"
+    made = dict(guide.all("SELECT content ->> 'id', session_id::text FROM session_assets_flow_made"))
+    assert {**values, "discovery_flows": sorted({**dict(values["discovery_flows"]), **made}.items())} == archive
+    assert guide.values() == archive
+    for table, keys in traffic.kept.items():
+        assert {row[0] for row in guide.all(_WRITTEN[table])} == keys, table
+    findings = guide.findings(flow)
+    for name in ("rows_follow_their_session", "flow_inconsistencies", "archive_holds_every_value"):
+        assert findings[name].passed, findings[name]
+
+
+def test_live_writes_of_the_old_column_get_their_flow_and_others_are_left(guide: Guide) -> None:
+    guide.flow().apply()
+    first, second = guide.all(
+        "SELECT import_session_id, flow_id FROM discovery_flows WHERE flow_name IN ('Flow 3', 'Flow 5') ORDER BY flow_name"
+    )
+
+    def write(statement: str, *values: Any) -> Any:
+        return guide.all(statement + " RETURNING flow_id", values)[0][0]
+
+    insert = "INSERT INTO assets (name, session_id, flow_id) VALUES (%s, %s, %s)"
+    assert write(insert, "follows", first[0], None) == first[1]
+    assert write(insert, "its own", first[0], second[1]) == second[1]
+    assert write("UPDATE assets SET session_id = %s WHERE name = 'follows'", second[0]) == second[1]
+    assert write("UPDATE assets SET session_id = %s, name = 'b' WHERE name = 'its own'", first[0]) == second[1]
+    assert write("UPDATE assets SET session_id = NULL WHERE name = 'follows'") is None
+    assert write("INSERT INTO llm_usage_logs (session_id, provider) VALUES (%s, 'x')", str(first[0]).upper()) == str(
+        first[1]
+    )
+    assert write("INSERT INTO llm_usage_logs (session_id, provider) VALUES ('no uuid', 'x')") is None
+    guide.run(
+        "DELETE FROM assets WHERE name = 'b'; TRUNCATE flow_deletion_audit; UPDATE llm_usage_logs SET id = id + 10000"
+    )
+    assert guide.archive() == guide.values()
+
+
+def test_a_lock_makes_the_migration_wait_and_retry_and_queues_nobody(guide: Guide) -> None:
+    """While somebody holds a lock that expand needs, the application goes on writing between our tries."""
+    flow = guide.flow(lock=0.2)
+    with guide.connect() as holder:
+        holder.execute("BEGIN; LOCK TABLE assets IN SHARE UPDATE EXCLUSIVE MODE")  # writers may go on, DDL may not
+        worker = threading.Thread(target=flow.apply)
+        worker.start()
+        waits: list[float] = []
+        deadline = time.monotonic() + 2.5
+        with guide.connect() as application:
+            while time.monotonic() < deadline:
+                began = time.monotonic()
+                application.execute("UPDATE assets SET name = name WHERE name = 'host-1'")
+                waits.append(time.monotonic() - began)
+                time.sleep(0.01)
+        assert worker.is_alive(), "the migration waits"
+        holder.execute("COMMIT")
+        worker.join(60)
+    assert max(waits) < _LIMIT
+    assert max(waits) > 0.05, "it did queue, for no longer than our lock timeout"
+    assert guide.findings()["rows_follow_their_session"].passed
+
+
+def test_a_lock_that_stays_ends_the_step_with_who_has_it(guide: Guide) -> None:
+    with guide.connect() as holder, holder.transaction():
+        holder.execute("SET application_name = 'nightly report'")
+        holder.execute("LOCK TABLE assets IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(LockHeld, match=r"3 tries.*nightly report"):
+            guide.flow(lock=0.05, tries=3).apply()
+    guide.flow().apply()
+    assert guide.findings()["rows_follow_their_session"].passed
+
+
+def test_rows_that_somebody_has_locked_are_filled_when_they_are_free(guide: Guide) -> None:
+    flow = guide.flow()
+    with guide.connect() as holder:
+        holder.execute("BEGIN; SELECT FROM assets WHERE name LIKE 'host-1%' FOR UPDATE")
+        release = threading.Timer(1.0, lambda: holder.execute("COMMIT"))
+        release.start()
+        flow.apply()
+        release.join()
+    assert guide.findings()["rows_follow_their_session"].passed
+    assert guide.findings()["archive_holds_every_value"].passed
+
+
+def test_backfill_pauses_for_an_old_transaction_and_then_stops(guide: Guide) -> None:
+    with guide.connect() as other, other.transaction():
+        other.execute("SELECT 1")
+        time.sleep(0.3)
+        with pytest.raises(TooBusy, match="a transaction is open since"):
+            guide.flow(transaction=0.2, pause=0.3).apply()
+    guide.flow(transaction=30).apply()
+    assert guide.findings()["rows_follow_their_session"].passed
