@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from session_assets.definitions import defs
+from session_assets.definitions import SLICES, defs
+from session_assets.graph.target import Target
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 
@@ -55,6 +56,16 @@ def test_the_definitions_are_those_of_the_snapshot() -> None:
     if os.environ.get("SESSION_ASSETS_UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(json.dumps(now, indent=2, sort_keys=True) + "\n")
     assert now == json.loads(SNAPSHOT.read_text())
+
+
+def test_the_terminal_finds_a_job_for_all_that_it_offers() -> None:
+    jobs = {job.name for job in defs.get_repository_def().get_all_jobs()}
+    for name, slice_ in SLICES.items():
+        for target in slice_.TARGETS:
+            if isinstance(target, Target):
+                wanted = {target.plan, target.apply, target.apply_pending, f"{target.revert or name}_revert"}
+                assert wanted <= jobs, target.name
+                assert target.verify is None or target.verify in jobs
 
 
 def test_every_asset_says_what_it_is() -> None:

@@ -74,17 +74,20 @@ class Runner:
         return found
 
     def named(self, name: str) -> AnyTarget:
-        every: list[AnyTarget] = [target for slice_ in self._slices.values() for target in slice_.TARGETS]
+        every = self._every()
         for target in every:
             if target.name == name:
                 return target
         raise UsageError(f"there is no slice {name}. Choose from: {', '.join(one.name for one in every)}, all.")
 
     def step_targets(self) -> list[StepTarget]:
-        return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, StepTarget)]
+        return [one for one in self._every() if isinstance(one, StepTarget)]
 
     def file_targets(self) -> list[FileTarget]:
-        return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, FileTarget)]
+        return [one for one in self._every() if isinstance(one, FileTarget)]
+
+    def _every(self) -> list[AnyTarget]:
+        return [target for slice_ in self._slices.values() for target in slice_.TARGETS]
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -135,7 +138,8 @@ class Runner:
         """Undo a plan of a loop."""
         loop = self._loop_of(slice_, plan_id)
         config = {"loop": loop, "plan_id": plan_id, "dry_run": dry_run, "batch_size": batch_size}
-        name = slice_.split("/")[0]
+        target = next((one for one in self._every() if one.name == slice_ and isinstance(one, Target)), None)
+        name = (target and target.revert) or slice_.split("/")[0]
         ops = {"ops": {f"revert_{name}_plan": {"config": config}}}
         run_id, error, code = self.execute(f"{name}_revert", {}, ops)
         summary = self.environment.reported(run_id, "revert") or {}

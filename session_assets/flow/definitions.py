@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from session_assets.flow import steps
+from session_assets.flow import code_assets, metrics_assets, steps, stored_assets
 from session_assets.flow.assets import ASSETS, key
 from session_assets.flow.checks import CHECKS, STEPS
 from session_assets.flow.model import SLICE, VARIABLE
-from session_assets.graph.loop import Loop
 from session_assets.graph.target import StepTarget
 
+_BESIDE = (code_assets, stored_assets, metrics_assets)
+"""Parts that are not of the database."""
 _CHECKED = dg.AssetSelection.checks_for_assets(
     *(key(name) for name in ("session_flow_map", "backfilled_tables", "schema"))
 )
@@ -44,6 +45,7 @@ JOBS = [
         description="Drop the old columns, where all gates are open and `contract: true` is given. Their values are archived.",
     ),
     *steps.JOBS,
+    *(job for part in _BESIDE for job in part.JOBS),
 ]
 _MAIN = StepTarget(
     SLICE, VARIABLE, plan="flow_plan", apply="flow_apply", verify="flow_verify", revert="flow_revert", checks=STEPS
@@ -61,7 +63,12 @@ TARGETS = [
         apply_op="flow__schema",
         apply_config={"contract": True},
     ),
+    *(target for part in _BESIDE for target in part.TARGETS),
 ]
-LOOPS: list[Loop] = []
+LOOPS = stored_assets.LOOPS
 
-DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=JOBS)
+DEFINITIONS = dg.Definitions(
+    assets=[*ASSETS, *(asset for part in _BESIDE for asset in part.ASSETS)],
+    asset_checks=[*CHECKS, *(check for part in _BESIDE for check in part.CHECKS)],
+    jobs=JOBS,
+)

@@ -14,7 +14,7 @@ from session_assets.flow.stored_model import CHECKS as CHECK_NAMES
 from session_assets.flow.stored_model import QUARANTINE, REASONS, SLICE, STORED, VARIABLE
 from session_assets.graph.check_report import CheckReport, Rule, check_reports
 from session_assets.graph.environment import Environment
-from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
+from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary, revert_job
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.graph.target import Target
@@ -257,6 +257,7 @@ JOBS = [
         selection=dg.AssetSelection.checks_for_assets(KEY),
         description="Recount stored validation files.",
     ),
+    revert_job("flow_files", [LOOP]),
 ]
 TARGETS = [
     Target(
@@ -267,6 +268,7 @@ TARGETS = [
         "flow_files_apply_pending",
         "flow_files_verify",
         checks=(REPORT,),
+        revert="flow_files",
     )
 ]
 LOOPS = [LOOP]

@@ -30,6 +30,8 @@ class Target:
     """All partition keys, in order."""
     checks: tuple[str, ...] = ()
     """Names of the step reports that hold check results, beside `checks`."""
+    revert: str | None = None
+    """What the job of its undo is named after, where that is not the slice: `NAME_revert`, and its op `revert_NAME_plan`."""
     story: Callable[[Ledger, dict[str, Any]], Iterable[str]] | None = None
     """Lines that a person reads of a plan or an apply beside its counts, from the object of `--json`."""
 
