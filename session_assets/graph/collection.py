@@ -12,6 +12,7 @@ from session_assets.changes.change_set import CHANGES
 from session_assets.changes.store import Store
 from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.environment import Environment
+from session_assets.graph.health import health_spec
 from session_assets.graph.loop import ApplyConfig, Loop, PlanFirst, apply_loop, outcome_metadata
 from session_assets.graph.preview import preview_changes
 from session_assets.graph.step import LogProgress, Step
@@ -175,9 +176,9 @@ class Collection:
 
         return sessions
 
-    def assets(self) -> list[dg.AssetsDefinition]:
-        """Facts → changes → sessions."""
-        return [self.facts_asset(), self.changes_asset(), self.sessions_asset()]
+    def assets(self) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+        """Facts → changes → sessions → health."""
+        return [self.facts_asset(), self.changes_asset(), self.sessions_asset(), health_spec(self)]
 
 
 def log_progress(log: Any) -> Progress:

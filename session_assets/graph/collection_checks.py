@@ -9,6 +9,7 @@ from session_assets.changes.session import recount
 from session_assets.graph.check_report import CheckReport, check_reports, share_reports
 from session_assets.graph.collection import Collection, log_progress
 from session_assets.graph.environment import Environment
+from session_assets.graph.health import health_of
 from session_assets.graph.partition_checks import (
     PartitionResult,
     keep_connections,
@@ -142,7 +143,10 @@ def _verify(
     for partition in partitions:
         tally.reads.setdefault(partition, 0)
     report_verify(environment, run_id, tally)
-    return [*check_reports(collection.rules, tally, lists), *share_reports(collection.shares, tally)]
+    reports = [*check_reports(collection.rules, tally, lists), *share_reports(collection.shares, tally)]
+    if is_whole(context):
+        context.op_execution_context.log_event(health_of(collection, environment, tally, reports))
+    return reports
 
 
 def report_verify(environment: Environment, run_id: str, tally: Any) -> None:

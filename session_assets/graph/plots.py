@@ -111,7 +111,8 @@ def stacked_bars(title: str, bars: Sequence[tuple[str, int, int]], words: tuple[
     left, base, height = 60, 190, 230
     highest = max((good + bad for _, good, bad in bars), default=0) or 1
     step, scale = (WIDTH - left - 12) / max(len(bars), 1), (base - 46) / highest
-    every = -(-len(bars) // 14)
+    longest = max((len(label) for label, _, _ in bars), default=0) * _LETTER + 12
+    every = max(int(longest // step) + 1, 1)
     axis = (
         _text(left - 6, 50, f"{highest:,}", "end")
         + _text(left - 6, base, "0", "end")

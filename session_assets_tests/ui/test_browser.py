@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pymongo
 import pytest
 
 from session_assets.embedded.web_sample import replant
+from session_assets.graph.health import CLASSES
 from session_assets_tests.ui.browser import CHROMIUM, Browser, browsing
 from session_assets_tests.ui.conftest import Ui
 
@@ -28,11 +30,15 @@ def recent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_defect_is_seen_previewed_repaired_and_a_file_dropped(ui: Ui) -> None:
     planted = replant(ui.environment["WEB_MONGO_URI"], now=datetime.now(UTC))
     assert ui.cli("verify", "web").returncode == 1
+    health = pl.read_parquet(ui.home / "storage" / "web" / "health.parquet")
+    assert health["documents"].sum() == planted.documents
+    assert health["documents"].to_list() == health.select(pl.sum_horizontal(CLASSES)).to_series().to_list()
     with browsing(ui) as browser:
         _read_a_failing_check(browser, planted.counts["zero_event_count"])
         _repair_three_days(browser)
         _look_at_each_day(browser)
         _drop_a_file(browser)
+        _look_at_the_whole(browser)
         _see_the_graph(browser)
 
 
@@ -88,6 +94,16 @@ def _drop_a_file(browser: Browser) -> None:
     browser.text("Materialized (1)")
     with pymongo.MongoClient(browser.ui.environment["WEB_MONGO_URI"]) as client:
         assert client.get_default_database().events.count_documents({"session_id": "dropped-1"}) == 1
+
+
+def _look_at_the_whole(browser: Browser) -> None:
+    """One more verify of everything tells what the repair of three days has left, and what is gone."""
+    assert browser.ui.cli("verify", "web").returncode == 1
+    browser.asset("web/session_health", "events")
+    browser.text("failing_checks", exact=True)
+    browser.page.get_by_text("[Show Markdown]").last.click()
+    browser.page.locator("img[alt^='Defects by partition']").first.wait_for()
+    browser.picture("health")
 
 
 def _see_the_graph(browser: Browser) -> None:
