@@ -36,7 +36,7 @@ from session_assets.stores.bson_documents import (
 from session_assets.stores.mongo import attempt, unavailable
 from session_assets.stores.mongo_recounts import Recount
 from session_assets.stores.mongo_snapshot import NO_TRANSACTIONS, Change, NoTransactions, groups, write_together
-from session_assets.stores.mongo_statements import guard, statement
+from session_assets.stores.mongo_statements import guard, is_altered, is_pipeline, statement
 
 _RETRIES = 5
 _MAX_DOCUMENT = 16 * 1024 * 1024
@@ -203,7 +203,7 @@ class MongoStore:
     def _send_large(self, op: str, one: bytes, position: int, result: Written) -> None:
         """A statement that fills a message of its own: the driver sends it beside the command, not in it."""
         parts = RawBSONDocument(one, RAW_VALUES)
-        kind = ReplaceOne if op == "replace" else UpdateOne
+        kind = ReplaceOne if op == "replace" and not is_pipeline(one) else UpdateOne
         operation = kind(parts["q"], parts["u"], collation=self._collation)
         try:
             done = self._collection.bulk_write([operation])
@@ -227,6 +227,9 @@ class MongoStore:
             if self._others(row["after"], set(row["beside"] or ()), session):
                 return "another document took its place"
             self._collection.insert_one(_raw(row["after"]), session=session)
+            if is_altered(row["after"]):
+                query, whole = _raw(from_elements([id_element(row["after"])])), {"$literal": _raw(row["after"])}
+                self._collection.update_one(query, [{"$replaceWith": whole}], session=session)
             return None
 
         self._in_transaction(transaction, position, result)
