@@ -20,7 +20,7 @@ _PARTS = ("attempted", "correct", "accuracy")
 def disagreements(facts: pl.DataFrame, recounted: pl.DataFrame) -> pl.DataFrame:
     """Columns of `DISAGREEMENTS`. In: `key` and `FACT_COLUMNS`; `RECOUNTED` of the same documents.
 
-    All figures must be equal. Only where times are no whole milliseconds may those made of them differ in the last place, since
+    All figures must be equal. Only where a time is no whole milliseconds may those made of times differ in the last place, since
     doubles add up differently in another order. A document that one side lacks differs in `key`.
     """
     pairs = facts.select("key", *FACT_COLUMNS).join(recounted, on="key", how="full", coalesce=True, suffix="_recount")
@@ -38,8 +38,7 @@ def _same(name: str, ours: pl.Expr, theirs: pl.Expr) -> pl.Expr:
     equal = ours.cast(pl.Float64).eq_missing(theirs)
     if name not in _TIMES:
         return equal
-    time = pl.col("total_time_ms")
-    near = (time != time.floor()) & ((ours - theirs).abs() <= _LAST_PLACE)
+    near = ~pl.col("whole_times") & ((ours - theirs).abs() <= _LAST_PLACE)
     return equal | near.fill_null(False)
 
 

@@ -31,6 +31,7 @@ _NAMES, _NUMBERS, _SHARES = pl.List(pl.String), pl.List(pl.Int64), pl.List(pl.Fl
 RECOUNTED = pl.Schema(
     {
         "key": pl.String,
+        "whole_times": pl.Boolean,  # of all attempts
         **dict.fromkeys(_FIGURES, pl.Float64),
         **{
             f"{kind}_{name}": dtype
@@ -172,6 +173,7 @@ def _sums() -> dict[str, Any]:
         "correct_ms": {"$sum": "$right.ms"},
         "fastest_correct_ms": {"$min": "$right.ms"},
         "slowest_correct_ms": {"$max": "$right.ms"},
+        "whole_times": {"$allElementsTrue": [_each("$attempts.ms", {"$eq": ["$$this", {"$floor": "$$this"}]})]},
         "topic_all": flat("$attempts"),
         "topic_right": flat("$right"),
         "difficulty_all": said("$attempts"),
@@ -212,6 +214,7 @@ def _figures() -> dict[str, Any]:
         "average_incorrect_ms": _average(wrong_ms, "$wrong"),
         "fastest_correct_ms": 1,
         "slowest_correct_ms": 1,
+        "whole_times": 1,
         **lists,
         "topics_accuracy": 1,
         "difficulties_accuracy": 1,

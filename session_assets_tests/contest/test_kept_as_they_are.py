@@ -11,7 +11,7 @@ import pymongo
 import pytest
 from bson import Int64
 
-from session_assets.embedded.contest_truth import CATALOGUE, Maker
+from session_assets.embedded.contest_truth import CATALOGUE, Maker, totals
 from session_assets_tests.contest.scenario import Document, Slice
 
 
@@ -35,6 +35,15 @@ def with_more_decimals(document: Document) -> Document:
     return document
 
 
+def with_fractions(document: Document) -> Document:
+    """Times with a fraction: what they add up to depends on the order."""
+    attempts = document["problems_attempted"]
+    for place, attempt in enumerate(attempts):
+        attempt["time_spent_ms"] += (place % 9 + 1) / 10
+        attempt["time_spent_seconds"] = round(attempt["time_spent_ms"] / 1000, 2)
+    return document | totals(attempts[::-1]) | {"problems_attempted": attempts}
+
+
 def with_more_fields(document: Document) -> Document:
     document["performance_metrics"]["streak"] = 3
     document["problems_attempted"][0]["hint"] = None
@@ -49,7 +58,9 @@ def _mapped(value: Any, change: Callable[[int | float], Any]) -> Any:
     return change(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-@pytest.mark.parametrize("change", [as_written, with_doubles, with_longs, with_more_decimals, with_more_fields])
+@pytest.mark.parametrize(
+    "change", [as_written, with_doubles, with_longs, with_more_decimals, with_fractions, with_more_fields]
+)
 def test_a_conforming_document_plans_no_change(
     mongo_uri: str, tmp_path: Path, change: Callable[[Document], Document]
 ) -> None:
@@ -61,3 +72,20 @@ def test_a_conforming_document_plans_no_change(
     planned = Slice.of(database, tmp_path).plan()
     assert (planned.plan.rows, planned.tally.total_reasons()) == (0, {})
     assert planned.tally.total_classes()["unchanged"] == 100
+
+
+@pytest.mark.parametrize(("fraction", "off", "reasons"), [
+    (0, 0.01, {"metrics_mismatch": 1}), (0.1, 0.01, {}), (0.1, 0.02, {"metrics_mismatch": 1}),
+])  # fmt: skip
+def test_only_sums_of_fractions_may_differ_and_only_in_the_last_place(
+    mongo_uri: str, tmp_path: Path, fraction: float, off: float, reasons: dict[str, int]
+) -> None:
+    maker = Maker(datetime(2026, 3, 1, tzinfo=UTC), 7)
+    database = pymongo.MongoClient[Document](mongo_uri).get_default_database()
+    database.users.insert_many([{"_id": key, "username": name} for name, key in maker.users.items()])
+    attempts = maker.attempts(5)
+    attempts[0] |= {"time_spent_ms": 7000 + fraction, "time_spent_seconds": 7.0}
+    document = maker.document(attempts)
+    document["performance_metrics"]["average_metrics"]["average_time_per_problem_ms"] += off
+    database.sessions.insert_one(document)
+    assert Slice.of(database, tmp_path).plan().tally.total_reasons() == reasons

@@ -178,6 +178,18 @@ def test_a_figure_that_differs_is_named_with_both_values(slice_: Slice, tmp_path
     ]
 
 
+@pytest.mark.parametrize(("times", "figures"), [((0.1, 0.9), []), ((0.5, 0.5), []), ((1, 0), ["total_time_seconds"])])
+def test_sums_of_fractions_may_differ_in_the_last_place(
+    slice_: Slice, tmp_path: Path, times: tuple[float, float], figures: list[str]
+) -> None:
+    attempts = [{"problem_number": 1, "is_correct": True, "time_spent_ms": time} for time in times]
+    slice_.database.sessions.insert_one(session(random.Random(3), "A") | {"problems_attempted": attempts})
+    [frame] = slice_.contest.buckets(Selection(), tmp_path)
+    [counted] = recounts(slice_.database).of(frame["key"])
+    other = counted.with_columns(pl.col("total_time_seconds") + 0.01)
+    assert disagreements(frame, other)["figure"].to_list() == figures
+
+
 def test_a_document_that_is_gone_is_missed(slice_: Slice, tmp_path: Path) -> None:
     slice_.database.sessions.insert_one(session(random.Random(3), "A"))
     [frame] = slice_.contest.buckets(Selection(), tmp_path)
