@@ -39,9 +39,9 @@ def attempts_of(raw: pl.DataFrame) -> pl.DataFrame:
         | ~has_type("correct", BOOL, *NOTHING)
         | odd_text("correct_answer")
         | odd_text("difficulty")
-        | pl.col("difficulty").str.contains("\0", literal=True).fill_null(False)
+        | _has_nul(pl.col("difficulty")).fill_null(False)
         | ~has_type("topics", ARRAY, *NOTHING)
-        | topics.list.eval(pl.element().is_null() | pl.element().str.contains("\0", literal=True)).list.any(),
+        | topics.list.eval(pl.element().is_null() | _has_nul(pl.element())).list.any(),
         conflict=(new_time & old_time & ms.ne_missing(pl.col("time_spent")))
         | (new_flag & old_flag & pl.col("is_correct").ne_missing(pl.col("correct"))),
         old_name=pl.any_horizontal(pl.col(f"{alias}_type") != 0 for alias in ATTEMPT_ALIASES),
@@ -56,6 +56,10 @@ def attempts_of(raw: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(pl.col("odd").fill_null(False))
 
 
+def _has_nul(text: pl.Expr) -> pl.Expr:
+    return text.str.contains("\0", literal=True)
+
+
 def contest_ids(sessions: pl.DataFrame) -> pl.DataFrame:
     """`row` and `contest_id` as problems have it: `AMC 10A` of 2022 is `AMC10A_2022`."""
     year = pl.col("year").cast(pl.Int64, strict=False).cast(pl.String)
@@ -67,17 +71,17 @@ def completed(attempts: pl.DataFrame, contests: pl.DataFrame, problems: pl.DataF
 
     In: `contest_ids`, and problems as read. Adds `filled_…` for answer, difficulty and topics (null where nothing was lacking, or
     nothing is known), and the booleans `unknown_problem`, `missing_answer`, `unknown_topic`. Problems that occur twice and differ
-    are not known.
+    are not known, nor are topics and difficulties that cannot be names of fields, since they hold a NUL.
     """
     lacking = pl.any_horizontal(~pl.col("has_answer"), pl.col("difficulty").is_null(), pl.col("topics").is_null())
     known = problems.select(
         "contest_id",
         number="problem_number",
         p_answer=pl.coalesce(pl.col("answer").replace("", None), pl.col("correct_answer").replace("", None)),
-        p_difficulty=pl.col("difficulty").replace("", None),
+        p_difficulty=pl.when(~_has_nul(pl.col("difficulty"))).then(pl.col("difficulty").replace("", None)),
         p_topics=pl.when(
             (pl.col("topics").list.len() > 0)
-            & (pl.col("topics").list.drop_nulls().list.len() == pl.col("topics").list.len())
+            & ~pl.col("topics").list.eval(pl.element().is_null() | _has_nul(pl.element())).list.any()
         ).then("topics"),
     ).unique()
     known = known.filter(pl.len().over("contest_id", "number") == 1).with_columns(known=pl.lit(True))

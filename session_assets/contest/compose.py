@@ -25,6 +25,7 @@ _NO_ONE = ("None", "null", "")
 _NUMBERS = ("year", "score", "total_attempted", "total_time_ms", "total_time_seconds", "total_time_minutes")
 _ATTEMPT_NUMBERS = ("problem_number", "time_spent_ms", "time_spent_seconds")
 _TEXT, _ARRAY, _NOTHING = 2, 4, (6, 10)
+_EXACT = 2**53  # beyond, a double is no count of anything
 _STRUCTURE = {"attempt_incomplete", "attempt_order", "old_name", "number_as_text"}
 """Repairs that may touch attempts."""
 _MOMENT = "attempt_timestamp"
@@ -132,7 +133,7 @@ def _counts(counts: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _whole(number: float | None) -> float | None:
-    return int(number) if number is not None and number == int(number) else number
+    return int(number) if number is not None and number == int(number) and abs(number) <= _EXACT else number
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------

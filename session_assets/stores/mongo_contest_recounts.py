@@ -22,6 +22,7 @@ from session_assets.stores.mongo import attempt
 
 _CHUNK = 1000
 _NOTHING = ["missing", "undefined", "null"]
+_ONE_TEXT = {"$type": "string", "$not": {"$type": "array"}}  # `$type` alone also matches lists that hold one
 _FIGURES = (
     "total_attempted", "total_correct", "total_time_ms", "total_time_seconds", "total_time_minutes", "accuracy",
     "average_ms", "average_seconds", "average_correct_ms", "average_incorrect_ms", "fastest_correct_ms",
@@ -122,17 +123,18 @@ def _problems() -> dict[str, Any]:
     usable = {
         "$and": [
             _is_filled("$topics"),
-            {"$allElementsTrue": [_each("$topics", {"$eq": [{"$type": "$$this"}, "string"]})]},
+            {"$allElementsTrue": [_each("$topics", _is_name("$$this"))]},
         ]
     }
     answer = {"$ifNull": [_text("$answer"), _text("$correct_answer")]}
-    said = {"answer": answer, "difficulty": _text("$difficulty"), "topics": {"$cond": [usable, "$topics", None]}}
+    difficulty = {"$cond": [_is_name("$difficulty"), _text("$difficulty"), None]}
+    said = {"answer": answer, "difficulty": difficulty, "topics": {"$cond": [usable, "$topics", None]}}
     return {
         "from": PROBLEMS,
         "localField": "contest",
         "foreignField": "contest_id",
         "pipeline": [
-            {"$match": {"contest_id": {"$type": "string"}, "problem_number": {"$type": ["int", "long", "double"]}}},
+            {"$match": {"contest_id": _ONE_TEXT, "problem_number": {"$type": ["int", "long", "double"]}}},
             {"$project": {"_id": 0, "number": "$problem_number", "said": said}},
         ],
         "as": "problems",
@@ -245,6 +247,12 @@ def _number(value: Any) -> dict[str, Any]:
 def _text(value: str) -> dict[str, Any]:
     """A text that is not empty, else null."""
     return {"$cond": [{"$and": [{"$eq": [{"$type": value}, "string"]}, {"$ne": [value, ""]}]}, value, None]}
+
+
+def _is_name(value: str) -> dict[str, Any]:
+    """Whether a value is text that can be the name of a field."""
+    without_nul = {"$eq": [{"$indexOfBytes": [value, "\0"]}, -1]}
+    return {"$cond": [{"$eq": [{"$type": value}, "string"]}, without_nul, False]}
 
 
 def _is_filled(value: str) -> dict[str, Any]:
