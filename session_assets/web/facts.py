@@ -152,7 +152,7 @@ def classify(
     kept = pl.concat_list("fact_pages", pl.lit(""))  # an empty page is none
     dropped = pages.list.set_difference(kept).list.drop_nulls().list.len() > 0
     shrinks = has_events & ((count > recount) | dropped)
-    empty = (count <= 0) & (pages.list.len() == 0)
+    empty = (count == 0) & (pages.list.len() == 0)
     settled_before = now - timedelta(minutes=settle_minutes)
     held = (  # the first that holds; of a duplicate group all documents are held for what is odd in, or lost by, one of them
         pl.when(pl.col("malformed").any().over("session_id"))

@@ -230,7 +230,7 @@ def _held(row: dict[str, Any], group: list[dict[str, Any]], right: Facts | None,
     if any(other["malformed"] for other in group):
         return "malformed_session"
     if right is None:
-        return "orphan_with_data" if row["pages"] or (row["event_count"] or 0) > 0 else "orphan_session"
+        return "orphan_with_data" if row["pages"] or (row["event_count"] or 0) != 0 else "orphan_session"
     if right.malformed:
         return "malformed_event"
     if not allow_shrink and any(_shrinks(other, right) for other in group):
