@@ -172,10 +172,14 @@ def identifier(text: str, *, prefer_object_id: bool) -> object:
 
 
 def merged(document: bytes, others: list[bytes]) -> bytes:
-    """The document with the fields that it lacks, or holds as null, taken from others, the first that says something."""
+    """The document with the fields that it lacks, or holds as null, taken from others, the first that says something.
+
+    Of a name that it repeats, the first counts, and the others stay where they are.
+    """
     parts = elements(document)
     for other in others:
         for name, element in elements(other).items():
             if (name not in parts or parts[name][0] == NULL) and element[0] != NULL:
                 parts[name] = element
-    return from_elements(parts.values())
+    own = [parts.pop(name, element) for name, element in named_elements(document)]
+    return from_elements([*own, *parts.values()])

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from session_assets.changes.change_set import conform, empty_changes
-from session_assets.stores.bson_documents import NULL, elements, encode, identifier, merged, patched
+from session_assets.stores.bson_documents import NULL, elements, encode, identifier, merged, named_elements, patched
+from session_assets.web.session_update import user_text
 
 OTHER_VALUES = "other_values"
 _TIMES = ("first_event_at", "last_event_at", "fact_first", "fact_last")
@@ -128,8 +129,9 @@ def _other_values(document: dict[str, Any], stays: dict[str, bytes]) -> list[str
     """The fields of a duplicate whose value the folded document does not have, but for those that events tell."""
     told = {"_id", "event_count", "pages", "first_event_at", "last_event_at"}
     told |= {f"{name}_id" for name in ("user", "client") if document[f"new_{name}"] is not None}
-    mine = elements(document["document"])
-    return [name for name, value in mine.items() if name not in told and value[0] != NULL and stays[name] != value]
+    mine = named_elements(document["document"])
+    names = (name for name, value in mine if name not in told and value[0] != NULL and stays[name] != value)
+    return list(dict.fromkeys(names))
 
 
 _ALL = ("event_count_mismatch", "timestamps_mismatch", "pages_mismatch")
@@ -137,7 +139,7 @@ _ALL = ("event_count_mismatch", "timestamps_mismatch", "pages_mismatch")
 
 def _with_single_user(row: dict[str, Any]) -> dict[str, Any]:
     more = [name for name in ("user", "client") if row[f"new_{name}"] is not None]
-    same_user = (row["user_id"] or "").lower() == row["new_user"]
+    same_user = user_text(row) == row["new_user"]
     reasons = [*row["reasons"], *(f"{name}_mismatch" for name in more if not (name == "user" and same_user))]
     return _repaired({**row, "reasons": reasons})
 
