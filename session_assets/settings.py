@@ -12,6 +12,7 @@ from session_assets.errors import UsageError
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
+_AGES = 365_000  # days: as good as for ever, and within what a calendar holds
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Settings:
             home=home,
             storage=env.get("SESSION_ASSETS_STORAGE") or str(home / "storage"),
             drops=Path(env.get("SESSION_ASSETS_DROPS") or home / "drops").absolute(),
-            settle_minutes=number(env, "SESSION_ASSETS_SETTLE_MINUTES", 30),
-            orphan_grace_days=number(env, "SESSION_ASSETS_ORPHAN_GRACE_DAYS", 7),
+            settle_minutes=min(number(env, "SESSION_ASSETS_SETTLE_MINUTES", 30), _AGES * 1440),
+            orphan_grace_days=min(number(env, "SESSION_ASSETS_ORPHAN_GRACE_DAYS", 7), _AGES),
             allow_shrink=switch(env, "SESSION_ASSETS_ALLOW_SHRINK", False),
             max_change_share=number(env, "SESSION_ASSETS_MAX_CHANGE_SHARE", 1.0),
             kintell_encoding=env.get("KINTELL_ENCODING") or None,
