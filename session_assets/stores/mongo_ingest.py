@@ -110,7 +110,7 @@ class EventIngest:
             try:
                 document = bson.encode(event, codec_options=CODEC)
                 projected.append(bson.encode({name: event[name] for name in EVENT_NAMES if name in event}))
-            except (BSONError, OverflowError, UnicodeEncodeError, ValueError) as error:
+            except (BSONError, OverflowError, RecursionError, UnicodeEncodeError, ValueError) as error:
                 raise BadInput(f"event {number} cannot be stored: {safe_text(error)[:200]}. Correct it.") from error
             if len(document) > _MAX_EVENT:
                 raise BadInput(

@@ -151,6 +151,14 @@ def test_log_in_session_is_never_taken_for_a_session(database: Database) -> None
     assert stored(database)[HEX]["event_count"] == 2
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """A document in a document, and so on."""
+    whole: dict[str, Any] = {}
+    for _ in range(depth):
+        whole = {"a": whole}
+    return whole
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -167,6 +175,7 @@ def test_log_in_session_is_never_taken_for_a_session(database: Database) -> None
         ({"sessionId": "s"}, "sessionId"),
         ({"properties": {"n": 2**63}}, "cannot be stored"),
         ({"page": "\ud800"}, "cannot be stored"),
+        ({"properties": nested(5000)}, "cannot be stored"),
     ],
 )
 def test_wrong_event_is_refused_before_anything_is_written(database: Database, change: dict, named: str) -> None:
