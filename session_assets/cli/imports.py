@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from session_assets.cli.console import plain_console
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.masking import safe_text
 
@@ -101,7 +102,7 @@ def jobs(limit: int, as_json: bool) -> int:
         status = "stuck" if job.stuck else job.status
         note = job.holder or ("resume it, or fail it" if job.stuck else job.reason or "")
         table.add_row(job.id, safe_text(job.file_name), status, *(f"{one:,}" for one in counts), safe_text(note))
-    Console(width=None if Console().is_terminal else 250).print(table)
+    plain_console(None if Console().is_terminal else 250).print(table)
     return 0
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from session_assets.cli.console import plain_console
 from session_assets.cli.runner import Result
 from session_assets.masking import safe_text
 
-_MARKS = {True: "[green]passed[/]", False: "[red]failed[/]"}
+_PASSED, _ERROR, _WARN = Text("passed", "green"), Text("ERROR", "red"), Text("WARN", "yellow")
 
 
 def show(result: Result, as_json: bool) -> int:
@@ -21,7 +23,7 @@ def show(result: Result, as_json: bool) -> int:
         body = result.body | ({"error": safe_text(result.error)} if result.error else {})
         click.echo(json.dumps(body))
         return result.exit_code
-    console = Console(soft_wrap=False)
+    console = plain_console()
     body = result.body
     if body.get("read"):
         console.print(f"{body['slice']}: {body['read']:,} {body.get('unit', 'documents')} read")
@@ -31,7 +33,7 @@ def show(result: Result, as_json: bool) -> int:
         console.print(_counts("reason", body["reasons"], body.get("unit", "documents")))
     is_step = body.get("is_step", False)  # its story says it
     for line in result.story:
-        console.print(safe_text(line), highlight=False, markup=False, soft_wrap=True)
+        console.print(safe_text(line), highlight=False, soft_wrap=True)
     if "files" in body:
         _show_files(console, body)
     elif body["command"] in ("plan", "apply") and not result.error and not is_step:
@@ -41,7 +43,8 @@ def show(result: Result, as_json: bool) -> int:
     if body.get("checks"):
         _show_checks(console, body["checks"])
     for partition, reason in body.get("failed_partitions", {}).items():
-        console.print(f"[red]partition {partition} is set aside:[/] {safe_text(reason)}", highlight=False)
+        set_aside = Text(f"partition {partition} is set aside: ", "red")
+        console.print(set_aside, safe_text(reason), sep="", highlight=False)
     if result.error:
         click.echo(f"error: {safe_text(result.error)}", err=True)
     console.print(f"run {body['run_id']}", style="dim", highlight=False)
@@ -105,11 +108,7 @@ def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
     table = Table("check", "result", "count", "what, and what to do")
     table.columns[2].justify = "right"
     for check in checks:
-        mark = (
-            _MARKS[True]
-            if check["passed"]
-            else ("[red]ERROR[/]" if check["severity"] == "ERROR" else "[yellow]WARN[/]")
-        )
+        mark = _PASSED if check["passed"] else _ERROR if check["severity"] == "ERROR" else _WARN
         ids = f" Ids: {', '.join(check['sample'][:3])} …" if check["sample"] else ""
         text = "" if check["passed"] else check["description"] + ids
         table.add_row(check["name"], mark, f"{check['count']:,}", safe_text(text))
