@@ -129,6 +129,8 @@ def _each(
     config: dict[str, Any] | None = None,
 ) -> int:
     """Run one target, or for `all` every slice that is configured; the worst exit code counts."""
+    if chosen.partitions and (chosen.sessions or chosen.usernames):
+        raise UsageError("--partition and --session or --username choose different things: use one of them.")
     runner = Runner(quiet=as_json)
     codes = [0]
     for target in runner.targets(slice_):
