@@ -103,6 +103,7 @@ def test_sample_is_repaired_on_a_database_of_its_own_and_shown(home: Path) -> No
     assert re.search(r"empty_pages\D+79\D+79\D+0\D+repair", printed)
     assert re.search(r"email_resolved\D+170\D+170\D+0\D+repair", printed)
     assert re.search(r"old_name\D+30\D+30\D+0\D+repair", printed)
+    assert re.search(r"session_created\D+150\D+150\D+0\D+exact", printed)
     assert "Every planted defect was found exactly" in printed
     assert f"http://127.0.0.1:{port}" in printed and "session-assets revert web --plan-id" in printed
     assert not stale.exists()

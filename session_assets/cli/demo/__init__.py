@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from session_assets.cli.demo import contest, identity, kintell, web
+from session_assets.cli.demo import contest, flow, identity, kintell, web
 from session_assets.cli.demo.steps import StepFailed, step
 from session_assets.cli.runner import Runner
 from session_assets.cli.servers import run_ui, servers
@@ -27,19 +27,21 @@ from session_assets.embedded.servers import Servers
 from session_assets.embedded.state import exclusive, write_private
 from session_assets.errors import UsageError
 
-SLICES = (web, identity, contest, kintell)
+SLICES = (web, identity, contest, kintell, flow)
 DATABASE = "web_demo"
 NEEDED = ("mongodb", "postgresql", "nats", "cosmos")
 _DAYS = 40  # partitions: a little more than the sample covers
 _MONTHS = 6
 _DAGSTER, _NATS = "DAGSTER_POSTGRES_URL", "NATS_URL"
 _LEFT_ALONE = (  # the demo's UI must not reach them
-    "FLOW_DATABASE_URL", "AZURE_COSMOS_DB_PREFIX",
+    "AZURE_COSMOS_DB_PREFIX", "FLOW_STAGING_DATABASE_URL", "FLOW_WAIVE_STAGING", "FLOW_BACKUP_FOLDER",
 )  # fmt: skip
 _DEFAULTS = (  # what was planted was counted with the defaults
     "SESSION_ASSETS_SETTLE_MINUTES", "SESSION_ASSETS_ORPHAN_GRACE_DAYS", "SESSION_ASSETS_ALLOW_SHRINK",
     "SESSION_ASSETS_MAX_CHANGE_SHARE", "KINTELL_ENCODING", "KINTELL_MAX_REJECTED_SHARE", "COSMOS_CONCURRENCY",
-    "COSMOS_REQUEST_UNITS", "COSMOS_VERIFY_TLS",
+    "COSMOS_REQUEST_UNITS", "COSMOS_VERIFY_TLS", "FLOW_BATCH_ROWS", "FLOW_LOCK_TIMEOUT_MS", "FLOW_LOCK_TRIES",
+    "FLOW_STATEMENT_TIMEOUT_SECONDS", "FLOW_MAX_REPLICATION_LAG_SECONDS", "FLOW_MAX_TRANSACTION_SECONDS",
+    "FLOW_MAX_PAUSE_SECONDS", "FLOW_REHEARSAL_HOURS", "FLOW_MAX_UNMAPPED_SHARE",
 )  # fmt: skip
 _PORTS_TRIED = 50
 _RUNS = ("/runs", "the runs that this terminal has just made")
@@ -115,6 +117,7 @@ def _enter(here: Servers, folder: Path) -> None:
         web.VARIABLE: here.mongodb.uri(mongodb, DATABASE),
         contest.VARIABLE: here.mongodb.uri(mongodb, contest.DATABASE),
         kintell.VARIABLE: here.postgresql.uri(postgresql, kintell.DATABASE),
+        flow.VARIABLE: here.postgresql.uri(postgresql, flow.DATABASE),
         _NATS: found[_NATS],
         identity.VARIABLE: found[identity.VARIABLE],
         "AZURE_COSMOS_KEY": found["AZURE_COSMOS_KEY"],

@@ -1,0 +1,78 @@
+"""What is refused before anything is changed: poolers in transaction mode, schemas that could not come back, work at once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from session_assets.errors import LockHeld, PlanRefused, UsageError
+from session_assets.stores.flow_migration import Flow
+from session_assets.stores.postgres import Database
+from session_assets_tests.flow.pooler import transaction_pooler
+from session_assets_tests.flow.scenario import VARIABLE, Guide
+
+
+def untouched(guide: Guide) -> bool:
+    return guide.one("SELECT count(*) FROM pg_class WHERE relname LIKE 'session_assets_flow%'") == 0
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_pooler_in_transaction_mode_is_refused(guide: Guide, size: int) -> None:
+    with transaction_pooler(guide.url, size) as url:
+        flow = Flow(Database.from_env(VARIABLE, {VARIABLE: url}))
+        with pytest.raises(UsageError, match="connection pooler in transaction mode"):
+            flow.apply()
+    assert untouched(guide)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("CREATE VIEW report AS SELECT session_id FROM assets", "view report depends on assets.session_id"),
+        ("GRANT SELECT (session_id) ON assets TO PUBLIC", "has privileges of its own"),
+        ("CREATE POLICY mine ON assets USING (session_id IS NULL)", "policy mine on table assets depends on"),
+        ("ALTER TABLE assets ADD has_session bool GENERATED ALWAYS AS (session_id IS NOT NULL) STORED", "has_session"),
+        ("ALTER TABLE discovery_flows DROP CONSTRAINT discovery_flows_flow_id_key", "flow_id is not unique"),
+    ],
+)
+def test_a_schema_that_could_not_come_back_is_refused(guide: Guide, change: str, reason: str) -> None:
+    guide.run(change)
+    with pytest.raises(PlanRefused, match=reason):
+        guide.flow().apply()
+    assert not guide.all("SELECT FROM pg_trigger WHERE tgname LIKE '%session_assets%'")
+
+
+def test_a_column_that_flows_need_and_nobody_fills_is_refused(guide: Guide) -> None:
+    guide.run(
+        "ALTER TABLE discovery_flows ADD region text NOT NULL DEFAULT 'x'; ALTER TABLE discovery_flows ALTER region DROP DEFAULT"
+    )
+    with pytest.raises(PlanRefused, match=r"discovery_flows\.region must have a value"):
+        guide.flow().apply()
+
+
+def test_a_schema_that_is_not_the_described_one_says_what_is_missing(postgres_url: str, guide: Guide) -> None:
+    guide.run("ALTER TABLE llm_usage_logs RENAME session_id TO session")
+    with pytest.raises(UsageError, match="llm_usage_logs has no column session_id"):
+        guide.flow().apply()
+    guide.run("DROP TABLE llm_usage_logs")
+    with pytest.raises(UsageError, match="no table llm_usage_logs"):
+        guide.flow().apply()
+
+
+def test_of_two_at_once_one_works_and_the_other_names_it(guide: Guide) -> None:
+    first = guide.flow()
+    with first.holding():
+        failed: list[BaseException] = []
+
+        def second() -> None:
+            try:
+                guide.flow().apply()
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(30)
+    assert isinstance(failed[0], LockHeld)
+    assert "flow migration pid" in str(failed[0])
