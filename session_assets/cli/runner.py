@@ -79,6 +79,9 @@ class Runner:
                 return target
         raise UsageError(f"there is no slice {name}. Choose from: {', '.join(one.name for one in every)}, all.")
 
+    def _loop_targets(self) -> list[Target]:
+        return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, Target)]
+
     def file_targets(self) -> list[FileTarget]:
         return [one for slice_ in self._slices.values() for one in slice_.TARGETS if isinstance(one, FileTarget)]
 
@@ -131,7 +134,8 @@ class Runner:
         """Undo a plan of a loop."""
         loop = self._loop_of(slice_, plan_id)
         config = {"loop": loop, "plan_id": plan_id, "dry_run": dry_run, "batch_size": batch_size}
-        name = slice_.split("/")[0]
+        own = (one.undo for one in self._loop_targets() if one.name == slice_)
+        name = next(filter(None, own), slice_.split("/")[0])
         ops = {"ops": {f"revert_{name}_plan": {"config": config}}}
         run_id, error, code = self.execute(f"{name}_revert", {}, ops)
         summary = self.environment.reported(run_id, "revert") or {}

@@ -11,6 +11,5 @@ CHECKS = [check for part in _PARTS for check in part.CHECKS]
 JOBS = [job for part in _PARTS for job in part.JOBS]
 TARGETS = [target for part in _PARTS for target in part.TARGETS]
 LOOPS = stored_assets.LOOPS
-"""Undone by the slice's one job of `revert_job`, which its definitions make."""
 
 DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=JOBS)

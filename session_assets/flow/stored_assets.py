@@ -14,7 +14,7 @@ from session_assets.flow.stored_model import CHECKS as CHECK_NAMES
 from session_assets.flow.stored_model import QUARANTINE, REASONS, SLICE, STORED, VARIABLE
 from session_assets.graph.check_report import CheckReport, Rule, check_reports
 from session_assets.graph.environment import Environment
-from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
+from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary, revert_job
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.graph.target import Target
@@ -245,6 +245,7 @@ def _as_json(result: dg.AssetCheckResult) -> dict[str, Any]:
 
 ASSETS = [stored_validation_changes, stored_validations]
 CHECKS = [stored_checks]
+UNDO = "flow_files"
 _PLAN, _APPLY = dg.AssetSelection.assets(CHANGES_KEY), dg.AssetSelection.assets(KEY)
 JOBS = [
     dg.define_asset_job("flow_files_plan", selection=_PLAN, description="The dry run of stored validation files."),
@@ -257,16 +258,18 @@ JOBS = [
         selection=dg.AssetSelection.checks_for_assets(KEY),
         description="Recount stored validation files.",
     ),
+    revert_job(UNDO, [LOOP]),
 ]
 TARGETS = [
     Target(
         LOOP,
         VARIABLE,
-        "flow_files_plan",
-        "flow_files_apply",
-        "flow_files_apply_pending",
-        "flow_files_verify",
+        plan="flow_files_plan",
+        apply="flow_files_apply",
+        apply_pending="flow_files_apply_pending",
+        verify="flow_files_verify",
         checks=(REPORT,),
+        undo=UNDO,
     )
 ]
 LOOPS = [LOOP]

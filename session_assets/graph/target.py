@@ -30,6 +30,7 @@ class Target:
     """All partition keys, in order."""
     checks: tuple[str, ...] = ()
     """Names of the step reports that hold check results, beside `checks`."""
+    undo: str | None = None  # what `revert_job` is named by, where it is not the slice
     story: Callable[[Ledger, dict[str, Any]], Iterable[str]] | None = None
     """Lines that a person reads of a plan or an apply beside its counts, from the object of `--json`."""
 

@@ -9,13 +9,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from session_assets.flow.extras import DEFINITIONS, LOOPS, TARGETS
-from session_assets.graph.loop import revert_job
+from session_assets.flow.extras import DEFINITIONS, TARGETS
 from session_assets_tests.flow.stored_scenario import FLOWS, SESSIONS, Folder, plant
 
-JOBS = dg.Definitions.merge(
-    DEFINITIONS, dg.Definitions(jobs=[revert_job("flow", LOOPS)], executor=dg.in_process_executor)
-)
+JOBS = dg.Definitions.merge(DEFINITIONS, dg.Definitions(executor=dg.in_process_executor))
 Checks = dict[str, dg.AssetCheckEvaluation]
 
 
@@ -38,7 +35,7 @@ def folder(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _run(job: str, **config: object) -> tuple[dg.ExecuteInProcessResult, Checks]:
-    ops = {"ops": {"revert_flow_plan": {"config": config}}} if config else {}
+    ops = {"ops": {"revert_flow_files_plan": {"config": config}}} if config else {}
     result = JOBS.resolve_job_def(job).execute_in_process(run_config=ops)
     return result, {one.check_name: one for one in result.get_asset_check_evaluations()}
 
@@ -74,13 +71,13 @@ def test_dry_run_move_checks_and_undo(folder: Folder) -> None:
     plan_id = str(
         planned.asset_materializations_for_node("flow__stored_validation_changes")[0].metadata["plan_id"].value
     )
-    _run("flow_revert", loop="flow/files", plan_id=plan_id, dry_run=True)
+    _run("flow_files_revert", loop="flow/files", plan_id=plan_id, dry_run=True)
     assert Counter(path.split("/")[0] for path in folder.tree()) == where
-    _run("flow_revert", loop="flow/files", plan_id=plan_id)
+    _run("flow_files_revert", loop="flow/files", plan_id=plan_id)
     assert folder.tree() == before
 
 
 def test_the_terminals_jobs_are_there() -> None:
     for target in TARGETS:
-        for job in (target.plan, target.apply, target.apply_pending, target.verify):
+        for job in (target.plan, target.apply, target.apply_pending, target.verify, f"{target.undo}_revert"):
             assert JOBS.resolve_job_def(str(job)).description
