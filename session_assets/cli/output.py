@@ -70,7 +70,7 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
         if outcomes["conflicted"]:
             console.print("Conflicted documents were changed by somebody else and kept as they are: plan again.")
         if outcomes["applied"]:
-            console.print(f"To undo: session-assets revert {slice_.split('/')[0]} --plan-id {plan_id}", highlight=False)
+            console.print(f"To undo: session-assets revert {slice_} --plan-id {plan_id}", highlight=False)
         return
     console.print(f"plan {plan_id}: {body['planned']:,} changes, nothing is written", highlight=False)
     if body["planned"]:

@@ -15,47 +15,44 @@ from session_assets.masking import safe_text
 
 def frames(scanned: Iterable[tuple[Source, Scan]], settings: CodeSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Frames of `REFERENCES` and `FILES`, sorted by path and line. Files of other languages without a name are left out."""
-    references: list[tuple[object, ...]] = []
+    kinds, lines, names, exacts, paths = list[str](), list[int](), list[str](), list[bool](), list[str]()
     files: list[tuple[object, ...]] = []
     for source, scan in scanned:
         if source.language == OTHER and not scan.may_hold:
             continue
         path, allowed = safe_text(source.name), settings.is_allowed(source.name)
-        folder = path.rpartition("/")[0] or "."
+        about = (path, path.rpartition("/")[0] or ".", source.language, source.size, scan.state, scan.reason, scan.line)
         counts = [scan.count(kind) for kind in (IDENTIFIER, STRING, COMMENT)]
-        files.append(
-            (
-                path,
-                folder,
-                source.language,
-                source.size,
-                scan.state,
-                scan.reason,
-                scan.line,
-                scan.may_hold,
-                allowed,
-                *counts,
-            )
-        )
-        for hit in scan.hits:
-            is_active = hit.kind in ACTIVE and not allowed
-            references.append(
-                (
-                    path,
-                    folder,
-                    source.language,
-                    hit.line,
-                    hit.kind,
-                    hit.names[0],
-                    list(hit.names),
-                    hit.exact,
-                    allowed,
-                    is_active,
-                )
-            )
+        files.append((*about, scan.may_hold, allowed, *counts))
+        kinds += [hit.kind for hit in scan.hits]
+        lines += [hit.line for hit in scan.hits]
+        names += [_SPACE.join(hit.names) for hit in scan.hits]
+        exacts += [hit.exact for hit in scan.hits]
+        paths += [path] * len(scan.hits)
+    found = pl.DataFrame(files, schema=FILES, orient="row").sort("path")
+    tokens = pl.DataFrame(
+        {"path": paths, "line": lines, "kind": kinds, "names": names, "exact": exacts}, schema=_TOKENS
+    )
+    return _references(tokens, found), found
+
+
+_SPACE = " "  # names are identifiers
+_TOKENS = {"path": pl.String, "line": pl.Int64, "kind": pl.String, "names": pl.String, "exact": pl.Boolean}
+
+
+def _references(tokens: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
+    """Tokens with what is known of their file."""
+    of_file = files.select("path", "folder", "language", "allowed").unique("path", keep="first")
+    held = pl.col("names").str.split(_SPACE)
     return (
-        pl.DataFrame(references, schema=REFERENCES, orient="row").sort("path", "line", maintain_order=True),
-        pl.DataFrame(files, schema=FILES, orient="row").sort("path"),
+        tokens.join(of_file, on="path", how="left", maintain_order="left")
+        .with_columns(
+            held,
+            held.list.first().alias("name"),
+            (pl.col("kind").is_in(list(ACTIVE)) & ~pl.col("allowed")).alias("active"),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in REFERENCES.items())
+        .sort("path", "line", maintain_order=True)
     )
 
 
