@@ -63,14 +63,14 @@ def ui(tmp_path: Path, mongo_uri: str, postgres_url: str) -> Iterator[Ui]:
     with (tmp_path / "dev.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_until_up(port, process, tmp_path / "dev.log")
+        wait_until_up(port, process, tmp_path / "dev.log")
         yield Ui(port, environment, tmp_path)
     finally:
         os.kill(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
 
 
-def _wait_until_up(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_up(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
