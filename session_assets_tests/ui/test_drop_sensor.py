@@ -40,8 +40,8 @@ def test_real_clicks_dropped_while_the_daemon_runs(ui: Ui) -> None:
 
     with pymongo.MongoClient(ui.environment["WEB_MONGO_URI"]) as client:
         database = client.get_default_database()
-        _wait_for(lambda: database.events.estimated_document_count() >= 31_987, 180)
-        _wait_for(lambda: _runs(ui) >= 12, 60)
+        _wait_for(lambda: database.events.estimated_document_count() >= 31_987, 400)
+        _wait_for(lambda: _runs(ui) >= 12, 200)
         counts = {one["session_id"]: one["event_count"] for one in database.sessions.find()}
         before = list(database.sessions.find().sort("_id", 1))
 
@@ -53,7 +53,7 @@ def test_real_clicks_dropped_while_the_daemon_runs(ui: Ui) -> None:
             shutil.copyfile(file, folder / f"again_{file.name}")
             (folder / f"again_{file.name}.done").touch()
             file.touch()
-        _wait_for(lambda: _runs(ui) >= 24, 180)
+        _wait_for(lambda: _runs(ui) >= 24, 400)
 
         assert database.events.count_documents({}) == 31_987
         assert list(database.sessions.find().sort("_id", 1)) == before
