@@ -107,7 +107,7 @@ def _look_at_the_whole(browser: Browser) -> None:
 
 
 def _see_the_graph(browser: Browser) -> None:
-    browser.page.set_viewport_size({"width": 2300, "height": 760})
+    browser.page.set_viewport_size({"width": 2300, "height": 900})
     browser.lineage("web")
     for name in ("event_drops", "session_facts", "session_changes", "sessions"):
         browser.text(name, exact=True)
