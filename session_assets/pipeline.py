@@ -24,6 +24,7 @@ from session_assets.selection import Progress, Selection
 from session_assets.storage import Storage
 from session_assets.stored_facts import StoredFacts
 
+_ANY = (Exception, pl.exceptions.PanicException)  # a panic of Polars is no Exception
 RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
 Failures = dict[str, str]
 """Partitions that failed, with the reason."""
@@ -48,14 +49,14 @@ def facts_by_partition(
     """
     try:
         return [facts(documents)]
-    except Exception:  # not swallowed: each partition is tried alone below
+    except _ANY:  # not swallowed: each partition is tried alone below
         if failures is None:
             raise
     parts: list[pl.DataFrame] = []
     for (partition,), some in documents.partition_by("partition", as_dict=True).items():
         try:
             parts.append(facts(some))
-        except Exception as error:  # whatever it is: the others go on, and the run fails for this one
+        except _ANY as error:  # whatever it is: the others go on, and the run fails for this one
             failures[str(partition)] = f"{type(error).__name__}: {error}"
     return parts
 
@@ -157,7 +158,7 @@ class Pipeline(ABC):
                     tally.reads[partition] = self.stored.count(partition)
                     for classified in ahead(self.classified, self.stored.frames(partition)):
                         self._plan_frame(classified, tally, writer, rows_of)
-                except Exception as error:
+                except _ANY as error:
                     failures[partition] = f"{type(error).__name__}: {error}"
                     tally.drop(partition)
                     writer.drop(partition)

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from session_assets.definitions import SLICES, defs
+from session_assets.graph.source_links import with_source_links
 from session_assets.graph.target import Target
+from session_assets.web.assets import web_user_activity as user_activity_asset
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 
@@ -87,3 +90,16 @@ def test_every_job_sensor_and_schedule_says_what_it_is() -> None:
 def test_check_names_can_be_used_everywhere() -> None:
     graph = defs.get_repository_def().asset_graph
     assert all(re.fullmatch(r"[A-Za-z0-9_]+", key.name) for key in graph.asset_check_keys)
+
+
+@pytest.mark.parametrize("url", [None, "https://github.com/example/repairs"])
+def test_assets_say_where_they_are_written(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SESSION_ASSETS_SOURCE_URL", raising=False)
+    if url:
+        monkeypatch.setenv("SESSION_ASSETS_SOURCE_URL", url)
+    (asset,) = with_source_links([user_activity_asset])
+    (reference,) = asset.metadata_by_key[asset.key]["dagster/code_references"].code_references
+    if url:
+        assert reference.url.startswith(f"{url}/tree/main/session_assets/web/assets.py#L")
+    else:
+        assert reference.file_path.endswith("session_assets/web/assets.py")
