@@ -115,6 +115,22 @@ def test_a_file_that_changes_meanwhile_stays_and_is_a_conflict(folder: Folder) -
     assert (folder.root / f"validation_flows/{FLOWS[2]}/file_2.json").read_bytes() == b"written by the application"
 
 
+def test_a_file_that_is_written_between_copy_and_removal_stays(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(folder, range(1), ())
+    plan, _ = folder.plan()
+    source = folder.root / "validation_sessions/file_0.json"
+
+    def write(name: str) -> None:
+        if name == "files.after_copy":
+            source.write_bytes(b"written just now")
+
+    monkeypatch.setattr("session_assets.stores.files.failpoint", write)
+    assert folder.apply().as_dict() == {"applied": 0, "already_applied": 0, "conflicted": 1, "failed": 0}
+    assert [*folder.tree()] == ["validation_sessions/file_0.json"]
+    assert folder.revert(plan).undoable == 0
+    assert source.read_bytes() == b"written just now"
+
+
 def test_a_target_that_is_a_link_is_not_followed(folder: Folder) -> None:
     plant(folder, range(1), ())
     folder.plan()
