@@ -153,8 +153,8 @@ def test_killed_at_any_step_it_goes_on_and_is_taken_back(folder: Folder, step: s
     plant(folder, range(6), range(14, 17))
     before = folder.tree()
     plan, _ = folder.plan()
-    for number in range(1, times(2, 10)):
-        assert stored_killed.run("apply", folder.base, f"files.{step}@{number * 2}=kill")
+    for number in range(times(1, 3)):  # each kill may leave three more files done, of nine
+        assert stored_killed.run("apply", folder.base, f"files.{step}@{2 - number % 2}=kill")
     assert folder.apply().as_dict()["conflicted"] == 0
     done = folder.tree()
     assert Counter(path.split("/")[0] for path in done) == {"validation_flows": 6, "validation_quarantine": 3}
