@@ -134,8 +134,10 @@ class FileStore:
     def _move(self, before: Image, after: Image) -> bool:
         state = self._state(before, after)
         if state is State.BEFORE:
-            self._copy(after)
+            ours = self._copy(after)
             failpoint("files.after_copy")
+            if ours and self._stands(before) is _Stands.OTHER and self._stands(after) is _Stands.SAME:
+                self._remove(after)  # edited meanwhile: a copy of what it was would stand in its way
         if self._state(before, after) is not State.HALF:  # read back, and the source once more
             return False
         with self._folder(after.path) as (folder, name), suppress(FileNotFoundError):
@@ -145,8 +147,9 @@ class FileStore:
         failpoint("files.after_remove")
         return True
 
-    def _copy(self, image: Image) -> None:
-        """Write a file whole and synced, then give it its name, which must be free."""
+    def _copy(self, image: Image) -> bool:
+        """Write a file whole and synced, then give it its name; returns whether that was free."""
+        is_free = True
         with self._folder(image.path, make=image) as (folder, name):
             beside = _beside(name)
             with suppress(FileNotFoundError):
@@ -154,13 +157,16 @@ class FileStore:
             try:
                 _write(beside, folder, image)
                 failpoint("files.after_temporary")
-                with suppress(FileExistsError):  # told by the look that follows
+                try:
                     os.link(beside, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                except FileExistsError:
+                    is_free = False
                 failpoint("files.after_link")
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(beside, dir_fd=folder)
             os.fsync(folder)
+        return is_free
 
     def _remove(self, image: Image) -> None:
         """Remove a file, and the folders that this leaves empty, but not the topmost."""
