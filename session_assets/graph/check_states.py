@@ -22,6 +22,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
 from session_assets.graph.keys import WHOLE_TAG
+from session_assets.graph.partition_checks import keep_connections
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _SUMMARIES = 25  # of a check that are looked through for one of the whole collection
@@ -67,7 +68,12 @@ class CheckState:
 
 def check_states(instance: DagsterInstance, keys: Mapping[AssetCheckKey, bool]) -> list[CheckState]:
     """The state of checks; the values say whether a check has partitions."""
-    return [_partitioned(instance, key) if split else _plain(instance, key) for key, split in keys.items()]
+    keep_connections(instance)
+    known = instance.event_log_storage.get_latest_asset_check_execution_by_key([*keys])
+    return [
+        CheckState(key, None) if key not in known else _partitioned(instance, key) if split else _plain(instance, key)
+        for key, split in keys.items()
+    ]
 
 
 def fingerprint(instance: DagsterInstance, keys: Mapping[AssetCheckKey, bool]) -> str:
