@@ -10,7 +10,7 @@ from session_assets.alerts.desk import Desk
 from session_assets.alerts.news import is_alarming, key_of_run, of_check, of_run
 from session_assets.alerts.settings import SMTP, WEBHOOK, AlertSettings
 from session_assets.errors import UsageError
-from session_assets.graph.check_states import check_states, keys_of
+from session_assets.graph.check_states import check_states, fingerprint, keys_of
 from session_assets.masking import safe_text
 
 _FIRST_LOOK = timedelta(days=1)
@@ -50,7 +50,11 @@ def failed_checks_alert(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     desk = Desk.load(context.cursor)
     assert context.repository_def is not None
     graph: Any = context.repository_def.asset_graph
-    for state in check_states(context.instance, keys_of(graph.get_all_asset_keys(), graph)):
+    keys = keys_of(graph.get_all_asset_keys(), graph)
+    now = f"{fingerprint(context.instance, keys)} {settings.severity}"
+    states = [] if desk.more.get("seen") == now else check_states(context.instance, keys)
+    desk.more = {"seen": None if any(one.under_way for one in states) else now}
+    for state in states:
         if is_alarming(state, settings):
             desk.failing(of_check(state, settings, recovered=False), settings.channels)
         elif state.passed is not None:

@@ -6,6 +6,7 @@ whole collection. Borrowed from Dagster 1.13.27: check executions by partition.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
 from session_assets.graph.keys import WHOLE_TAG
+from session_assets.graph.partition_checks import keep_connections
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _SUMMARIES = 25  # of a check that are looked through for one of the whole collection
@@ -46,6 +48,8 @@ class CheckState:
     seen: datetime | None = None
     verified: datetime | None = None
     partitions: list[str] = field(default_factory=list[str])
+    under_way: bool = False
+    """Whether a run is at work that may change this without another verdict."""
 
     @property
     def recounts(self) -> bool:
@@ -64,7 +68,19 @@ class CheckState:
 
 def check_states(instance: DagsterInstance, keys: Mapping[AssetCheckKey, bool]) -> list[CheckState]:
     """The state of checks; the values say whether a check has partitions."""
-    return [_partitioned(instance, key) if split else _plain(instance, key) for key, split in keys.items()]
+    keep_connections(instance)
+    known = instance.event_log_storage.get_latest_asset_check_execution_by_key([*keys])
+    return [
+        CheckState(key, None) if key not in known else _partitioned(instance, key) if split else _plain(instance, key)
+        for key, split in keys.items()
+    ]
+
+
+def fingerprint(instance: DagsterInstance, keys: Mapping[AssetCheckKey, bool]) -> str:
+    """Changes with every verdict: one query, where the states take some for each check."""
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key([*keys])
+    told = sorted((*key.asset_key.path, key.name, str(one.id), one.status.value) for key, one in found.items())
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _plain(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
@@ -85,7 +101,8 @@ def _partitioned(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
     fresh = [one for one in verdicts if not _is_superseded(one.latest_planned_run_id, whole, runs)]
     failing = sorted(str(one.partition_key) for one in fresh if one.latest_execution_status.value == "FAILED")
     if any(_is_open(one, runs, failing) for one in fresh):
-        return CheckState(key, None, verified=_moment(whole) if whole else None)
+        running = any(not runs[one.latest_planned_run_id].is_over for one in fresh if one.latest_planned_run_id in runs)
+        return CheckState(key, None, verified=_moment(whole) if whole else None, under_way=running)
     newest = storage.get_asset_check_execution_history(key, limit=1, status=_DONE)
     if whole is not None and newest[0].id == whole.id:
         return _state(key, whole, whole, failing)
@@ -102,6 +119,10 @@ class _Run:
     is_success: bool
     began: float
     ended: float | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended is not None
 
 
 def _runs(instance: DagsterInstance, ids: set[str]) -> dict[str, _Run]:
@@ -133,7 +154,7 @@ def _is_open(verdict: Any, runs: Mapping[str, _Run], failing: list[str]) -> bool
     run = runs.get(verdict.latest_planned_run_id)
     if run is None or run.is_success:
         return False
-    if run.ended is None:
+    if not run.is_over:
         return time.time() - run.began < _LONGEST_SECONDS
     return verdict.latest_execution_status.value == "PLANNED" and not failing
 

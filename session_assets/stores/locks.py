@@ -33,7 +33,7 @@ def collection_lock(
 ) -> Iterator[None]:
     """Hold the locks of some partitions of a collection, all or none. Raises `LockHeld` naming the holder."""
     keys = {_number(collection, partition): partition for partition in partitions}
-    with _connected(f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63], env) as connection:
+    with connected(f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63], env) as connection:
         refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
         if refused:
             holder = connection.execute(_HOLDER, [refused[0]]).fetchone()
@@ -51,10 +51,11 @@ def collection_lock(
 
 def require_dagster_database(env: Mapping[str, str] | None = None) -> None:
     """Raise `NotConfigured`, `UsageError` or `StoreUnavailable` where the Dagster database cannot be used."""
-    _connected("session-assets", env).close()
+    connected("session-assets", env).close()
 
 
-def _connected(name: str, env: Mapping[str, str] | None) -> psycopg.Connection:
+def connected(name: str, env: Mapping[str, str] | None = None) -> psycopg.Connection:
+    """A connection to the Dagster database, each statement its own transaction. Raises as `require_dagster_database`."""
     url = (os.environ if env is None else env).get(VARIABLE, "")
     if not url:
         raise NotConfigured(VARIABLE, "The Dagster database")

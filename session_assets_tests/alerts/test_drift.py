@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +144,16 @@ def tags_of(location: Location) -> Any:
     """Tags of a run over all days that hold documents."""
     (request,) = location.asked("web_daily_verify")
     return request.tags
+
+
+def test_nothing_personal_or_secret_is_told(
+    location: Location, receiver: Webhook, runs: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINTELL_DATABASE_URL", "postgresql://mary.canary@example.com:hunter2-canary@127.0.0.1:1/k")
+    file = tmp_path / "from-mary.canary@example.com.csv"
+    config = {"ops": {"validate_files": {"config": {"paths": [str(file)]}}}}
+    assert not location.run("kintell_dry_run", config=config)
+    runs.tick()
+    (body,) = receiver.bodies
+    assert (body["about"], "slice kintell" in body["text"]) == ("run kintell_dry_run", True)
+    assert "canary" not in receiver.raw[0] + str(runs.cursor)

@@ -60,7 +60,7 @@ def _probe(operation: Any, mode: GenerationMode, job: str, seen: set[int]) -> No
         if is_known and "jobId" in case.path_parameters and "resume" not in operation.path:
             case.path_parameters["jobId"] = job
         case.headers["Authorization"] = f"Bearer {TOKEN}"
-        response = case.call()
+        response = case.call(timeout=60)
         seen.add(response.status_code)
         assert response.status_code < 500 or (response.status_code == 503 and operation.path in _HEALTH), response.text
         case.validate_response(response, checks=_CHECKS)

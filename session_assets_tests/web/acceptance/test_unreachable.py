@@ -66,7 +66,7 @@ def test_what_is_not_configured_is_named(cli: Terminal) -> None:
     assert_clear(cli("verify", "web", DAGSTER_POSTGRES_URL=None), 2, "DAGSTER_POSTGRES_URL")
     variables = {
         "web": "WEB_MONGO_URI", "identity": "AZURE_COSMOS_ENDPOINT", "contest": "CONTEST_MONGO_URI",
-        "kintell": "KINTELL_DATABASE_URL",
+        "kintell": "KINTELL_DATABASE_URL", "flow": "FLOW_DATABASE_URL",
     }  # fmt: skip
     skipped = cli("verify", "all", **dict.fromkeys(variables.values()))
     assert (skipped.code, skipped.err.splitlines()) == (

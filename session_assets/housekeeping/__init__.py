@@ -1,0 +1,1 @@
+"""Keeps what runs leave behind from growing for ever."""

@@ -1,0 +1,79 @@
+"""A purge takes what old runs left, and nothing that says how things stand or that an undo needs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, LiteralString
+
+import dagster as dg
+import psycopg
+from pymongo.database import Database
+
+from session_assets.definitions import defs
+from session_assets.graph.check_states import check_states, keys_of
+from session_assets.web.assets import SESSIONS
+from session_assets_tests.alerts.conftest import Location
+from session_assets_tests.web.acceptance.documents import add_orphans, dump, fill
+
+Web = Database[dict[str, Any]]
+
+
+def config(**options: Any) -> dict[str, Any]:
+    return {"ops": {"purge_old_runs": {"config": options}}}
+
+
+def standing(location: Location) -> Any:
+    """What Dagster says of partitions and checks."""
+    graph: Any = defs.get_repository_def().asset_graph
+    key = SESSIONS.key("sessions")
+    made = location.instance.get_materialized_partitions(key)
+    return made, [(one.name, one.passed, one.count) for one in check_states(location.instance, keys_of([key], graph))]
+
+
+def rows(query: LiteralString, *values: Any) -> int:
+    url = os.environ["DAGSTER_POSTGRES_URL"].replace("+psycopg2", "", 1)
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query, values)
+        found = cursor.fetchone() if cursor.description else None
+        return int(found[0]) if found else cursor.rowcount
+
+
+def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, web: Web) -> None:
+    home = Path(os.environ["SESSION_ASSETS_HOME"]) / "storage"
+    fill(web, sessions=8)
+    add_orphans(web, 2)
+    before = dump(web)
+    (request,) = location.asked("web_daily_verify")
+    assert location.run("web_apply", request.tags) and location.run("web_verify", request.tags)
+    rows("UPDATE runs SET end_time = end_time - 100 * 86400")
+    assert location.run("web_verify", request.tags)
+    found, ledger = standing(location), sorted((home / "ledger").rglob("*"))
+    lines = rows("SELECT count(*) FROM event_logs")
+    lists = sorted((home / "web/findings/checks").iterdir())
+
+    assert location.run("purge_old", config=config(dry_run=True))
+    assert rows("SELECT count(*) FROM event_logs") > lines
+    assert sorted((home / "web/findings/checks").iterdir()) == lists
+
+    assert location.run("purge_old", config=config(dry_run=False))
+    assert rows("SELECT count(*) FROM event_logs e JOIN runs r USING (run_id) WHERE end_time < %s", _past()) < lines / 2
+    assert len(list((home / "web/findings/checks").iterdir())) == len(lists) - 1
+    assert len(list((home / "runs").iterdir())) == 1
+    assert (standing(location), sorted((home / "ledger").rglob("*"))) == (found, ledger)
+    plan = next((home / "ledger/web/plans").iterdir()).stem
+    undo = {"ops": {"revert_web_plan": {"config": {"loop": "web", "plan_id": plan}}}}
+    assert location.run("web_revert", config=undo) and dump(web) == before
+
+
+def _past() -> float:
+    return time.time() - 50 * 86400
+
+
+def test_a_week_is_kept_whatever_is_asked(location: Location) -> None:
+    try:
+        went = location.run("purge_old", config=config(keep_days=1))
+    except dg.DagsterInvalidConfigError:
+        went = False
+    assert not went
