@@ -15,11 +15,11 @@ from session_assets.stores.flow_migration import Flow
 
 flow = context.config.attributes.get("flow") or Flow.from_env(os.environ, print)
 context.config.attributes["flow"] = flow
-with engine_of(flow.database).connect() as connection:
+with flow.holding() as work, engine_of(flow.database).connect() as connection:
     context.configure(
         connection=connection.execution_options(isolation_level="AUTOCOMMIT"),
         version_table=VERSION_TABLE,
+        version_table_schema=work.layout.schema,
         transactional_ddl=False,
     )
-    with flow.holding():
-        context.run_migrations()
+    context.run_migrations()

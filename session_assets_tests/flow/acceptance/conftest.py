@@ -1,0 +1,25 @@
+"""A terminal on a sample database, and on a Dagster database."""
+
+from __future__ import annotations
+
+import pytest
+
+from session_assets_tests.flow.scenario import Guide
+from session_assets_tests.web.acceptance.conftest import (  # noqa: F401 - fixtures
+    Open,
+    dagster_template,
+    dagster_url,
+    nothing_left,
+    open_terminal,
+)
+from session_assets_tests.web.acceptance.terminal import Terminal
+
+
+@pytest.fixture
+def stored(postgres_url: str) -> Guide:
+    return Guide.new(postgres_url)
+
+
+@pytest.fixture
+def cli(open_terminal: Open, stored: Guide) -> Terminal:  # noqa: F811
+    return open_terminal(None, FLOW_DATABASE_URL=stored.url, FLOW_BATCH_ROWS="60")

@@ -1,0 +1,87 @@
+"""What a way back does not overwrite: newer rows, edited flows, flow ids that nothing else holds, sessions that were deleted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import session_assets.flow
+from session_assets.stores.flow_migration import Flow
+from session_assets_tests.flow.scenario import VARIABLE, Guide, contracted, downgraded
+
+_INI = Path(session_assets.flow.__file__).parent / "migrations" / "alembic.ini"
+
+
+def step(flow: Flow, kind: str) -> str:
+    with flow.reading() as work:
+        found = work.steps.newest(kind)
+    assert found is not None
+    return found.id
+
+
+def test_flow_ids_of_newer_rows_outlive_a_downgrade(guide: Guide) -> None:
+    flow = guide.flow()
+    contracted(flow)
+    own = guide.one("SELECT flow_id FROM discovery_flows WHERE flow_name = 'Flow 3'")
+    guide.run(f"INSERT INTO access_audit_log (user_id, flow_id, action_type) VALUES ('newer', '{own}', 'read')")
+    guide.run(f"INSERT INTO llm_usage_logs (provider, flow_id) VALUES ('newer', '{own}')")
+    downgraded(flow)
+    assert guide.one("SELECT session_id FROM access_audit_log WHERE user_id = 'newer'") is None
+    flow.apply()
+    assert guide.one("SELECT flow_id FROM access_audit_log WHERE user_id = 'newer'") == own
+    assert guide.one("SELECT flow_id FROM llm_usage_logs WHERE provider = 'newer'") == str(own)
+
+
+def test_a_made_flow_that_somebody_edited_or_uses_stays_and_is_listed(guide: Guide) -> None:
+    flow = guide.flow()
+    flow.apply()
+    made = [row[0] for row in guide.all("SELECT flow_id FROM session_assets_flow_made ORDER BY 1")]
+    guide.run(f"UPDATE discovery_flows SET flow_name = 'mine' WHERE flow_id = '{made[0]}'")
+    guide.run(f"INSERT INTO assets (name, flow_id) VALUES ('newer', '{made[1]}')")
+    undone = flow.undo(step(flow, "backfill"))
+    assert undone["removed"] == len(made) - 2
+    assert [one for one in undone["refused"] if f"{made[0]} was edited since" in one]
+    assert [one for one in undone["refused"] if f"{made[1]} is referred to" in one]
+    assert guide.one("SELECT flow_id FROM assets WHERE name = 'newer'") == made[1]
+    assert guide.one("SELECT flow_name FROM discovery_flows WHERE flow_id = %s", [made[0]]) == "mine"
+
+
+def test_a_row_whose_session_was_deleted_keeps_its_value_in_the_archive(guide: Guide) -> None:
+    flow = guide.flow()
+    contract = contracted(flow)
+    key, session = guide.all(
+        "SELECT key1, old_value FROM session_assets_flow_archive_assets WHERE old_value IS NOT NULL LIMIT 1"
+    )[0]
+    guide.run(
+        f"UPDATE data_import_sessions SET parent_session_id = NULL; DELETE FROM data_import_sessions WHERE id = '{session}'"
+    )
+    assert any("of assets: their session was deleted" in one for one in flow.undo(contract, dry_run=True)["refused"])
+    flow.undo(contract)
+    assert guide.all("SELECT session_id FROM assets WHERE id = %s", [key]) == [(None,)]
+    assert guide.one("SELECT old_value FROM session_assets_flow_archive_assets WHERE key1 = %s", [key]) == session
+
+
+def test_alembic_alone_takes_the_same_way_with_the_same_gates(guide: Guide) -> None:
+    rows, catalogue = guide.rows(), guide.catalogue()
+    refused = alembic(guide, "upgrade", "head")
+    assert "rehearsal_missing: no backup was restored in rehearsal" in refused.stderr
+    assert guide.findings()["rows_follow_their_session"].passed
+    flow = guide.flow()
+    flow.rehearse(lambda _: {})
+    done = alembic(guide, "upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    assert flow.state() == "contracted"
+    assert (
+        guide.one("SELECT counts ->> 'staging_waived_by' FROM session_assets_flow_steps WHERE kind = 'contract'")
+        == "a test"
+    )
+    assert alembic(guide, "downgrade", "base").returncode == 0
+    assert (guide.rows(), guide.catalogue()) == (rows, catalogue)
+
+
+def alembic(guide: Guide, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, VARIABLE: guide.url, "FLOW_WAIVE_STAGING": "a test", "SESSION_ASSETS_SETTLE_MINUTES": "0"}
+    command = [sys.executable, "-m", "alembic.config", "-c", str(_INI), *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
