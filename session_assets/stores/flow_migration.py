@@ -38,6 +38,8 @@ from session_assets.stores.flow_work import Work
 from session_assets.stores.postgres import Database
 
 _LOCK = "flow.migration"
+BELOW = {EXPAND: "base", BACKFILL: REVISIONS[EXPAND], CONTRACT: REVISIONS[BACKFILL]}
+"""The revision that the undo of a step ends in."""
 _SAME = "SELECT pg_postmaster_start_time()::text || (SELECT oid FROM pg_database WHERE datname = current_database())"
 
 
@@ -115,6 +117,7 @@ class Flow:
     def apply(self) -> StepRecord:
         """Expand and backfill, or backfill again; goes on where a killed one stopped. Returns the backfill's step."""
         with self.holding() as work:
+            self._settle()
             at = version(work)
             if at == REVISIONS[CONTRACT]:
                 raise PlanRefused("The old columns are gone already: there is nothing to backfill from.")
@@ -133,6 +136,7 @@ class Flow:
     def contract(self) -> StepRecord:
         """Drop the old columns. Raises `GatesShut`."""
         with self.holding() as work:
+            self._settle()
             at = version(work)
             if at == REVISIONS[CONTRACT]:
                 raise PlanRefused("Contract is completed already.")
@@ -155,6 +159,7 @@ class Flow:
     def undo(self, step_id: str, *, dry_run: bool = False) -> dict[str, Any]:
         """Take a step back: the newest of expand, backfill and contract first. Returns what was, or would be, undone."""
         with self.holding() as work:
+            self._settle()
             step = work.steps.get(step_id)
             if step.kind not in REVISIONS:
                 raise UsageError(f"Step {step.id} is a {step.kind}: there is nothing to undo.")
@@ -167,8 +172,7 @@ class Flow:
                 return {"kind": step.kind, **self._preview(step.kind)}
             at = version(work)
             if at == REVISIONS[step.kind]:
-                below = {EXPAND: "base", BACKFILL: REVISIONS[EXPAND], CONTRACT: REVISIONS[BACKFILL]}[step.kind]
-                move(self, below, down=True)
+                move(self, BELOW[step.kind], down=True)
             else:  # it was not finished
                 {EXPAND: self.run_undo_expand, BACKFILL: self.run_undo_backfill, CONTRACT: self.run_restore}[
                     step.kind
@@ -197,14 +201,22 @@ class Flow:
         self._run(CONTRACT, lambda _: {**told, **waived, **contract(self.work)})
 
     def run_restore(self) -> None:
+        if self._is_undone(CONTRACT):
+            return
         self._run(f"undo of {CONTRACT}", lambda _: restore(self.work))
         self.work.steps.undone(CONTRACT, REHEARSAL)
 
     def run_undo_backfill(self) -> None:
+        if self._is_undone(BACKFILL):
+            return
+        self._require_old_columns()
         self._run(f"undo of {BACKFILL}", lambda _: undo_backfill(self.work))
         self.work.steps.undone(BACKFILL, REHEARSAL)
 
     def run_undo_expand(self) -> None:
+        if self._is_undone(EXPAND):
+            return
+        self._require_old_columns()
         self._run(f"undo of {EXPAND}", lambda _: undo_expand(self.work))
         for place in self.work.layout.places:
             self.work.steps.forget(place.name, "original")
@@ -229,6 +241,25 @@ class Flow:
         """Whether a step is completed, though the version table does not say so: the process was killed in between."""
         found = self.work.steps.newest(kind)
         return found is not None and found.state == "completed"
+
+    def _is_undone(self, kind: str) -> bool:
+        """Whether a step is undone, though the version table does not say so: the process was killed in between."""
+        found = self.work.steps.newest(kind)
+        return found is not None and found.state == "undone"
+
+    def _settle(self) -> None:
+        """Let the version table follow where the undo of a step was killed just before it was written."""
+        for kind in (CONTRACT, BACKFILL, EXPAND):
+            if version(self.work) == REVISIONS[kind] and self._is_undone(kind):
+                move(self, BELOW[kind], down=True)
+
+    def _require_old_columns(self) -> None:
+        """The archive is all that is left of a dropped column, so what stands below contract cannot be undone before it."""
+        if all(one.has_old for one in self.work.layout.places):
+            return
+        found = self.work.steps.newest(CONTRACT)
+        how = f"session-assets revert flow --plan-id {found.id}" if found else "see flow/schema"
+        raise PlanRefused(f"A contract is half done: nothing was undone. Undo contract first: {how}")
 
     def _newest(self) -> StepRecord | None:
         """The last of the three steps that was begun and is not undone."""
