@@ -48,7 +48,9 @@ _DEPENDENTS = """
     SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %s AND d.refobjsubid = %s
       AND NOT (d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_index WHERE indexrelid = d.objid))
-      AND d.classid <> 'pg_constraint'::regclass
+      AND NOT (d.classid = 'pg_constraint'::regclass
+               AND EXISTS (SELECT FROM pg_constraint k
+                           WHERE k.oid = d.objid AND k.conrelid = d.refobjid AND d.refobjsubid = ANY (k.conkey)))
       AND NOT (d.classid = 'pg_attrdef'::regclass
                AND EXISTS (SELECT FROM pg_attrdef x WHERE x.oid = d.objid AND x.adnum = d.refobjsubid))
       AND NOT (d.classid = 'pg_trigger'::regclass
@@ -164,6 +166,17 @@ def dependents(connection: psycopg.Connection, table: Table, column: str) -> lis
     """What would keep a column from being dropped, or would not come back: views, policies, triggers, generated columns."""
     rows = connection.execute(_DEPENDENTS, [table.oid, table.columns[column].number, f"zz_{OURS}%"])
     return [row[0] for row in rows]
+
+
+def hidden_rows(connection: psycopg.Connection, table: Table) -> list[str]:
+    """Why statements on a table would not mean just its own rows, all of them: rows or values would be lost unseen."""
+    row = connection.execute(
+        "SELECT row_security_active(%(oid)s), EXISTS (SELECT FROM pg_inherits WHERE %(oid)s IN (inhrelid, inhparent))",
+        {"oid": table.oid},
+    ).fetchone()
+    assert row is not None
+    hides = [f"row-level security hides rows of {table.name} from this account"] if row[0] else []
+    return hides + ([f"{table.name} inherits from a table, or is inherited from"] if row[1] else [])
 
 
 def fingerprint(tables: list[Table]) -> str:

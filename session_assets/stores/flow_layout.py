@@ -10,7 +10,7 @@ from psycopg import sql
 
 from session_assets.errors import UsageError
 from session_assets.flow.model import Linked, Migration
-from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, read_table
+from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
 
 Fragment = sql.Composable
 _LONGEST = 63  # bytes of an identifier
@@ -150,6 +150,7 @@ class Layout:
         self.flow_type = flows.columns[self.flow].type
         self.session_type = self.places[0].old_type
         self.obstacles = [text for place in self.places for text in _obstacles(connection, place)]
+        self.obstacles += [text for table in self.tables for text in hidden_rows(connection, table)]
         if not any(one.columns == [self.flow] and one.is_valid for one in _unique(flows)):
             self.obstacles.append(f"{migration.flows.name}.{self.flow} is not unique")
 

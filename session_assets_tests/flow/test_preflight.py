@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from session_assets.errors import LockHeld, PlanRefused, UsageError
+from session_assets.stores.flow_gates import GatesShut
 from session_assets.stores.flow_migration import Flow
 from session_assets.stores.postgres import Database
 from session_assets_tests.flow.pooler import transaction_pooler
-from session_assets_tests.flow.scenario import VARIABLE, Guide
+from session_assets_tests.flow.scenario import TABLES, VARIABLE, Guide, unique
 
 
 def untouched(guide: Guide) -> bool:
@@ -34,6 +36,13 @@ def test_a_pooler_in_transaction_mode_is_refused(guide: Guide, size: int) -> Non
         ("CREATE POLICY mine ON assets USING (session_id IS NULL)", "policy mine on table assets depends on"),
         ("ALTER TABLE assets ADD has_session bool GENERATED ALWAYS AS (session_id IS NOT NULL) STORED", "has_session"),
         ("ALTER TABLE discovery_flows DROP CONSTRAINT discovery_flows_flow_id_key", "flow_id is not unique"),
+        ("CREATE TABLE newer_assets () INHERITS (assets)", "assets inherits from a table, or is inherited from"),
+        (
+            "UPDATE discovery_flows SET import_session_id = NULL;"
+            "ALTER TABLE discovery_flows ADD UNIQUE (import_session_id);"
+            "CREATE TABLE batches (session uuid CONSTRAINT of_flow REFERENCES discovery_flows (import_session_id))",
+            "constraint of_flow on table batches depends on discovery_flows.import_session_id",
+        ),
     ],
 )
 def test_a_schema_that_could_not_come_back_is_refused(guide: Guide, change: str, reason: str) -> None:
@@ -41,6 +50,28 @@ def test_a_schema_that_could_not_come_back_is_refused(guide: Guide, change: str,
     with pytest.raises(PlanRefused, match=reason):
         guide.flow().apply()
     assert not guide.all("SELECT FROM pg_trigger WHERE tgname LIKE '%session_assets%'")
+
+
+def test_rows_that_the_account_does_not_see_are_not_left_behind(guide: Guide) -> None:
+    role = f"owner_{unique()}"
+    guide.run(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'; ALTER SCHEMA public OWNER TO {role}")
+    for table in TABLES:
+        guide.run(f"ALTER TABLE {table} OWNER TO {role}")
+    url = urlsplit(guide.url)
+    owner = Guide(urlunsplit(url._replace(netloc=f"{role}:{role}@{url.netloc.rpartition('@')[2]}")), guide.planted)
+    try:
+        hide = "ALTER TABLE assets ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+        guide.run(hide)
+        with pytest.raises(PlanRefused, match="row-level security hides rows of assets from this account"):
+            owner.flow().apply()
+        guide.run(hide.replace("FORCE", "NO FORCE"))
+        owner.flow().apply()
+        owner.flow().rehearse(lambda _: {})
+        guide.run(hide)
+        with pytest.raises(GatesShut, match="row-level security hides rows of assets"):
+            owner.flow().contract()
+    finally:
+        guide.run(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")
 
 
 def test_a_column_that_flows_need_and_nobody_fills_is_refused(guide: Guide) -> None:
