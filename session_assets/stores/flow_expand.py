@@ -48,7 +48,7 @@ def expand(work: Work) -> dict[str, Any]:
 
 
 def undo_expand(work: Work) -> dict[str, Any]:
-    """Remove what expand added. Flow ids that nothing but the added column holds are kept in the archive."""
+    """Remove what expand added. An archive stays where it alone holds a flow id or an old value."""
     kept: dict[str, int] = {}
     for place in work.layout.places:
         kept[place.name] = patiently(
@@ -60,7 +60,7 @@ def undo_expand(work: Work) -> dict[str, Any]:
         _drop_index(work, work.place(place), name)
     with short(work.connection, work.limits):
         for place in work.layout.places:
-            if not kept[place.name]:
+            if not kept[place.name] and not stranded(work, place):
                 work.connection.execute(q("DROP TABLE IF EXISTS {archive}", archive=place.archive))
         work.connection.execute(q("DROP TABLE IF EXISTS {made}", made=work.layout.made))
     failpoint("flow.undo_expand.tables")
@@ -70,6 +70,16 @@ def undo_expand(work: Work) -> dict[str, Any]:
 
 def count_rows(work: Work, place: Place) -> int:
     return work.one(q("SELECT count(*) FROM {table}", table=place.ident))
+
+
+def stranded(work: Work, place: Place) -> int:
+    """Rows whose old value stands in the archive only, since a foreign key would not hold: their session was deleted."""
+    if not place.has_old or place.archive_table is None:
+        return 0
+    return work.one(
+        q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE t.{old} IS NULL AND a.old_value IS NOT NULL",
+          table=place.ident, archive=place.archive, same=place.same_key("t", "a"), old=place.linked.old)
+    )  # fmt: skip
 
 
 def drop_index(work: Work, place: Place, name: str) -> None:
@@ -208,4 +218,4 @@ def _names(work: Work, place: Place, kind: str) -> list[tuple[str, dict[str, Any
     return [(name, definition) for _, name, definition in work.steps.kept(kind, place.name)]
 
 
-__all__ = ["OURS", "add_indexes", "build_index", "count_rows", "drop_index", "expand", "undo_expand"]
+__all__ = ["OURS", "add_indexes", "build_index", "count_rows", "drop_index", "expand", "stranded", "undo_expand"]

@@ -10,7 +10,7 @@ from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.stores.flow_backfill import key_after, key_until
 from session_assets.stores.flow_contract import ADDED_KEY, DROPPED_COLUMN, DROPPED_CONSTRAINT, DROPPED_INDEX
-from session_assets.stores.flow_expand import add_indexes, build_index
+from session_assets.stores.flow_expand import add_indexes, build_index, stranded
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_triggers import create_triggers
 from session_assets.stores.flow_unfill import next_range
@@ -28,9 +28,8 @@ def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     refused = _impossible(work)
     if refused:
         raise PlanRefused(f"The old columns cannot come back: {'; '.join(refused)}. Nothing was changed.")
-    lost = {place.name: _dangling(work, place) for place in work.layout.places}
-    listed = [text for texts in lost.values() for text in texts]
     if dry_run:
+        listed = [text for place in work.layout.places for text in _dangling(work, place)]
         return {"restored": {one.name: _archived(work, one) for one in work.layout.places}, "refused": listed}
     for place in work.layout.places:  # flows first: triggers of the others look there
         patiently(work.connection, work.limits, lambda place=place: _add_column(work, place), f"downgrade of {place.name}",
@@ -49,7 +48,8 @@ def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     for place in work.layout.places:
         add_indexes(work, place)
     work.reload()
-    return {"restored": restored, "refused": listed}
+    left = {place.name: stranded(work, place) for place in work.layout.places}
+    return {"restored": restored, "refused": [_deleted(name, count) for name, count in left.items() if count]}
 
 
 # -- what is possible --------------------------------------------------------------------------------------------------
@@ -78,7 +78,11 @@ def _dangling(work: Work, place: Place) -> list[str]:
         q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE a.old_value IS NOT NULL AND ({dangles})",
           table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=_dangles(work, place))
     )  # fmt: skip
-    return [f"{count:,} rows of {place.name}: their session was deleted since"] if count else []
+    return [_deleted(place.name, count)] if count else []
+
+
+def _deleted(name: str, count: int) -> str:
+    return f"{count:,} rows of {name}: their session was deleted since"
 
 
 def _dangles(work: Work, place: Place) -> sql.Composed:
@@ -126,6 +130,10 @@ def _add_column(work: Work, place: Place) -> None:
 
 def _values(work: Work, place: Place, throttle: Throttle) -> int:
     last: list[Any] | None = None
+    if not work.steps.kept(
+        DROPPED_COLUMN, place.name
+    ):  # finished before a kill: what dangled is not remembered any more
+        return _restored(work, place)
     while True:
         throttle.wait()
         number, upper = next_range(work, place, last)
@@ -167,6 +175,10 @@ def _finish(work: Work, place: Place) -> None:
             statement = q("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{later}", table=place.ident, name=name,
                           definition=raw(one["definition"]), later=later)  # fmt: skip
             _patient(work, place, statement)
+        if one["kind"] == "f" and one["columns"] == [old]:  # its session may have gone after the value had come
+            _patient(work, place, q("UPDATE {table} t SET {old} = NULL FROM {archive} a WHERE {same} AND t.{old} = a.old_value"
+                                    " AND ({dangles})", table=place.ident, old=old, archive=place.archive,
+                                    same=place.same_key("t", "a"), dangles=_dangles(work, place)))  # fmt: skip
         if one["is_valid"] and (name not in found or not found[name].is_valid):
             _patient(work, place, q("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", table=place.ident, name=name))
     for _, _, column in work.steps.kept(DROPPED_COLUMN, place.name):
