@@ -29,7 +29,7 @@ _ROUNDS = 20  # visits of rows that somebody else has locked
 _EVERY = 5.0  # seconds between two lines of progress
 _SMALLEST = 50  # rows of a batch that had to be made smaller
 _RANGE = """
-    SELECT count(*), {last} FROM (SELECT {keys} FROM {table} t {after} ORDER BY {keys} LIMIT %s) t
+    SELECT count(*), {last} FROM (SELECT {keys} FROM {table} t {after} ORDER BY {keys} LIMIT {limit}) t
 """
 _FILL = """
     WITH seen AS MATERIALIZED (
@@ -153,8 +153,8 @@ class Batches:
             q(
                 _RANGE, last=_last_key(place), keys=place.key_list("t"), table=place.ident,
                 after=sql.SQL("WHERE {}").format(after) if last is not None else sql.SQL(""),
-            ),
-            [self._size],
+                limit=sql.Literal(self._size),  # no parameter: a key may hold a percent sign
+            )
         ).fetchone()  # fmt: skip
         assert row is not None
         number, upper = row

@@ -15,7 +15,7 @@ from session_assets.stores.flow_work import Work
 
 _NEXT = """
     SELECT count(*), (array_agg(key ORDER BY {down}))[1] FROM (
-        SELECT jsonb_build_array({texts}) AS key, {keys} FROM {table} t {after} ORDER BY {keys} LIMIT %s) t
+        SELECT jsonb_build_array({texts}) AS key, {keys} FROM {table} t {after} ORDER BY {keys} LIMIT {limit}) t
 """
 _TAKE = """
     WITH mine AS MATERIALIZED (
@@ -145,8 +145,9 @@ def next_range(work: Work, place: Place, last: list[Any] | None) -> tuple[int, l
     texts = sql.SQL(", ").join(sql.SQL("CAST({} AS text)").format(sql.Identifier("t", one)) for one in place.keys)
     after = sql.SQL("") if last is None else sql.SQL("WHERE {}").format(key_after(place, last))
     row = work.connection.execute(
-        q(_NEXT, down=down, texts=texts, keys=place.key_list("t"), table=place.ident, after=after), [work.limits.batch]
-    ).fetchone()
+        q(_NEXT, down=down, texts=texts, keys=place.key_list("t"), table=place.ident, after=after,
+          limit=sql.Literal(work.limits.batch))  # no parameter: a key may hold a percent sign
+    ).fetchone()  # fmt: skip
     assert row is not None
     return row[0], row[1]
 
