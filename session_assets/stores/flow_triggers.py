@@ -1,9 +1,9 @@
 """Triggers that keep live writes right between expand and contract.
 
-A write that names only the old column gets its flow; one that names a flow is left. The archive follows every write of the
-old column. The functions run with the rights of their owner, since the application need not have any on the archive, and
-do nothing in transactions of our own (`session_assets.flow_quiet`). Names begin with `zz`: triggers fire in that order, and
-ours must see what others wrote.
+A write that names only the old column gets its flow, also in place of one that backfill had chosen; one that names a flow
+is left. The archive follows every write of the old column. The functions run with the rights of their owner, since the
+application need not have any on the archive, and do nothing in transactions of our own (`session_assets.flow_quiet`). Names
+begin with `zz`: triggers fire in that order, and ours must see what others wrote.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ BEGIN
     IF current_setting('session_assets.flow_quiet', true) = 'on' THEN RETURN NEW; END IF;
     IF TG_OP = 'INSERT' THEN
         NEW.{flow} := {of_new};
-    ELSIF OLD.{flow} IS NULL OR OLD.{flow} IS NOT DISTINCT FROM {of_old} THEN
+    ELSIF OLD.{flow} IS NULL OR OLD.{flow} IS NOT DISTINCT FROM {of_old}
+        OR EXISTS (SELECT FROM {archive} a WHERE {same_old} AND a.filled_flow_id = OLD.{flow}) THEN
         NEW.{flow} := {of_new};
     END IF;
     RETURN NEW;
@@ -103,6 +104,8 @@ def create_triggers(connection: psycopg.Connection, place: Place) -> None:
         followed = {
             "of_new": place.followed(sql.Identifier("new", old)),
             "of_old": place.followed(sql.Identifier("old", old)),
+            "archive": place.archive,
+            "same_old": place.same_key("old", "a"),
         }
         _function(connection, functions["fill_function"], q(_FILL, flow=flow, **followed))
         connection.execute(q(_FILL_TRIGGERS, table=place.ident, old=old, flow=flow, **names, **functions))

@@ -74,6 +74,18 @@ def test_live_writes_of_the_old_column_get_their_flow_and_others_are_left(guide:
     assert guide.archive() == guide.values()
 
 
+def test_a_row_that_gets_its_session_late_takes_the_flow_of_it(guide: Guide) -> None:
+    guide.flow().apply()
+    asset = guide.one("SELECT id FROM assets WHERE session_id IS NULL AND flow_id IS NOT NULL ORDER BY id LIMIT 1")
+    session, flow = guide.all(
+        "SELECT m.session_id, m.flow_id FROM session_assets_flow_made m JOIN assets a ON a.id = %s"
+        " AND a.flow_id <> m.flow_id ORDER BY 1 LIMIT 1", [asset]
+    )[0]  # fmt: skip
+    guide.run(f"UPDATE assets SET session_id = '{session}' WHERE id = '{asset}'")
+    assert guide.one("SELECT flow_id FROM assets WHERE id = %s", [asset]) == flow
+    assert guide.findings()["flows_agree_with_sessions"].passed
+
+
 def test_a_lock_makes_the_migration_wait_and_retry_and_queues_nobody(guide: Guide) -> None:
     """While somebody holds a lock that expand needs, the application goes on writing between our tries."""
     flow = guide.flow(lock=0.2)
