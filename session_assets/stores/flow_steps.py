@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from session_assets.errors import UsageError
+from session_assets.flow.model import REHEARSAL
 from session_assets.masking import safe_text
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_layout import Layout, q
@@ -80,8 +81,12 @@ class Steps:
         found = self.newest(kind)
         if found is not None and found.state in ("running", "failed"):
             self._connection.execute(
-                q("UPDATE {steps} SET state = 'running', note = NULL, who = %s WHERE id = %s", steps=self.steps),
-                [_who(), found.id],
+                q(
+                    "UPDATE {steps} SET state = 'running', note = NULL, who = %s,"
+                    " started_at = CASE WHEN kind = %s THEN clock_timestamp() ELSE started_at END WHERE id = %s",
+                    steps=self.steps,
+                ),
+                [_who(), REHEARSAL, found.id],  # a rehearsal does not go on where it stopped, it begins anew
             )
             return found
         step_id = secrets.token_hex(6)

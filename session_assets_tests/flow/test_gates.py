@@ -78,6 +78,14 @@ def test_contract_is_refused_without_a_rehearsal_that_still_counts(guide: Guide)
     flow.contract()
 
 
+def test_a_rehearsal_that_failed_and_is_made_again_counts_from_its_second_beginning(guide: Guide, ready: Flow) -> None:
+    with pytest.raises(ZeroDivisionError):
+        ready.rehearse(lambda _: {"share": 1 / 0})
+    ready.apply()
+    ready.rehearse(lambda _: {})
+    assert ready.gates() == []
+
+
 def test_contract_is_refused_while_a_flow_is_active(guide: Guide, ready: Flow) -> None:
     flow_id = guide.one(
         "UPDATE discovery_flows SET status = 'running' WHERE flow_name = 'Flow 5' RETURNING flow_id::text"
