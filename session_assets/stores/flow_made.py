@@ -16,6 +16,8 @@ from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
 
+GONE = "removed"
+"""Stands in place of the step with flows of ours that an undo has deleted, while it looks at rows that got one meanwhile."""
 _LACKING = """
     SELECT s.{key}, s.{title}, {settled}, {missing} FROM {sessions} s
     WHERE (%s::text IS NULL OR s.{key} > CAST(%s AS {key_type})) AND NOT EXISTS (SELECT FROM {flows} f WHERE f.{session} = {id})
@@ -58,6 +60,7 @@ def lacking(work: Work) -> Iterator[list[tuple[Any, str | None, bool, bool]]]:
 def make_flows(work: Work, step: StepRecord) -> int:
     """Make a flow for each session that has none and is settled. Idempotent. Returns how many were made."""
     require_fillable(work)
+    work.connection.execute(q("DELETE FROM {made} WHERE step = {gone}", made=work.layout.made, gone=sql.Literal(GONE)))
     count = 0
     for page in lacking(work):
         wanted = [

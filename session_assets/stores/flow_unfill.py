@@ -10,6 +10,7 @@ from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
 from session_assets.stores.flow_layout import Place, converted, q
+from session_assets.stores.flow_made import GONE
 from session_assets.stores.flow_waits import Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
@@ -49,6 +50,13 @@ def undo_backfill(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     removed = patiently(
         work.connection, work.limits, lambda: _remove(work), "removing flows", [work.layout.flows.oid], work.say
     )
+    failpoint("flow.undo_backfill.removed")
+    for place in work.layout.followed:
+        taken[place.name] += patiently(
+            work.connection, work.limits, lambda place=place: _take_late(work, place), f"undo of {place.name}",
+            [place.table.oid], work.say,
+        )  # fmt: skip
+    work.connection.execute(q("DELETE FROM {made} WHERE step = {gone}", made=work.layout.made, gone=sql.Literal(GONE)))
     return {"taken_back": taken, "removed": removed, "refused": refused_flows(work)}
 
 
@@ -58,8 +66,9 @@ def refused_flows(work: Work) -> list[str]:
         q(
             "SELECT m.flow_id::text, CASE WHEN f.{flow} IS NULL THEN 'was deleted since' WHEN NOT ({same}) THEN"
             " 'was edited since' ELSE 'is referred to by rows that the application wrote' END FROM {made} m"
-            " LEFT JOIN {flows} f ON f.{flow} = m.flow_id WHERE f.{flow} IS NULL OR NOT ({same}) OR ({used}) ORDER BY 1",
-            flow=work.layout.flow, made=work.layout.made, flows=work.layout.flows_ident,
+            " LEFT JOIN {flows} f ON f.{flow} = m.flow_id WHERE m.step <> {gone}"
+            " AND (f.{flow} IS NULL OR NOT ({same}) OR ({used})) ORDER BY 1",
+            gone=sql.Literal(GONE), flow=work.layout.flow, made=work.layout.made, flows=work.layout.flows_ident,
             same=q(_UNTOUCHED, session=sql.Literal(work.migration.flows.session)), used=_used(work),
         )
     ).fetchall()  # fmt: skip
@@ -108,21 +117,7 @@ def _count(work: Work, place: Place) -> int:
 def _take_back(work: Work, place: Place, throttle: Throttle) -> int:
     last: list[Any] | None = None
     taken = 0
-    names = list(zip(place.keys, place.archive_keys, strict=True))
-    parts: dict[str, Any] = {
-        "keys_as": sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(sql.Identifier("t", a), sql.Identifier(b)) for a, b in names
-        ),
-        "table": place.ident,
-        "archive": place.archive,
-        "same": place.same_key("t", "a"),
-        "flow": place.linked.flow,
-        "of_made": _of_made(place),
-        "of_mine": place.same_key("t", "m"),
-        "of_archive": sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(sql.Identifier("a", b), sql.Identifier("m", b)) for _, b in names
-        ),
-    }
+    parts = _parts(place)
     while True:
         throttle.wait()
         number, upper = next_range(work, place, last)
@@ -137,6 +132,37 @@ def _take_back(work: Work, place: Place, throttle: Throttle) -> int:
         taken += patiently(work.connection, work.limits, batch, f"undo of {place.name}", [place.table.oid], work.say)
         failpoint("flow.undo_backfill.batch")
         last = upper
+
+
+def _take_late(work: Work, place: Place) -> int:
+    """Take back what triggers filled in with a flow of ours before it was deleted. Waits for the writes that are under way."""
+    with short(work.connection, work.limits):
+        work.connection.execute(q("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", table=place.ident))
+    within = q(
+        "t.{flow} IN (SELECT {id} FROM {made} d WHERE d.step = {gone})", flow=place.linked.flow, made=work.layout.made,
+        gone=sql.Literal(GONE),
+        id=converted(sql.Identifier("d", "flow_id"), work.layout.flow_type, place.flow_type),
+    )  # fmt: skip
+    with short(work.connection, work.limits):
+        return work.one(q(_TAKE, within=within, **_parts(place)))
+
+
+def _parts(place: Place) -> dict[str, Any]:
+    names = list(zip(place.keys, place.archive_keys, strict=True))
+    return {
+        "keys_as": sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(sql.Identifier("t", a), sql.Identifier(b)) for a, b in names
+        ),
+        "table": place.ident,
+        "archive": place.archive,
+        "same": place.same_key("t", "a"),
+        "flow": place.linked.flow,
+        "of_made": _of_made(place),
+        "of_mine": place.same_key("t", "m"),
+        "of_archive": sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("a", b), sql.Identifier("m", b)) for _, b in names
+        ),
+    }
 
 
 def next_range(work: Work, place: Place, last: list[Any] | None) -> tuple[int, list[Any]]:
@@ -167,7 +193,9 @@ def _remove(work: Work) -> int:
         place = work.layout.places[0]
         conditions = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(one)) for one in place.archive_keys)
         for flow, *key in gone:
-            work.connection.execute(q("DELETE FROM {made} WHERE flow_id = %s", made=work.layout.made), [flow])
+            work.connection.execute(
+                q("UPDATE {made} SET step = %s WHERE flow_id = %s", made=work.layout.made), [GONE, flow]
+            )
             work.connection.execute(
                 q("DELETE FROM {archive} WHERE {same}", archive=place.archive, same=conditions), key
             )

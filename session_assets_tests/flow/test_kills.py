@@ -28,7 +28,8 @@ _UP = (
 _DOWN = (
     "flow.begun.undo of contract", "flow.restore.column.discovery_flows", "flow.restore.batch@2", "flow.restore.values.assets",
     "flow.restore.assets", "flow.ended.undo of contract", "flow.completed.undo of contract", "flow.begun.undo of backfill",
-    "flow.undo_backfill.batch@2", "flow.undo_backfill.assets", "flow.completed.undo of backfill", "flow.begun.undo of expand",
+    "flow.undo_backfill.batch@2", "flow.undo_backfill.assets", "flow.undo_backfill.removed",
+    "flow.completed.undo of backfill", "flow.begun.undo of expand",
     "flow.undo_expand.assets", "flow.undo_expand.tables", "flow.completed.undo of expand",
 )  # fmt: skip
 _FEW = 2
