@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from session_assets import definitions
 from session_assets.definitions import SLICES, defs
 from session_assets.graph.source_links import with_source_links
 from session_assets.graph.target import Target
@@ -59,6 +60,11 @@ def test_the_definitions_are_those_of_the_snapshot() -> None:
     if os.environ.get("SESSION_ASSETS_UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(json.dumps(now, indent=2, sort_keys=True) + "\n")
     assert now == json.loads(SNAPSHOT.read_text())
+
+
+def test_the_module_is_one_code_location() -> None:
+    (only,) = [one for one in vars(definitions).values() if isinstance(one, dg.Definitions)]
+    assert only is defs
 
 
 def test_the_terminal_finds_a_job_for_all_that_it_offers() -> None:
