@@ -113,3 +113,8 @@ def with_database(uri: str, name: str) -> str:
     if parts.scheme.startswith("mongodb") and "@" in parts.netloc:
         options.setdefault("authSource", parts.path.strip("/") or "admin")
     return urlunsplit(parts._replace(path=f"/{name}", query=urlencode(options)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: not ("/ui/" in item.nodeid or "/test_demo.py" in item.nodeid))
