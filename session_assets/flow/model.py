@@ -249,6 +249,8 @@ RULES = {
              "Look at flow/changes for what is not mapped, and why."),
         Rule("archive_holds_every_value", "backfilled_tables", True, "values are missing or different in the archive",
              _AGAIN),
+        Rule("application_triggers", "backfilled_tables", False, "tables have triggers of yours that our writes set off",
+             "What they write, such as updated_at, is no part of an undo: disable them while a step runs, or accept it."),
         Rule("row_counts", "backfilled_tables", False, "tables have fewer rows than when the migration began",
              "Only the application deletes rows: see that it meant to."),
         Rule("foreign_keys_valid", "schema", True, "foreign keys are violated or not validated",

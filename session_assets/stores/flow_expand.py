@@ -73,11 +73,11 @@ def count_rows(work: Work, place: Place) -> int:
 
 
 def stranded(work: Work, place: Place) -> int:
-    """Rows whose old value stands in the archive only, since a foreign key would not hold: their session was deleted."""
+    """Old values that stand in the archive only: their session was deleted, or their row, or it has another key by now."""
     if not place.has_old or place.archive_table is None:
         return 0
     return work.one(
-        q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE t.{old} IS NULL AND a.old_value IS NOT NULL",
+        q("SELECT count(*) FROM {archive} a LEFT JOIN {table} t ON {same} WHERE t.{old} IS NULL AND a.old_value IS NOT NULL",
           table=place.ident, archive=place.archive, same=place.same_key("t", "a"), old=place.linked.old)
     )  # fmt: skip
 

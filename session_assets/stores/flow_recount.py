@@ -24,6 +24,12 @@ _LINKS = """
     ids AS MATERIALIZED (SELECT {flow}::text AS flow FROM {flows} WHERE {flow} IS NOT NULL),
     sessions AS MATERIALIZED (SELECT {key}::text AS session FROM {sessions})
 """
+_FIRED = """
+    SELECT tgname FROM pg_trigger t WHERE tgrelid = %s AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+      AND tgtype & 17 = 17 AND NOT starts_with(tgname, %s) AND (tgattr = ''::int2vector OR EXISTS (
+        SELECT FROM pg_attribute a WHERE a.attrelid = tgrelid AND a.attnum = ANY (tgattr) AND a.attname = ANY (%s)))
+    ORDER BY tgname
+"""
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,16 @@ def _archive(work: Work, name: str) -> Finding:
     return Finding(name, not count, count, total, sample)
 
 
+def _application_triggers(work: Work, name: str) -> Finding:
+    """Row triggers on UPDATE that are not ours, but for those of columns that no step writes."""
+    found = []
+    for place in work.layout.places:
+        written = [place.linked.old, *([place.linked.flow] if place.follows else [])]
+        rows = work.connection.execute(_FIRED, [place.table.oid, f"zz_{OURS}", written]).fetchall()
+        found += [f"{place.name}: {', '.join(row[0] for row in rows)}"] if rows else []
+    return Finding(name, not found, len(found), len(work.layout.places), found)
+
+
 def _row_counts(work: Work, name: str) -> Finding:
     fewer = []
     originals = work.steps.kept("original")
@@ -273,6 +289,7 @@ _CHECKS: dict[str, Callable[[Work, str], Finding]] = {
     "orphaned_assets": _orphaned,
     "mapping_percentage": _mapping,
     "archive_holds_every_value": _archive,
+    "application_triggers": _application_triggers,
     "row_counts": _row_counts,
     "foreign_keys_valid": _foreign_keys,
     "schema_is_as_its_step": _schema,

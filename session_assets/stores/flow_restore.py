@@ -73,16 +73,17 @@ def _impossible(work: Work) -> list[str]:
 
 
 def _dangling(work: Work, place: Place) -> list[str]:
-    """Rows whose session was deleted since: their foreign key would not hold, so the value stays in the archive."""
+    """Values that stay in the archive: their row is gone, or their session, whose foreign key would not hold."""
     count = work.one(
-        q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE a.old_value IS NOT NULL AND ({dangles})",
+        q("SELECT count(*) FROM {archive} a WHERE a.old_value IS NOT NULL"
+          " AND (({dangles}) OR NOT EXISTS (SELECT FROM {table} t WHERE {same}))",
           table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=_dangles(work, place))
     )  # fmt: skip
     return [_deleted(place.name, count)] if count else []
 
 
 def _deleted(name: str, count: int) -> str:
-    return f"{count:,} rows of {name}: their session was deleted since"
+    return f"{count:,} values of {name} stay in the archive: their session or row was deleted since, or the row's key changed"
 
 
 def _dangles(work: Work, place: Place) -> sql.Composed:

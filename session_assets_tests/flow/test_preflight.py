@@ -107,3 +107,18 @@ def test_of_two_at_once_one_works_and_the_other_names_it(guide: Guide) -> None:
         thread.join(30)
     assert isinstance(failed[0], LockHeld)
     assert "flow migration pid" in str(failed[0])
+
+
+def test_triggers_of_the_application_that_our_writes_set_off_are_named(guide: Guide) -> None:
+    assert guide.findings()["application_triggers"].passed
+    guide.run("""
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON assets FOR EACH ROW EXECUTE FUNCTION touch();
+        CREATE TRIGGER only_named BEFORE UPDATE OF name ON assets FOR EACH ROW EXECUTE FUNCTION touch();
+        CREATE TRIGGER follows BEFORE UPDATE OF flow_id ON assets FOR EACH ROW EXECUTE FUNCTION touch();
+        CREATE TRIGGER fresh BEFORE INSERT ON access_audit_log FOR EACH ROW EXECUTE FUNCTION touch()
+    """)
+    found = guide.findings()["application_triggers"]
+    assert (found.passed, found.count, found.sample) == (False, 1, ["assets: follows, touched"])
+    guide.flow().apply()
+    assert guide.findings()["application_triggers"].sample == ["assets: follows, touched"]
