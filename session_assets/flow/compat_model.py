@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from session_assets.errors import BadInput, UsageError
+from session_assets.flow.model import MIGRATION
 from session_assets.settings import switch
 
-VARIABLE = "FLOW_DATABASE_URL"
 MIGRATED_ON, MONTHS = "FLOW_MIGRATED_ON", 6
 SESSION, FLOW = "session_id", "flow_id"
 PAIRS = {SESSION: FLOW, "import_session_id": "import_flow_id", "validation_session_id": "validation_flow_id"}
@@ -23,12 +23,12 @@ LEGACY_SCHEMA = "session_assets_legacy"
 class Flows:
     """The table of flows, its columns, and the tables in which the migration keeps what it took away or made."""
 
-    table: str = "discovery_flows"
+    table: str = MIGRATION.flows.name
     key: str = "id"
-    flow: str = "flow_id"
-    session: str = "import_session_id"
-    created: str = "created_at"
-    archive: str = "session_assets_flow_archive_discovery_flows"
+    flow: str = MIGRATION.flows.flow
+    session: str = MIGRATION.flows.session
+    created: str = MIGRATION.flows.created
+    archive: str = f"session_assets_flow_archive_{MIGRATION.flows.name}"
     made: str = "session_assets_flow_made"
     steps: str = "session_assets_flow_steps"
 
@@ -49,13 +49,7 @@ class Legacy:
         return f"session_assets_flow_archive_{self.table}"
 
 
-LEGACY = (
-    Legacy("discovery_flows", "import_session_id"),
-    Legacy("assets", "session_id"),
-    Legacy("access_audit_log", "session_id"),
-    Legacy("flow_deletion_audit", "session_id"),
-    Legacy("llm_usage_logs", "session_id"),
-)
+LEGACY = tuple(Legacy(one.name, one.old, one.flow) for one in MIGRATION.tables)
 
 
 @dataclass(frozen=True)

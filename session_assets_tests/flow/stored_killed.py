@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import time
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
+from session_assets_tests.flow.dying import is_killed
 from session_assets_tests.flow.stored_scenario import Folder
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
 
-
-def _work(action: str, base: Path, failpoints: str, plan_id: str, begun: Event) -> None:
-    begun.set()
-    os.environ["SESSION_ASSETS_FAILPOINTS"] = failpoints
+def _work(action: str, base: Path, plan_id: str) -> None:
     folder = Folder(base)
     if action == "apply":
         folder.apply()
@@ -27,13 +18,4 @@ def _work(action: str, base: Path, failpoints: str, plan_id: str, begun: Event) 
 
 def run(action: str, base: Path, failpoints: str, plan_id: str = "", *, kill_after: float | None = None) -> bool:
     """Do the work; returns whether the process was killed."""
-    begun = _CONTEXT.Event()
-    process = _CONTEXT.Process(target=_work, args=(action, base, failpoints, plan_id, begun))
-    process.start()
-    begun.wait(30)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        process.kill()
-    process.join(60)
-    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
-    return process.exitcode != 0
+    return is_killed(_work, action, base, plan_id, failpoints=failpoints, kill_after=kill_after)
