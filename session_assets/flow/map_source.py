@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from session_assets.errors import BadInput, NotConfigured
-from session_assets.flow.compat_model import VARIABLE as DATABASE
+from session_assets.flow.model import VARIABLE as DATABASE
 from session_assets.flow.session_map import SessionMap
 from session_assets.masking import safe_text
 from session_assets.stores.flow_compat import pairs

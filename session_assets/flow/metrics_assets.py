@@ -9,9 +9,10 @@ import dagster as dg
 import polars as pl
 
 from session_assets.errors import SessionAssetsError
-from session_assets.flow.compat_model import MIGRATED_ON, VARIABLE, ends_on, migrated_on
+from session_assets.flow.compat_model import MIGRATED_ON, ends_on, migrated_on
 from session_assets.flow.metrics_model import FIGURES, METRICS, SLICE, Metric, metrics
 from session_assets.flow.metrics_samples import Samples, read_samples
+from session_assets.flow.model import VARIABLE
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.settings import number
