@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from session_assets.cli.startup import quick_imports
 from session_assets.errors import SessionAssetsError
 from session_assets.masking import safe_text
 
@@ -44,7 +45,8 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, function = _COMMANDS[cmd_name].partition(":")
-        return getattr(importlib.import_module(f"session_assets.cli.{module}"), function or cmd_name)
+        with quick_imports():
+            return getattr(importlib.import_module(f"session_assets.cli.{module}"), function or cmd_name)
 
 
 @click.command(cls=_Lazy)

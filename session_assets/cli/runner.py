@@ -15,6 +15,7 @@ from dagster import DagsterInstance
 
 from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
+from session_assets.cli.startup import quick_imports
 from session_assets.errors import UsageError
 from session_assets.graph.causes import cause, exit_code
 from session_assets.graph.environment import Environment
@@ -45,7 +46,8 @@ class Runner:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         require_dagster_database()
         prepare_dagster_home()
-        from session_assets.definitions import SLICES, defs
+        with quick_imports():
+            from session_assets.definitions import SLICES, defs
 
         self._defs = defs
         self._slices = SLICES
