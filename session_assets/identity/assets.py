@@ -138,7 +138,11 @@ def identity_session_summaries(context: dg.AssetExecutionContext, config: Summar
     emails = by_email(users, sessions, auth)
     paths = {"by_guid": _store(environment, BY_GUID_FILE, users)}
     paths["by_email"] = _store(environment, BY_EMAIL_FILE, emails)
-    counts = {"dagster/row_count": users.height, "sessions": sessions.height, "emails": emails.height}
+    counts = {
+        "dagster/row_count": users.height,
+        "sessions": int(users["total_sessions"].sum()),
+        "emails": emails.height,
+    }
     return dg.MaterializeResult(metadata={**counts, **paths})
 
 

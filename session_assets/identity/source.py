@@ -32,7 +32,7 @@ from session_assets.stores.cosmos import Container, encode, plain
 _BUCKETS = 64
 _BUCKET_DOCUMENTS = 20_000
 _ACTIVITY = (
-    "SELECT c.user_id, c.user_email, c.status, c.created_at, c.last_activity, c.session_duration_seconds,"
+    "SELECT c.id, c.user_id, c.user_email, c.status, c.created_at, c.last_activity, c.session_duration_seconds,"
     " c.activity_count, c.endpoints_accessed FROM c WHERE c.type = @type"
 )
 _TYPE = {"name": "@type", "value": SESSION}
@@ -168,6 +168,7 @@ def _activity(page: list[dict[str, Any]]) -> pl.DataFrame:
     names = ("user_id", "user_email", "status", "created_at", "last_activity")
     rows = [
         (
+            _text(one["id"]),
             *(_text(one.get(name)) for name in names),
             _number(one.get("session_duration_seconds")),
             int(_number(one.get("activity_count")) or 0),
@@ -185,5 +186,5 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    """Text, without lone surrogates, which no frame takes; null for anything else."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    """Text, lone surrogates, which no frame takes, escaped: they stay apart. Null for anything else."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None

@@ -11,12 +11,13 @@ import pytest
 
 from session_assets.embedded.identity_sample import sample
 from session_assets.errors import UsageError
-from session_assets.identity.answers import session_summary
+from session_assets.identity.answers import BY_GUID_FILE, session_summary
 from session_assets.identity.assets import TABLES
 from session_assets.storage import Storage
 from session_assets_tests.identity.scenario import EMAIL, GUID, Cosmos, Document, session, user
 
 NOW = datetime.now(UTC)
+OTHER = "0b54ac0b-8d1f-4d2e-9a75-0a5f2b3f6c11"
 
 
 def summarize(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
@@ -73,6 +74,33 @@ def test_sessions_without_a_guid_are_found_by_their_email_alone(
     assert session_summary("Gone@example.com", storage)["summary"]["total_sessions"] == 1
     assert session_summary(GUID, storage)["summary"]["total_sessions"] == 0
     assert session_summary(EMAIL, storage)["user_id"] == EMAIL
+
+
+def test_a_session_that_stands_twice_counts_once_as_it_was_last_active(
+    stored: Cosmos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created, later = (NOW - timedelta(hours=2)).isoformat(), (NOW - timedelta(hours=1)).isoformat()
+    once = {"created_at": created, "last_activity": created}
+    again = {"created_at": created, "last_activity": later, "activity_count": 7, "status": "closed"}
+    both = [session(EMAIL, 1, **again), session(GUID.upper(), 1, **once)]  # re-created, and moved before
+    broken = [session(f"{lone}mary@example.com", 2, id=f"{lone}1", **once) for lone in ("\ud800", "\ud801")]
+    stored.fill([*both, session(GUID, 3, **once), *broken], [user(EMAIL.lower()), user("?mary@example.com", OTHER)])
+    storage = summarize(tmp_path, monkeypatch)
+    for asked in (GUID, EMAIL):
+        assert session_summary(asked, storage)["summary"] == {
+            "total_sessions": 2,
+            "active_sessions": 1,
+            "total_activity_events": 10,
+            "total_requests": 4,
+            "average_session_duration": 30.0,
+        }
+    assert session_summary(OTHER, storage)["summary"]["total_sessions"] == 0
+    (standing,) = {user_id for user_id in _users(storage) if user_id.startswith("\\ud800")}
+    assert session_summary(standing, storage)["summary"]["total_sessions"] == 1
+
+
+def _users(storage: Storage) -> list[str]:
+    return storage.read_parquet(BY_GUID_FILE)["user_id"].to_list()
 
 
 def test_without_summaries_it_says_what_to_do(tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
 
 def test_a_summary_is_the_same_for_a_guid_and_for_its_email(cli: Terminal, stored: Cosmos) -> None:
     recent = datetime.now(UTC).isoformat()
-    stored.fill([session(EMAIL, 1, created_at=recent), session(GUID, 2, created_at=recent)], [user(EMAIL.lower())])
+    twice = [session(user_id, 2, created_at=recent) for user_id in (EMAIL, GUID)]  # half-moved
+    stored.fill([session(EMAIL, 1, created_at=recent), *twice], [user(EMAIL.lower())])
     answers = [cli("summary", asked, "--json") for asked in (GUID, EMAIL)]
     assert [one.code for one in answers] == [0, 0], answers
     by_guid, by_email = (one.body["summary"] for one in answers)
