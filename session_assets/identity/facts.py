@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from session_assets.identity.lookup import resolve
-from session_assets.identity.model import CANONICAL, COLLECTED, SESSION, SHARDS
+from session_assets.identity.model import CANONICAL, COLLECTED, SESSION, SHARDS, UNUSABLE_ID
 
 _CLOCKS = timedelta(days=1)  # an activity further ahead is a wrong clock, not a live session: it must not wait for ever
 
@@ -65,7 +65,9 @@ def classify(
     )
     collides = collides | (is_session & pl.col("taken").fill_null(False) & (~canonical | ~alone))
     held = (  # the first that holds
-        pl.when(collides)
+        pl.when((resolved | ~alone) & pl.col("key").str.contains(UNUSABLE_ID))
+        .then(pl.lit("unusable_id"))
+        .when(collides)
         .then(pl.lit("id_collision"))
         .when(~alone & pl.col("fold").is_null())
         .then(pl.lit("both_edited"))

@@ -22,6 +22,8 @@ GUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 """Strict on purpose: Python's `uuid.UUID()` takes braces, `urn:`, misplaced dashes and digits of other scripts."""
 NIL_GUID = "00000000-0000-0000-0000-000000000000"
 EMAIL = r"^[^@\s]+@[^@\s]+$"
+UNUSABLE_ID = r"[/\\?#\t\r\n]| $|^\.{1,2}$"
+"""Document ids that no client sends, or that lead to another resource as part of a URL; lone surrogates are escaped by then."""
 
 SESSION, USER = "session", "user"
 """Values of `type`; documents of any other are left alone."""
@@ -88,6 +90,7 @@ NEXT_STEP = {
     Fix.WAIT: "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
 }
 _AUTH_STEP = "Correct the auth container, then plan again; until then these sessions stay as they are."
+_ID_STEP = "Have the application write the session under an id without / \\ ? # and line ends."
 
 _REPAIR, _LISTED, _WAIT = Fix.REPAIR, Fix.LISTED, Fix.WAIT
 REASONS = (
@@ -98,6 +101,9 @@ REASONS = (
     Reason("not_an_email", "user_ids_canonical", _LISTED, "user_id is neither a GUID nor an e-mail"),
     Reason("nil_guid", "user_ids_canonical", _LISTED, "user_id is the nil GUID"),
     Reason("unsettled", "user_ids_canonical", _WAIT, "its last activity is younger than the settle time"),
+    Reason(
+        "unusable_id", "user_ids_canonical", _LISTED, "no client can read or write a document of such an id", _ID_STEP
+    ),
     Reason("same_id", "ids_unique", _REPAIR, "one session stands under its e-mail and again under its GUID"),
     Reason("id_collision", "ids_unique", _LISTED, "one id in several partitions, not of one session that was moved"),
     Reason("both_edited", "ids_unique", _LISTED, "edited under the e-mail and later under the GUID"),
@@ -107,5 +113,5 @@ REASONS = (
 )
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
-RESOLUTIONS = tuple(reason.name for reason in REASONS if reason.check == "user_ids_canonical")[:-1]
+RESOLUTIONS = tuple(reason.name for reason in REASONS if reason.check == "user_ids_canonical")[:-2]
 CANONICAL = "canonical"

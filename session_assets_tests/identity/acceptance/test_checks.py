@@ -63,11 +63,12 @@ def test_audit_fields_are_held_against_auth(cli: Terminal, stored: Cosmos) -> No
 def test_another_document_in_the_place_of_a_session_stops_its_move_alone(cli: Terminal, stored: Cosmos) -> None:
     taken = session(EMAIL, 1)
     others = [session(GUID, 1, status="closed"), {"id": session(EMAIL, 2)["id"], "type": "audit", "user_id": GUID}]
-    stored.fill([taken, *others, session(EMAIL, 2), session(EMAIL, 3)], [user(EMAIL.lower())])
+    unusable = [session(EMAIL, id=one) for one in ("..", "\ud800x")]
+    stored.fill([taken, *others, *unusable, session(EMAIL, 2), session(EMAIL, 3)], [user(EMAIL.lower())])
     before = stored.stored()
     answer = cli(*APPLY)
     assert (answer.code, answer.body["outcomes"]["applied"]) == (0, 1), answer
-    assert reasons(answer.body) == {"email_resolved": 1, "id_collision": 3}
+    assert reasons(answer.body) == {"email_resolved": 1, "id_collision": 3, "unusable_id": 2}
     moved = session(EMAIL, 3)["id"]
     assert [one for one in stored.stored() if one["id"] != moved] == [one for one in before if one["id"] != moved]
 
