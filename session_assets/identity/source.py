@@ -29,6 +29,7 @@ from session_assets.selection import Progress, Selection
 from session_assets.spill import Buckets
 from session_assets.stores.cosmos import Container, encode, plain
 
+_MOST = 2.0**53  # activities: above it is no count
 _BUCKETS = 64
 _BUCKET_DOCUMENTS = 20_000
 _ACTIVITY = (
@@ -171,7 +172,7 @@ def _activity(page: list[dict[str, Any]]) -> pl.DataFrame:
             _text(one["id"]),
             *(_text(one.get(name)) for name in names),
             _number(one.get("session_duration_seconds")),
-            int(_number(one.get("activity_count")) or 0),
+            int(min(_number(one.get("activity_count")) or 0, _MOST)),
             len(one["endpoints_accessed"]) if isinstance(one.get("endpoints_accessed"), list) else 0,
         )
         for one in page

@@ -25,8 +25,8 @@ from session_assets.stores.cosmos import decode
 _LINES = 100
 _BATCHES = 20
 _CHECK = "user_ids_canonical"
-_UPDATED = (Outcome.APPLIED, Outcome.ALREADY_APPLIED)
 _SAID = {
+    Outcome.ALREADY_APPLIED: "Session {} stood under its GUID already",
     Outcome.CONFLICTED: "Left session {} as it is: somebody else changed it",
     Outcome.FAILED: "Failed to update session {}",
 }
@@ -77,18 +77,19 @@ def _applied(ledger: Ledger, plan: Plan, body: dict[str, Any]) -> Iterator[str]:
         yield f"Processing batch {number}/{total} ({len(batch):,} sessions)"
         for key, before, after, letter in batch[:left]:
             updated = f"Updated session {key}: {_users(before, after)}"
-            yield updated if letter in _UPDATED else _SAID[letter].format(key)
+            yield updated if letter is Outcome.APPLIED else _SAID[letter].format(key)
         left -= min(left, len(batch))
         letters = Counter(letter for *_, letter in batch)
-        updated = sum(letters[one] for one in _UPDATED)
-        yield f"Batch {number} complete: {updated:,} updated, {letters[Outcome.FAILED]:,} failed"
+        yield f"Batch {number} complete: {letters[Outcome.APPLIED]:,} updated, {letters[Outcome.FAILED]:,} failed"
     if total > _BATCHES:
         yield f"  … and {total - _BATCHES:,} more batches"
     outcomes = body["outcomes"]
     yield "Backfill process complete"
     yield f"  - Total sessions processed: {sum(outcomes.values()):,}"
-    yield f"  - Successfully updated: {outcomes['applied'] + outcomes['already_applied']:,}"
+    yield f"  - Successfully updated: {outcomes['applied']:,}"
     yield f"  - Failed: {outcomes['failed']:,}"
+    if outcomes["already_applied"]:
+        yield f"  - Under their GUID already: {outcomes['already_applied']:,}"
     if outcomes["conflicted"]:
         yield f"  - Left for the next run: {outcomes['conflicted']:,}"
     spent = body.get("spent", {})

@@ -84,7 +84,10 @@ def test_a_session_that_stands_twice_counts_once_as_it_was_last_active(
     again = {"created_at": created, "last_activity": later, "activity_count": 7, "status": "closed"}
     both = [session(EMAIL, 1, **again), session(GUID.upper(), 1, **once)]  # re-created, and moved before
     broken = [session(f"{lone}mary@example.com", 2, id=f"{lone}1", **once) for lone in ("\ud800", "\ud801")]
-    stored.fill([*both, session(GUID, 3, **once), *broken], [user(EMAIL.lower()), user("?mary@example.com", OTHER)])
+    huge = session("huge@example.com", 4, created_at=created, activity_count=10**30)
+    stored.fill(
+        [*both, session(GUID, 3, **once), *broken, huge], [user(EMAIL.lower()), user("?mary@example.com", OTHER)]
+    )
     storage = summarize(tmp_path, monkeypatch)
     for asked in (GUID, EMAIL):
         assert session_summary(asked, storage)["summary"] == {

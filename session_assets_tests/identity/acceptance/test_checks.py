@@ -89,6 +89,9 @@ def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     assert (answer.code, answer.body["outcomes"]["applied"]) == (0, 1), answer
     assert {one["id"]: one["user_id"] for one in stored.stored()}[chosen] == GUID
     assert "Found 0 sessions needing" in cli("plan", "identity", "--session", chosen).out
+    again = cli("apply", "identity", "--plan-id", answer.body["plan_id"]).out
+    assert f"Session {chosen} stood under its GUID already" in again
+    assert "Successfully updated: 0" in again
     assert sum(one["user_id"] == EMAIL for one in stored.stored()) == 1
 
 
