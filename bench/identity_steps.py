@@ -19,7 +19,7 @@ from azure.cosmos.exceptions import CosmosResourceNotFoundError
 from session_assets.changes.session import apply_plans
 from session_assets.embedded.identity_sample import Document, sample
 from session_assets.graph.environment import Environment
-from session_assets.identity.model import UPDATED
+from session_assets.identity.model import CREATED, UPDATED
 from session_assets.identity.pipeline import Identity
 from session_assets.identity.repairs import change_rows
 from session_assets.stores.cosmos import container, decode
@@ -82,7 +82,7 @@ def apply() -> float:
     """Guarded, journaled moves of the newest plan."""
     ledger = Environment.load().ledger("identity")
     recording = next(ledger.recordings())
-    store = CosmosStore(container("user_sessions"), UPDATED)
+    store = CosmosStore(container("user_sessions"), UPDATED, CREATED)
     began = time.perf_counter()
     report = apply_plans(
         ledger, {recording.plan_id: list(recording.partitions)}, store, run_id="bench", batch_size=1000

@@ -37,7 +37,7 @@ def open_identity(environment: Environment) -> Identity:
 
 def open_store() -> CosmosStore:
     """Guarded writes to the sessions."""
-    return CosmosStore(container(model.SESSIONS), model.UPDATED)
+    return CosmosStore(container(model.SESSIONS), model.UPDATED, model.CREATED)
 
 
 def spent() -> Mapping[str, float]:

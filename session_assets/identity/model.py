@@ -30,6 +30,7 @@ SESSION, USER = "session", "user"
 USER_ID, EMAIL_FIELD, ORIGINAL, UPDATED = "user_id", "user_email", "user_id_original", "backfill_updated_at"
 AUDIT = (EMAIL_FIELD, ORIGINAL, UPDATED)
 """What a backfilled session carries beside its GUID."""
+CREATED = "created_at"
 
 AUTH_COLUMNS = pl.Schema({"auth_id": pl.String, "email": pl.String})
 

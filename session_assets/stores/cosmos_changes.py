@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -40,12 +41,12 @@ class Place:
 
 
 class CosmosStore:
-    """Documents of one container. `marker` names a field that a change gives a value of its own (see `cosmos_moves`)."""
+    """Documents of one container. For `marker`, a field that a change gives a value of its own, and `born` see `next_step`."""
 
-    def __init__(self, container: Container, marker: str | None = None) -> None:
+    def __init__(self, container: Container, marker: str | None = None, born: str | None = None) -> None:
         self._container = container
         self._writes = Writes(container)
-        self._marker = marker
+        self._next_step = partial(next_step, marker=marker, born=born)
 
     def look(self, changes: pl.DataFrame) -> list[State]:
         return self._container.account.each(self._look, self._rows(changes))
@@ -81,7 +82,7 @@ class CosmosStore:
         move = _moved(places)
         if move is not None:
             source, target = (_plain(one) for one in found)
-            return next_step(move, source, target, marker=self._marker).state
+            return self._next_step(move, source, target).state
         if len(places) == 1 and (patch := _patch(places[0])) is not None:
             return _state(patch, found[0])
         return _state_of_several(places, found)
@@ -112,7 +113,7 @@ class CosmosStore:
                 new = await self._container.get(_id(target), target.partition)
             if sent is not None and _is(new, sent.after):
                 made = sent
-            step = next_step(patch, _plain(old), _plain(new), marker=self._marker, made=made)
+            step = self._next_step(patch, _plain(old), _plain(new), made=made)
             if step in (Step.CREATE, Step.REBUILD):
                 assert old is not None
                 sent = Patch(plain(old), patch.on(old))
@@ -122,7 +123,7 @@ class CosmosStore:
                 made = sent
                 new = await self._container.get(_id(target), target.partition)
                 failpoint("cosmos.after_read_back")
-                step = next_step(patch, sent.before, _plain(new), marker=self._marker, made=made)
+                step = self._next_step(patch, sent.before, _plain(new), made=made)
             if step is Step.DELETE:
                 assert old is not None
                 failpoint("cosmos.before_delete")

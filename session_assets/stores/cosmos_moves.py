@@ -85,12 +85,15 @@ def next_step(
     target: Document | None,
     *,
     marker: str | None = None,
+    born: str | None = None,
     made: Patch | None = None,
 ) -> Step:
     """The next step, from both documents without system fields.
 
     `made` is the copy that this process itself wrote: from which source, and what. `marker` names a field whose value, where
-    the change sets it, nobody else gives: a target that has it is our copy, edited or not.
+    the change sets it, nobody else gives: a target that has it is our copy, edited or not. `born` names a field that no edit
+    changes: a source in which it differs, or that lacks a field, was made afresh after ours was deleted, and the copy alone
+    says what that said.
     """
     if target is not None and not patch.is_after(target):
         return Step.STOP
@@ -104,10 +107,14 @@ def next_step(
         return Step.DELETE
     base = made or patch
     if same(target, base.after):
-        return Step.REBUILD
+        return Step.REBUILD if _is_edit(base.before, source, born) else Step.STOP
     if same(source, base.before) and (made is not None or patch.sets(marker)):
         return Step.DELETE  # only our copy was edited since
     return Step.STOP
+
+
+def _is_edit(before: Document, source: Document, born: str | None) -> bool:
+    return before.keys() <= source.keys() and (born is None or _agree(before, source, born))
 
 
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:

@@ -15,7 +15,7 @@ from session_assets.stores.cosmos_changes import CosmosStore
 from session_assets.stores.cosmos_containers import create_containers, write_all
 from session_assets.stores.cosmos_documents import Document, encode, plain
 
-MARKER = "backfill_updated_at"
+MARKER, BORN = "backfill_updated_at", "created_at"
 GUID = "ee661ad6-af09-4ae0-8502-ee78ca3febf7"
 Stored = dict[tuple[str, str], Document]
 """Documents without system fields, by id and user_id."""
@@ -68,7 +68,7 @@ def undone(changes: pl.DataFrame, store: Store) -> pl.DataFrame:
 
 
 def store_of(sessions: Container) -> CosmosStore:
-    return CosmosStore(sessions, MARKER)
+    return CosmosStore(sessions, MARKER, BORN)
 
 
 def put(sessions: Container, *documents: Mapping[str, Any]) -> None:

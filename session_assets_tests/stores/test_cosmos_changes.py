@@ -102,6 +102,7 @@ def test_another_document_in_the_target_is_never_touched(by_user: Container) -> 
 
 ONE = session(1)
 COPY = repaired(ONE)
+AFRESH = {name: ONE[name] for name in ("id", "type", "user_id", "created_at")} | {"activity_count": 1}
 EDITED, EDITED_COPY = ONE | {"activity_count": 5}, COPY | {"activity_count": 7}
 
 
@@ -113,6 +114,8 @@ EDITED, EDITED_COPY = ONE | {"activity_count": 5}, COPY | {"activity_count": 7}
         pytest.param(EDITED, repaired(EDITED), "h", repaired(EDITED), id="source edited before"),
         pytest.param(ONE, EDITED_COPY, "h", EDITED_COPY, id="copy edited since"),
         pytest.param(EDITED, EDITED_COPY, "o", None, id="both edited"),
+        pytest.param(AFRESH, COPY, "o", None, id="done, and made afresh since"),
+        pytest.param({**ONE, "created_at": None}, COPY, "o", None, id="done, and made afresh with all fields since"),
         pytest.param(ONE, repaired(ONE, at="another time"), "o", None, id="a copy that is not ours"),
         pytest.param(None, EDITED_COPY, "a", EDITED_COPY, id="done, and edited since"),
         pytest.param(COPY, ONE, "o", None, id="neither"),
