@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _EMAIL = re.compile(r"(\w)[\w.!#$%&'*+/=?^`{|}~-]*(@[\w-]+(?:\.[\w-]+)+)")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
 _CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s@/]*(?:/[^\s@/]*)*@", re.IGNORECASE)
 
 
@@ -25,5 +26,5 @@ def mask_credentials(text: str) -> str:
 
 
 def safe_text(text: object) -> str:
-    """What may be logged of any text: without credentials, e-mails masked, and bytes of a path that are no UTF-8 as `?`."""
-    return mask_emails(mask_credentials(str(text))).encode(errors="replace").decode()
+    """What may be logged of any text: without credentials, e-mails masked; what is no UTF-8, or moves a terminal, as `?`."""
+    return _CONTROLS.sub("?", mask_emails(mask_credentials(str(text)))).encode(errors="replace").decode()
