@@ -58,14 +58,20 @@ def _merged(older: Document, newer: Document) -> dict[str, Any]:
 
 
 def _value(name: str, older: Any, newer: Any) -> Any:
+    combined = _combined(name, older, newer)
+    return newer if combined is None else combined
+
+
+def _combined(name: str, older: Any, newer: Any) -> Any:
+    """The value that says what both say, for the fields that have a rule; else None."""
     if name == "activity_count" and _is_number(older) and _is_number(newer):
         return max(older, newer)
     if name == "endpoints_accessed" and isinstance(older, list) and isinstance(newer, list):
         return _longer(older, newer)
     if name == "created_at" and isinstance(older, str) and isinstance(newer, str):
         times = [(time, text) for text in (older, newer) if (time := _moment(text)) is not None]
-        return min(times)[1] if len(times) == 2 else newer
-    return newer
+        return min(times)[1] if len(times) == 2 else None
+    return None
 
 
 def _longer(older: list[Any], newer: list[Any]) -> list[Any]:
@@ -84,8 +90,7 @@ def _loses(source: Document, target: Document) -> bool:
             continue
         if name not in target:
             return True
-        kept = _value(name, value, target[name])
-        if _text(kept) == _text(value) or _text(target[name]) == _text(value):
+        if _combined(name, value, target[name]) is not None or _text(target[name]) == _text(value):
             continue
         if not _is_later(target[name], value):
             return True

@@ -61,6 +61,12 @@ def test_a_newer_target_that_hides_what_only_the_source_says_is_for_a_person() -
     assert folded(target, [(session(EMAIL, status="closed", note="own"), 2)], 9, GUID, LATER) is None
 
 
+def test_what_a_newer_target_and_the_source_can_say_together_is_for_no_person() -> None:
+    target = {**moved(session(EMAIL), GUID, AT), "endpoints_accessed": ["/api/jobs", "/a"], "activity_count": 4}
+    one = fold(target, session(EMAIL, created_at=LATER, endpoints_accessed=["/api/jobs", "/b"]), modified=9)
+    assert one == {**target, "endpoints_accessed": ["/api/jobs", "/b", "/a"], "backfill_updated_at": LATER}
+
+
 def test_the_session_begins_where_its_earliest_document_does() -> None:
     first = session(EMAIL, created_at="2025-08-24T15:00:00+00:00")
     again = session(EMAIL, created_at="2025-08-24T16:30:00+02:00")
