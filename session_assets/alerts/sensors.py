@@ -8,9 +8,11 @@ import dagster as dg
 from session_assets.alerts.channels import send
 from session_assets.alerts.desk import Desk
 from session_assets.alerts.news import is_alarming, key_of_run, of_check, of_run
+from session_assets.alerts.overdue import tell_overdue
 from session_assets.alerts.settings import SMTP, WEBHOOK, AlertSettings
 from session_assets.errors import UsageError
-from session_assets.graph.check_states import check_states, fingerprint, keys_of
+from session_assets.graph.check_states import CheckState, check_states, fingerprint, keys_of
+from session_assets.graph.verified import last_verify, recounts_of_slices, verified_within
 from session_assets.masking import safe_text
 
 _FIRST_LOOK = timedelta(days=1)
@@ -40,27 +42,41 @@ def _delivered(context: dg.SensorEvaluationContext, desk: Desk, settings: AlertS
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells of checks that fail, once until they pass again, and of that: webhook and e-mail, see docs/alerts.md.",
+    description="Tells of checks that fail and of collections that nobody verifies, once, and of recovery: docs/alerts.md.",
 )
 def failed_checks_alert(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """A check whose run is under way, or about which nothing is known, is as it was."""
     settings = _settings()
     if isinstance(settings, dg.SkipReason):
         return settings
+    try:
+        allowed = verified_within()
+    except UsageError as error:
+        return dg.SkipReason(safe_text(error))
     desk = Desk.load(context.cursor)
     assert context.repository_def is not None
     graph: Any = context.repository_def.asset_graph
     keys = keys_of(graph.get_all_asset_keys(), graph)
-    now = f"{fingerprint(context.instance, keys)} {settings.severity}"
-    states = [] if desk.more.get("seen") == now else check_states(context.instance, keys)
-    desk.more = {"seen": None if any(one.under_way for one in states) else now}
+    recounts = recounts_of_slices(context.repository_def)
+    now = f"{fingerprint(context.instance, keys)} {settings.severity} {' '.join(recounts)}"
+    if desk.more.get("seen") != now:
+        states = check_states(context.instance, keys)
+        verified = {name: last_verify(states, checks) for name, checks in recounts.items()}
+        _tell_checks(desk, settings, states)
+        desk.more["seen"] = None if any(one.under_way for one in states) else now
+        desk.more["verified"] = {name: last.isoformat() if last else None for name, last in verified.items()}
+    last = {name: datetime.fromisoformat(text) if text else None for name, text in desk.more["verified"].items()}
+    tell_overdue(desk, settings, last, allowed, datetime.now(UTC))
+    return _delivered(context, desk, settings)
+
+
+def _tell_checks(desk: Desk, settings: AlertSettings, states: list[CheckState]) -> None:
     for state in states:
         if is_alarming(state, settings):
             desk.failing(of_check(state, settings, recovered=False), settings.channels)
         elif state.passed is not None:
             since = desk.open.get(of_check(state, settings, recovered=True).key)
             desk.recovered(of_check(state, settings, recovered=True, since=since), settings.channels)
-    return _delivered(context, desk, settings)
 
 
 @dg.sensor(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from session_assets.api.settings import ApiSettings
 from session_assets.graph.check_states import CheckState, check_states, keys_of
+from session_assets.graph.verified import last_verify, recounts_of_slices
 from session_assets.masking import safe_text
 from session_assets.stores.locks import require_dagster_database
 from session_assets.stores.reachable import reachable
@@ -80,33 +80,35 @@ def router(settings: ApiSettings) -> APIRouter:
     def sessions_health(response: Response) -> SessionsHealth:
         """Each collection as it was verified last: failing checks, and whether that is recent enough."""
         require_dagster_database()
-        now = datetime.now(UTC)
-        allowed = timedelta(hours=settings.verified_within_hours)
+        now, allowed = datetime.now(UTC), settings.verified_within
         with DagsterInstance.get() as instance:
-            found = [_collection(name, states, now, allowed) for name, states in _states(instance).items()]
+            found = [_collection(name, *told, now, allowed) for name, told in _states(instance).items()]
         status = "healthy" if all(one.status == "healthy" for one in found) else "unhealthy"
         response.status_code = 200 if status == "healthy" else 503
-        hours = settings.verified_within_hours
+        hours = allowed / timedelta(hours=1)
         return SessionsHealth(status=status, timestamp=_text(now) or "", verified_within_hours=hours, collections=found)
 
     return routes
 
 
-def _states(instance: DagsterInstance) -> dict[str, list[CheckState]]:
-    """By collection: the states of its checks, for slices whose stores are configured."""
-    from session_assets.definitions import SLICES, defs
+def _states(instance: DagsterInstance) -> dict[str, tuple[list[CheckState], datetime | None]]:
+    """By collection whose store is configured: the states of its checks, and its last verify."""
+    from session_assets.definitions import defs
 
-    graph: Any = defs.get_repository_def().asset_graph
-    used = [name for name, slice_ in SLICES.items() if os.environ.get(slice_.TARGETS[0].variable)]
-    return {
-        name: check_states(instance, keys_of([key for key in graph.get_all_asset_keys() if key.path[0] == name], graph))
-        for name in used
-    }
+    repository = defs.get_repository_def()
+    graph: Any = repository.asset_graph
+    found: dict[str, tuple[list[CheckState], datetime | None]] = {}
+    for name, recounts in recounts_of_slices(repository).items():
+        assets = [key for key in graph.get_all_asset_keys() if key.path[0] == name]
+        states = check_states(instance, keys_of(assets, graph))
+        found[name] = (states, last_verify(states, recounts))
+    return found
 
 
-def _collection(name: str, states: list[CheckState], now: datetime, allowed: timedelta) -> CollectionHealth:
+def _collection(
+    name: str, states: list[CheckState], verified: datetime | None, now: datetime, allowed: timedelta
+) -> CollectionHealth:
     failing = [one for one in states if one.passed is False]
-    verified = max((one.verified for one in states if one.recounts and one.verified), default=None)
     fresh = verified is not None and now - verified <= allowed
     if any(one.severity == AssetCheckSeverity.ERROR for one in failing):
         status = "failing"

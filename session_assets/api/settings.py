@@ -7,9 +7,11 @@ import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from session_assets.errors import UsageError
+from session_assets.graph.verified import verified_within
 from session_assets.settings import Settings, number
 
 TOKEN = "SESSION_ASSETS_API_TOKEN"
@@ -17,7 +19,6 @@ MAX_UPLOAD = "SESSION_ASSETS_API_MAX_UPLOAD_MB"
 RATE = "SESSION_ASSETS_API_RATE"
 IMPORTS = "SESSION_ASSETS_API_IMPORTS"
 WAIT = "SESSION_ASSETS_API_WAIT_SECONDS"
-VERIFIED_WITHIN = "SESSION_ASSETS_VERIFIED_WITHIN_HOURS"
 _LEAST_CHARACTERS = 16
 
 
@@ -30,7 +31,7 @@ class ApiSettings:
     rate: int
     imports: int
     wait: float
-    verified_within_hours: float
+    verified_within: timedelta
 
     @staticmethod
     def from_env(token: str, env: Mapping[str, str] | None = None) -> ApiSettings:
@@ -42,7 +43,7 @@ class ApiSettings:
             rate=_whole(env, RATE, 600),
             imports=_whole(env, IMPORTS, 4),
             wait=number(env, WAIT, 20),
-            verified_within_hours=number(env, VERIFIED_WITHIN, 26),
+            verified_within=verified_within(env),
         )
 
 

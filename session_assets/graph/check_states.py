@@ -20,12 +20,14 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 
-from session_assets.graph.collection_checks import ACCOUNTED, FINISHED, OUTCOMES
 from session_assets.graph.keys import WHOLE_TAG
 from session_assets.graph.partition_checks import keep_connections
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-_SUMMARIES = 25  # of a check that are looked through for one of the whole collection
+_SUMMARIES, _MOST_SUMMARIES = (
+    25,
+    2000,
+)  # of a check, looked through for one of the whole: first, and where none is found
 _LONGEST_SECONDS = 6 * 3600
 _PARTITIONS = 100  # failing ones that are counted one by one
 
@@ -50,11 +52,6 @@ class CheckState:
     partitions: list[str] = field(default_factory=list[str])
     under_way: bool = False
     """Whether a run is at work that may change this without another verdict."""
-
-    @property
-    def recounts(self) -> bool:
-        """Whether the check looks at the collection, not at what a plan or an apply said."""
-        return self.key.name not in (ACCOUNTED, OUTCOMES, FINISHED)
 
     @property
     def slice_(self) -> str:
@@ -91,13 +88,7 @@ def _plain(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
 def _partitioned(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
     storage = instance.event_log_storage
     verdicts = [one for one in storage.get_asset_check_partition_info([key]) if one.partition_key is not None]
-    summaries = storage.get_asset_check_execution_history(
-        key, limit=_SUMMARIES, status=_DONE, partition_filter=PartitionKeyFilter(key=None)
-    )
-    if not summaries and not verdicts:
-        return CheckState(key, None)
-    runs = _runs(instance, {*(one.run_id for one in summaries), *(one.latest_planned_run_id for one in verdicts)})
-    whole = next((one for one in summaries if one.run_id in runs and runs[one.run_id].is_whole), None)
+    whole, runs = _newest_whole(instance, key, _SUMMARIES, {one.latest_planned_run_id for one in verdicts})
     fresh = [one for one in verdicts if not _is_superseded(one.latest_planned_run_id, whole, runs)]
     failing = sorted(str(one.partition_key) for one in fresh if one.latest_execution_status.value == "FAILED")
     if any(_is_open(one, runs, failing) for one in fresh):
@@ -111,6 +102,20 @@ def _partitioned(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
         run_id, seen = (newest[0].run_id, _moment(newest[0])) if newest else (None, None)
         return CheckState(key, True if newest else None, run_id=run_id, seen=seen, verified=verified)
     return _counted(storage, key, failing, newest[0], whole)
+
+
+def _newest_whole(
+    instance: DagsterInstance, key: AssetCheckKey, limit: int, more: set[str]
+) -> tuple[AssetCheckExecutionRecord | None, dict[str, _Run]]:
+    """The newest verdict about the whole collection, and the runs of all that were looked through, with `more`."""
+    summaries = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=limit, status=_DONE, partition_filter=PartitionKeyFilter(key=None)
+    )
+    runs = _runs(instance, {*(one.run_id for one in summaries), *more})
+    whole = next((one for one in summaries if one.run_id in runs and runs[one.run_id].is_whole), None)
+    if whole is None and len(summaries) == limit < _MOST_SUMMARIES:
+        return _newest_whole(instance, key, _MOST_SUMMARIES, more)
+    return whole, runs
 
 
 @dataclass(frozen=True)

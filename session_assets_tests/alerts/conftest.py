@@ -27,6 +27,8 @@ class Location:
     """What the daemon does, tick by tick."""
 
     instance: dg.DagsterInstance
+    database: str
+    """URL of its database."""
 
     def asked(self, schedule: str) -> list[dg.RunRequest]:
         """Evaluate a schedule."""
@@ -92,7 +94,7 @@ def location(
         monkeypatch.delenv(name, raising=False)
     prepare_dagster_home()
     with dg.DagsterInstance.get() as instance:
-        yield Location(instance)
+        yield Location(instance, dagster_url.replace("+psycopg2", ""))
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from pymongo.database import Database
 
@@ -132,6 +135,66 @@ def test_nobody_is_told_where_nothing_is_set(location: Location, checks: Told, m
     monkeypatch.setenv("SESSION_ASSETS_ALERT_WEBHOOK_URL", "ftp://secret-canary")
     told = checks.tick()
     assert "SESSION_ASSETS_ALERT_WEBHOOK_URL must be a URL" in told and "secret-canary" not in told
+
+
+def test_a_collection_that_nobody_verifies_is_told_once_until_the_next_verify(
+    location: Location, web: Web, receiver: Webhook, checks: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(web, sessions=4, wrong=None)
+    checks.tick()
+    assert receiver.take() == []  # never verified, but seen for the first time
+    noticed(checks, hours_ago=27)
+    checks.tick()
+    assert "web was never verified" in receiver.bodies[0]["text"]
+    assert receiver.take() == [("failing", "verify web")]
+    assert location.tick("web_daily_verify") == [True]
+    checks.tick()
+    assert receiver.take() == [("recovered", "verify web")]
+
+    age_verifies(location, hours=27)
+    checks.cursor = None  # it holds the time of the last verify
+    day = partitions_request(SESSIONS, [DAYS[0].date().isoformat()]).tags
+    assert location.run("web_verify", day)  # of one day: says nothing of the others
+    checks.tick()
+    text = receiver.bodies[0]["text"]
+    for wanted in (
+        "26 hours",
+        "SESSION_ASSETS_VERIFIED_WITHIN_HOURS",
+        "web_daily_verify",
+        "https://dagster.example.com/automation",
+    ):
+        assert wanted in text, text
+    checks.tick()
+    assert receiver.take() == [("failing", "verify web")]  # and nothing of slices that are not configured
+    assert location.tick("web_daily_verify") == [True]
+    checks.tick()
+    checks.tick()
+    assert receiver.take() == [("recovered", "verify web")]
+
+    monkeypatch.setenv("SESSION_ASSETS_VERIFIED_WITHIN_HOURS", "0")
+    monkeypatch.delenv("WEB_MONGO_URI")
+    checks.tick()
+    assert receiver.take() == []
+
+
+def noticed(checks: Told, hours_ago: float) -> None:
+    """Let the sensor have seen the collections for some time."""
+    kept = json.loads(checks.cursor or "")
+    kept["more"]["noticed"]["web"] = (datetime.now(UTC) - timedelta(hours=hours_ago)).isoformat()
+    checks.cursor = json.dumps(kept)
+
+
+def age_verifies(location: Location, hours: float) -> None:
+    """Let all that was checked so far have been checked some hours earlier."""
+    with psycopg.connect(location.database, autocommit=True) as connection:
+        rows = connection.execute("SELECT id, evaluation_event FROM asset_check_executions").fetchall()
+        for key, event in rows:
+            told = json.loads(event)
+            told["timestamp"] -= hours * 3600
+            connection.execute(
+                "UPDATE asset_check_executions SET evaluation_event = %s WHERE id = %s", [json.dumps(told), key]
+            )
+        assert rows
 
 
 def fill_again(web: Web) -> set[str]:

@@ -1,0 +1,47 @@
+"""When a collection was verified last, as a whole, and how old that may be: one rule for the health endpoint and for alerts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from dagster import AssetCheckKey
+
+from session_assets.graph.check_states import CheckState
+from session_assets.settings import number
+
+VARIABLE = "SESSION_ASSETS_VERIFIED_WITHIN_HOURS"
+_HOURS = 26  # the daily schedule, and two hours
+_MOST = 24 * 365_000  # as good as for ever, and within what a calendar holds
+Recounts = Mapping[AssetCheckKey, bool]
+"""The checks of a verify, and whether each has partitions."""
+
+
+def verified_within(env: Mapping[str, str] | None = None) -> timedelta:
+    """How old a verify may be. Raises `UsageError` where the variable cannot be read."""
+    return timedelta(hours=min(number(os.environ if env is None else env, VARIABLE, _HOURS), _MOST))
+
+
+def recounts_of_slices(repository: Any) -> dict[str, Recounts]:
+    """The checks of each slice's verify, for slices whose stores are configured."""
+    from session_assets.definitions import SLICES
+
+    found: dict[str, Recounts] = {}
+    for name, slice_ in SLICES.items():
+        target = slice_.TARGETS[0]
+        if os.environ.get(target.variable) and target.verify:
+            graph = repository.get_job(target.verify).asset_layer.asset_graph
+            found[name] = {key: graph.get(key).partitions_def is not None for key in graph.asset_check_keys}
+    return found
+
+
+def last_verify(states: Iterable[CheckState], recounts: Recounts) -> datetime | None:
+    """UTC; that of the check which was left out longest. None where nothing was verified as a whole.
+
+    Where some checks have partitions, only those tell whether all of the collection was looked at.
+    """
+    split = any(recounts.values())
+    found = [one.verified for one in states if recounts.get(one.key) is split and one.verified]
+    return min(found, default=None)
