@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_EMAIL = re.compile(r"(\w)[\w.!#$%&'*+/=?^`{|}~-]*(@[\w-]+(?:\.[\w-]+)+)")
+_MARKS = r"\w\u0300-\u036f"  # letters, also those that are written as a letter and an accent
+_EMAIL = re.compile(rf"([{_MARKS}])[{_MARKS}.!#$%&'*+/=?^`{{|}}~-]*(@[{_MARKS}-]+(?:\.[{_MARKS}-]+)+)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
 _CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s@/]*(?:/[^\s@/]*)*@", re.IGNORECASE)
 

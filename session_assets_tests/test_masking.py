@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Literal
 
 import pytest
 
@@ -32,3 +33,9 @@ def test_an_email_of_any_form_is_masked_and_a_guid_is_shown(user_id: str, shown:
 )
 def test_nothing_that_is_shown_moves_a_terminal(text: str, shown: str) -> None:
     assert safe_text(text) == shown
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_emails_with_accents_are_masked_in_texts(form: Literal["NFC", "NFD"]) -> None:
+    told = safe_text(unicodedata.normalize(form, "Participant not found: irène.müller@exämple.com, line 3"))
+    assert unicodedata.normalize("NFC", told) == "Participant not found: i***@exämple.com, line 3"

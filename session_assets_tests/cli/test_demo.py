@@ -22,13 +22,15 @@ import pytest
 from session_assets.cli import demo as module
 from session_assets.cli.demo.defects import Found, compare
 from session_assets.cli.demo.web import kind_of
-from session_assets.embedded import ports
 from session_assets.embedded.servers import Servers
 from session_assets.embedded.web_sample import Planted
+from session_assets_tests.alerts.receivers import free_port
+from session_assets_tests.canaries import PASSWORD, assert_no_mail, assert_none
+from session_assets_tests.cli.demo_looks import look_everywhere
 from session_assets_tests.counts import FULL
 from session_assets_tests.shared_home import SharedHome
 
-OWN = "mongodb://own.example.com:1/web"
+OWN = f"mongodb://mary:{PASSWORD}@own.example.com:1/web"
 PLANTED = Planted(9, 1, 20, 0, {"empty_pages": ["a", "b"], "duplicate_session": ["c", "c"], "orphan_session": ["d"]})
 AFTER: Found = {"orphan_session": ["d"]}
 
@@ -84,19 +86,24 @@ def test_exit_code_follows_the_verdict(
     assert "session-assets revert web --plan-id 0123" in printed
 
 
-def test_sample_is_repaired_on_a_database_of_its_own_and_shown(home: Path) -> None:
+def test_sample_is_repaired_on_a_database_of_its_own_and_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     here = Servers(home)
     port_of_mongodb = here.up(["mongodb"])["mongodb"].port
     assert port_of_mongodb is not None
     stale = leave_older_demo(here.mongodb.uri(port_of_mongodb, module.DATABASE), home)
-    port = next(one for one in range(23_000, 24_000) if ports.is_free(one))
+    port = free_port()
     with run(home, "--port", str(port)) as process:
         try:
             wait_for(f"http://127.0.0.1:{port}/server_info", process)
             children = psutil.Process(process.pid).children(recursive=True)
+            secrets = look_everywhere(home, f"http://127.0.0.1:{port}", monkeypatch, caplog)
         finally:
             process.send_signal(signal.SIGINT)
         printed = process.communicate(timeout=60)[0]
+    assert_none(printed, "terminal", *secrets)
+    assert_no_mail(printed, "terminal")
     assert printed.endswith("exit 0\n"), printed
     assert "WEB_MONGO_URI is your own: the demo leaves it alone" in printed
     assert re.search(r"participant_not_found\D+14\D+14\D+14\D+0\D+exact", printed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from session_assets.cli import files
 from session_assets.cli.demo.steps import StepFailed, step, worked
 from session_assets.cli.runner import Result, Runner
 from session_assets.embedded.kintell_sample import PlantedFile, new_database, plant_file
+from session_assets.embedded.state import write_private
 from session_assets.kintell.model import COLUMNS, ERROR_ROW, SLICE, VARIABLE
 from session_assets.masking import safe_text
 
@@ -66,10 +68,11 @@ def _repair(errors: Path, planted: PlantedFile, target: Path) -> Path:
     """The error file with every value as it should have been."""
     with errors.open(encoding="utf-8", newline="") as file:
         rows = [planted.repaired[int(row[ERROR_ROW])] for row in csv.DictReader(file)]
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*COLUMNS], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_private(target, text.getvalue())
     return target
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-
+from session_assets_tests.canaries import MAILS, PASSWORD, assert_none, assert_private, dagster_rows
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.web.acceptance.terminal import Terminal
-
-MAILS = ("mary.canary@example.com", "zoë.canary@exämple.com")
-CANARIES = ("ary.canary", "oë.canary", "hunter2-canary")
 
 
 def test_canaries_stay_where_they_are(
@@ -59,21 +53,20 @@ def test_canaries_stay_where_they_are(
     with stored.connect() as connection:
         connection.execute("UPDATE kintell_sessions SET topics = '[1]' WHERE external_session_id LIKE 'kintell%%'")
     answers += [cli("revert", "kintell", "--plan-id", job, *more) for more in (("--dry-run",), ("--json",))]
-    url = cli.variables["KINTELL_DATABASE_URL"].replace("127.0.0.1", "mary:hunter2-canary@127.0.0.1")
+    url = cli.variables["KINTELL_DATABASE_URL"].replace("127.0.0.1", f"mary:{PASSWORD}@127.0.0.1")
     answers += [cli("verify", "kintell", KINTELL_DATABASE_URL=url), cli("import", path, KINTELL_DATABASE_URL=url)]
 
     for answer in answers:
         assert "Traceback" not in answer.err
-        _assert_none(f"{answer.out}\n{answer.err}", "terminal")
-    for table, text in _stored(dagster_url):
-        _assert_none(text, table)
+        assert_none(f"{answer.out}\n{answer.err}", "terminal")
+    for table, text in dagster_rows(dagster_url):
+        assert_none(text, table)
     for file in cli.home.rglob("*"):
         private = any(file.is_relative_to(cli.home / name) for name in ("storage/kintell", "imports", "drops"))
         if file.is_file() and not private:
-            _assert_none(file.read_text(errors="replace"), str(file))
+            assert_none(file.read_text(errors="replace"), str(file))
     for folder in ("storage/kintell", "imports"):
-        for file in (cli.home / folder).rglob("*"):
-            assert not file.is_file() or stat.S_IMODE(file.stat().st_mode) == 0o600, file
+        assert_private(cli.home / folder)
 
 
 def test_error_file_shows_the_data_unmasked_to_who_asks(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
@@ -81,19 +74,3 @@ def test_error_file_shows_the_data_unmasked_to_who_asks(cli: Terminal, tmp_path:
     errors = cli("errors", body["job_id"]).out
     assert f"Participant not found: {MAILS[0]}" in errors
     assert stat.S_IMODE(Path(body["error_file"]).stat().st_mode) == 0o600
-
-
-def _assert_none(text: str, where: str) -> None:
-    for canary in CANARIES:
-        place = text.lower().find(canary)
-        assert place < 0, (where, text[max(0, place - 300) : place + 100])
-
-
-def _stored(dagster_url: str) -> Iterator[tuple[str, str]]:
-    """Every row of every table of the Dagster database as text."""
-    with psycopg.connect(dagster_url.replace("postgresql+psycopg2://", "postgresql://", 1)) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        for (table,) in tables:
-            query = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table))
-            for (row,) in connection.execute(query):
-                yield table, row

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from bson import ObjectId
-from psycopg import sql
 
+from session_assets_tests.canaries import MAILS, PASSWORD, assert_none, assert_private, dagster_rows
 from session_assets_tests.web.acceptance.documents import DAYS, Web, add_orphans, fill, wrong_sessions
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
-PASSWORD, MAIL = "hunter2-canary", "mary.canary@example.com"
-CANARIES = (PASSWORD, "mary.canary", "ary.canary")
+MAIL = MAILS[0]
 
 
 @pytest.fixture
@@ -81,13 +77,13 @@ def test_canaries_stay_where_they_are(guarded: Terminal, web: Web, dagster_url: 
 
     for answer in answers:
         assert "Traceback" not in answer.err
-        _assert_none(f"{answer.out}\n{answer.err}", "terminal")
-    for table, text in _stored(dagster_url):
-        _assert_none(text, table)
+        assert_none(f"{answer.out}\n{answer.err}", "terminal")
+    for table, text in dagster_rows(dagster_url):
+        assert_none(text, table)
     for path in guarded.home.rglob("*"):
         if path.is_file() and not path.is_relative_to(guarded.home / "storage"):
-            _assert_none(path.read_text(errors="replace"), str(path))
-    _assert_private(guarded.home / "storage")
+            assert_none(path.read_text(errors="replace"), str(path))
+    assert_private(guarded.home / "storage")
 
 
 def _bad_drop(cli: Terminal, folder: Path) -> Answer:
@@ -100,26 +96,3 @@ def _bad_drop(cli: Terminal, folder: Path) -> Answer:
     ]
     (folder / "drop.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows) + f'{{"s": "{MAIL}" broken\n')
     return cli("ingest", folder / "drop.ndjson", "--json")
-
-
-def _assert_none(text: str, where: str) -> None:
-    for canary in CANARIES:
-        place = text.find(canary)
-        assert place < 0, (where, text[max(0, place - 300) : place + 100])
-
-
-def _assert_private(folder: Path) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert files
-    for path in files:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-
-
-def _stored(dagster_url: str) -> Iterator[tuple[str, str]]:
-    """Every row of every table of the Dagster database as text."""
-    with psycopg.connect(dagster_url.replace("postgresql+psycopg2://", "postgresql://", 1)) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        for (table,) in tables:
-            query = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table))
-            for (row,) in connection.execute(query):
-                yield table, row
