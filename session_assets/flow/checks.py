@@ -9,7 +9,8 @@ from session_assets.flow import model
 from session_assets.flow.assets import POOL, key, open_flow
 from session_assets.graph.environment import Environment
 from session_assets.masking import safe_text
-from session_assets.stores.flow_recount import Finding, recount
+from session_assets.stores.flow_findings import Finding
+from session_assets.stores.flow_recount import recount
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 STEPS = ("checks_map", "checks_tables", "checks_schema")
@@ -18,7 +19,7 @@ STEPS = ("checks_map", "checks_tables", "checks_schema")
 
 def _specs(asset: str) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(rule.name, asset=key(asset), description=f"0 {rule.text}.")
+        dg.AssetCheckSpec(rule.name, asset=key(asset), description=f"{rule.wanted}.")
         for rule in model.RULES.values()
         if rule.asset == asset
     ]
@@ -53,16 +54,14 @@ def _recounted(context: dg.AssetCheckExecutionContext, step: str) -> Iterator[dg
             asset_key=selected[one.name],
             check_name=one.name,
             passed=one.passed,
-            severity=ERROR if model.RULES[one.name].is_error else WARN,
+            severity=ERROR if one.is_error else WARN,
             description=_said(one),
             metadata=_metadata(one),
         )
 
 
 def _said(found: Finding) -> str:
-    rule = model.RULES[found.name]
-    text = found.note or f"{found.count:,} of {found.total:,} {rule.text}"
-    return safe_text(text if found.passed else f"{text}. {rule.next_step}")
+    return safe_text(found.text if found.passed else f"{found.text}. {found.next_step}")
 
 
 def _metadata(found: Finding) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _metadata(found: Finding) -> dict[str, Any]:
 def _plain(found: Finding) -> dict[str, Any]:
     return {
         "name": found.name,
-        "severity": "ERROR" if model.RULES[found.name].is_error else "WARN",
+        "severity": "ERROR" if found.is_error else "WARN",
         "passed": found.passed,
         "count": found.count,
         "sample": [safe_text(one) for one in found.sample],

@@ -6,6 +6,7 @@ from session_assets.flow import code_assets, metrics_assets, steps, stored_asset
 from session_assets.flow.assets import ASSETS, key
 from session_assets.flow.checks import CHECKS, STEPS
 from session_assets.flow.model import SLICE, VARIABLE
+from session_assets.graph.automation import daily_verify
 from session_assets.graph.target import StepTarget
 
 _BESIDE = (code_assets, stored_assets, metrics_assets)
@@ -66,9 +67,14 @@ TARGETS = [
     *(target for part in _BESIDE for target in part.TARGETS),
 ]
 LOOPS = stored_assets.LOOPS
+SCHEDULES = [
+    daily_verify(SLICE, VARIABLE, "45 6 * * *", "tables of the migration"),
+    daily_verify("flow_files", stored_assets.VARIABLE, "50 6 * * *", "stored validation files"),
+]
 
 DEFINITIONS = dg.Definitions(
     assets=[*ASSETS, *(asset for part in _BESIDE for asset in part.ASSETS)],
     asset_checks=[*CHECKS, *(check for part in _BESIDE for check in part.CHECKS)],
     jobs=JOBS,
+    schedules=SCHEDULES,
 )

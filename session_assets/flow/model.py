@@ -125,6 +125,8 @@ EXPAND, BACKFILL, REHEARSAL, CONTRACT = "expand", "backfill", "rehearsal", "cont
 REVISIONS = {EXPAND: "0001", BACKFILL: "0002", CONTRACT: "0003"}
 """The Alembic revision that a step ends in."""
 VERSION_TABLE = "session_assets_flow_version"
+LOCK = "flow.migration"
+"""The lock that whoever runs a step holds."""
 UNDONE = "undone"
 
 
@@ -214,6 +216,10 @@ INVENTORY = pl.Schema(
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
+MAPPED_SHARE = 0.95
+"""Below it `mapping_percentage` warns."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """A check: what it counts, and what a person does about a finding."""
@@ -223,6 +229,14 @@ class Rule:
     is_error: bool
     text: str
     next_step: str
+    is_progress: bool = False  # counts what is left to do, so nothing is wrong before backfill is begun
+    after_contract: str = ""  # the next step then, where it is another
+    warns_after_contract: bool = False  # nothing can be applied again then
+    goal: str = ""  # what is wanted, where that is not 0 of them
+
+    @property
+    def wanted(self) -> str:
+        return self.goal or f"0 {self.text}"
 
 
 _AGAIN = "Run `session-assets apply flow` again."
@@ -232,11 +246,13 @@ RULES = {
         Rule("ambiguous_sessions", "session_flow_map", False, "sessions belong to several flows; the earliest is taken",
              "Look at flow/session_flow_map; where another flow is right, set flow_id of its rows before contract."),
         Rule("orphaned_sessions", "session_flow_map", False, "sessions have no flow",
-             "`session-assets apply flow` makes one for each that is settled."),
+             "`session-assets apply flow` makes one for each that is settled.", is_progress=True,
+             after_contract="They were left out at contract; their rows have no flow."),
         Rule("unknown_sessions", "session_flow_map", False, "rows name a session that does not exist",
              "They get no flow; their value stays in the archive."),
         Rule("rows_follow_their_session", "backfilled_tables", True, "rows have no flow though their session has one",
-             _AGAIN),
+             _AGAIN, is_progress=True, warns_after_contract=True,
+             after_contract="Their flow was deleted or cleared since: set another by hand, or leave it."),
         Rule("flow_inconsistencies", "backfilled_tables", True, "rows name a flow that does not exist",
              "Correct or clear their flow_id, or restore the flow."),
         Rule("flows_agree_with_sessions", "backfilled_tables", False, "rows name a flow of another session",
@@ -244,11 +260,13 @@ RULES = {
         Rule("no_session_id_as_flow_id", "backfilled_tables", True, "rows hold the id of a session as flow_id",
              "Correct or clear their flow_id."),
         Rule("orphaned_assets", "backfilled_tables", False, "rows have no session, and no flow can be found for them",
-             "Set their flow_id by hand, or leave it empty."),
-        Rule("mapping_percentage", "backfilled_tables", False, "rows are mapped to a flow",
-             "Look at flow/changes for what is not mapped, and why."),
+             "Set their flow_id by hand, or leave it empty.", is_progress=True),
+        Rule("mapping_percentage", "backfilled_tables", False, "rows have no flow",
+             "Look at flow/changes for what is not mapped, and why.", is_progress=True,
+             goal=f"At least {MAPPED_SHARE:.0%} of the rows are mapped to a flow"),
         Rule("archive_holds_every_value", "backfilled_tables", True, "values are missing or different in the archive",
-             _AGAIN),
+             _AGAIN, is_progress=True,
+             after_contract="Somebody deleted them: restore them from a backup before a downgrade, which would lose them."),
         Rule("application_triggers", "backfilled_tables", False, "tables have triggers of yours that our writes set off",
              "What they write, such as updated_at, is no part of an undo: disable them while a step runs, or accept it."),
         Rule("row_counts", "backfilled_tables", False, "tables have fewer rows than when the migration began",
@@ -259,5 +277,3 @@ RULES = {
              "Somebody changed the schema by hand: compare with flow/session_inventory."),
     )
 }  # fmt: skip
-MAPPED_SHARE = 0.95
-"""Below it `mapping_percentage` warns."""

@@ -6,7 +6,7 @@ SESSION_ASSETS_MAX_CHANGE_SHARE. Folds of duplicates and deletes of orphans have
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -39,21 +39,29 @@ def repair_mode(slice_: str) -> Mode:
 
 def verify_schedule(collection: Collection, cron: str) -> dg.ScheduleDefinition:
     """The daily recount of all documents."""
-    slice_ = collection.slice_
+    return daily_verify(collection.slice_, collection.variable, cron, "sessions", lambda: standing_request(collection))
+
+
+def daily_verify(
+    name: str,
+    variable: str,
+    cron: str,
+    what: str,
+    request: Callable[[], dg.RunRequest | dg.SkipReason] = dg.RunRequest,
+) -> dg.ScheduleDefinition:
+    """The daily run of the job `NAME_verify`, on by default; skipped where its store is not configured."""
 
     @dg.schedule(
-        name=f"{slice_}_daily_verify",
-        job_name=f"{slice_}_verify",
+        name=f"{name}_daily_verify",
+        job_name=f"{name}_verify",
         cron_schedule=cron,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Verify all sessions each morning (UTC): reads only.",
+        description=f"Verify all {what} each morning (UTC): reads only.",
     )
-    def daily_verify(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if not os.environ.get(collection.variable):
-            return dg.SkipReason(f"{collection.variable} is not set")
-        return standing_request(collection)
+    def scheduled(_: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return request() if os.environ.get(variable) else dg.SkipReason(f"{variable} is not set")
 
-    return daily_verify
+    return scheduled
 
 
 def repair_sensor(collection: Collection, jobs: Iterable[Any]) -> dg.SensorDefinition:

@@ -1,15 +1,14 @@
 """What happens by itself: dropped files are imported, events that wait are published, and all imports are recounted each day."""
 
-import os
-
 import dagster as dg
 
 from session_assets.errors import SessionAssetsError
+from session_assets.graph.automation import daily_verify
 from session_assets.graph.drop_sensor import DropTick
 from session_assets.graph.environment import Environment
 from session_assets.kintell.assets import FILES_NAME, open_imports
 from session_assets.kintell.imports import FOLDER
-from session_assets.kintell.model import VARIABLE
+from session_assets.kintell.model import SLICE, VARIABLE
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 
@@ -49,16 +48,5 @@ def kintell_waiting_events_sensor(context: dg.SensorEvaluationContext) -> dg.Run
     return dg.RunRequest() if waiting else dg.SkipReason("no event waits")
 
 
-@dg.schedule(
-    name="kintell_daily_verify",
-    job_name="kintell_verify",
-    cron_schedule="30 6 * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Recount all imports each morning (UTC): reads only.",
-)
-def kintell_daily_verify(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    return dg.RunRequest() if os.environ.get(VARIABLE) else dg.SkipReason(f"{VARIABLE} is not set")
-
-
-SCHEDULES = [kintell_daily_verify]
+SCHEDULES = [daily_verify(SLICE, VARIABLE, "30 6 * * *", "imports")]
 SENSORS = [kintell_session_drops_sensor, kintell_waiting_events_sensor]

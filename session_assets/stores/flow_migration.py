@@ -16,6 +16,7 @@ from session_assets.flow.model import (
     BACKFILL,
     CONTRACT,
     EXPAND,
+    LOCK,
     MIGRATION,
     REHEARSAL,
     REVISIONS,
@@ -34,10 +35,9 @@ from session_assets.stores.flow_restore import restore
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_unfill import undo_backfill
 from session_assets.stores.flow_waits import Say
-from session_assets.stores.flow_work import Work
+from session_assets.stores.flow_work import Work, begin_snapshot
 from session_assets.stores.postgres import Database
 
-_LOCK = "flow.migration"
 BELOW = {EXPAND: "base", BACKFILL: REVISIONS[EXPAND], CONTRACT: REVISIONS[BACKFILL]}
 """The revision that the undo of a step ends in."""
 _SAME = "SELECT pg_postmaster_start_time()::text || (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -92,7 +92,7 @@ class Flow:
             return
         with self.database.connected("flow migration") as connection:
             require_sessions(self.database, connection)
-            with self.database.lock(_LOCK, "flow migration", "The flow migration"):
+            with self.database.lock(LOCK, "flow migration", "The flow migration"):
                 self._work = Work(connection, self.migration, self.limits, self.say)
                 try:
                     yield self._work
@@ -103,7 +103,7 @@ class Flow:
     def reading(self) -> Iterator[Work]:
         """One snapshot to read from, without the lock."""
         with self.database.connected("flow reading") as connection:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            begin_snapshot(connection, self.migration)
             yield Work(connection, self.migration, self.limits, self.say)
             connection.execute("COMMIT")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import LiteralString
 
 from psycopg import sql
 
 from session_assets.flow.model import BACKFILL, CONTRACT, MAPPED_SHARE, RULES
 from session_assets.stores.flow_catalog import OURS
+from session_assets.stores.flow_findings import Due, Finding
 from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_triggers import trigger_names
 from session_assets.stores.flow_work import Work
@@ -32,21 +32,10 @@ _FIRED = """
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: how many of how many, and up to 20 ids."""
-
-    name: str
-    passed: bool
-    count: int
-    total: int
-    sample: list[str]
-    note: str = ""
-
-
 def recount(work: Work, names: list[str]) -> list[Finding]:
-    """The checks of some names, each counted anew."""
-    return [_CHECKS[name](work, name) for name in names]
+    """The checks of some names, each counted anew, and judged by how far the migration is."""
+    due = Due(work)
+    return [due.judged(_CHECKS[name](work, name)) for name in names]
 
 
 def unarchived(work: Work, place: Place) -> int:
@@ -175,15 +164,28 @@ def _unknown(work: Work, name: str) -> Finding:
 
 
 def _sessions(work: Work, name: str) -> Finding:
-    condition = "session IN (SELECT session FROM several)" if name == "ambiguous_sessions" \
-        else "session NOT IN (SELECT session FROM firsts)"  # fmt: skip
+    condition: sql.Composable = sql.SQL("session IN (SELECT session FROM several)")
+    if name == "orphaned_sessions":
+        condition = sql.SQL("session NOT IN (SELECT session FROM firsts){}").format(_of_contract(work))
     row = work.connection.execute(
         q("WITH {links}, found AS (SELECT session FROM sessions WHERE {condition}) SELECT (SELECT count(*) FROM sessions),"
           " (SELECT count(*) FROM found), ARRAY(SELECT session FROM found ORDER BY 1 LIMIT {limit})",
-          links=_links(work), condition=sql.SQL(condition), limit=sql.Literal(_SAMPLE))
+          links=_links(work), condition=condition, limit=sql.Literal(_SAMPLE))
     ).fetchone()  # fmt: skip
     assert row is not None
     return Finding(name, not row[1], row[1], row[0], row[2])
+
+
+def _of_contract(work: Work) -> sql.Composable:
+    """After contract a session that came later needs no flow of its own."""
+    created, step = work.migration.sessions.created, work.steps.newest(CONTRACT, "completed")
+    if step is None or created is None or any(one.has_old for one in work.layout.places):
+        return sql.SQL("")
+    return q(
+        " AND session NOT IN (SELECT {key}::text FROM {sessions} WHERE {created} > {began})",
+        key=work.migration.sessions.key, sessions=work.layout.sessions_ident, created=created,
+        began=sql.Literal(step.started_at),
+    )  # fmt: skip
 
 
 def _archive(work: Work, name: str) -> Finding:

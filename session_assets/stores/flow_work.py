@@ -10,9 +10,19 @@ from psycopg import sql
 
 from session_assets.flow.model import Limits, Migration
 from session_assets.stores.flow_catalog import Table, read_table
-from session_assets.stores.flow_layout import Layout, Place
+from session_assets.stores.flow_layout import Layout, Place, raw
 from session_assets.stores.flow_steps import Steps
 from session_assets.stores.flow_waits import Say
+
+
+def begin_snapshot(connection: psycopg.Connection, migration: Migration) -> None:
+    """One snapshot to read from. Its tables keep their columns until it ends: contract waits, or has been before."""
+    names = [migration.sessions.name, *(one.name for one in migration.tables)]
+    found = connection.execute("SELECT to_regclass(name)::text FROM unnest(%s::text[]) name", [names]).fetchall()
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    for (name,) in found:
+        if name is not None:  # one that is missing is told by whoever looks for it
+            connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(raw(name)))
 
 
 class Work:

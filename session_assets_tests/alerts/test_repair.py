@@ -105,7 +105,7 @@ def test_a_mistyped_mode_repairs_nothing(location: Location, monkeypatch: pytest
     assert f"{REPAIR} must be manual or automatic" in str(found.skip_message)
 
 
-@pytest.mark.parametrize("name", ["web", "identity", "contest", "kintell"])
+@pytest.mark.parametrize("name", ["web", "identity", "contest", "kintell", "flow", "flow_files"])
 def test_every_collection_is_verified_each_day_where_it_is_configured(location: Location, web: Web, name: str) -> None:
     fill(web, sessions=2)
     schedule = defs.resolve_schedule_def(f"{name}_daily_verify")

@@ -13,8 +13,9 @@ import psycopg
 
 from session_assets.embedded.flow_sample import PlantedFlow, plant
 from session_assets.flow.model import MIGRATION, RULES, Limits, Migration
+from session_assets.stores.flow_findings import Finding
 from session_assets.stores.flow_migration import Flow
-from session_assets.stores.flow_recount import Finding, recount
+from session_assets.stores.flow_recount import recount
 from session_assets.stores.postgres import Database
 
 VARIABLE = "FLOW_DATABASE_URL"

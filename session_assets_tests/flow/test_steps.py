@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from session_assets.errors import LockHeld
 from session_assets_tests.counts import times
 from session_assets_tests.flow.scenario import OLD, Guide, contracted, downgraded
 
@@ -67,3 +70,42 @@ def test_upgrade_downgrade_upgrade_is_the_identity(guide: Guide) -> None:
                 del row["created_at"]  # the moment when it was made
     assert now == migrated
     assert guide.catalogue() == contracted_catalogue
+
+
+def test_verify_is_silent_before_the_migration_and_warns_while_a_step_is_at_work(guide: Guide) -> None:
+    flow = guide.flow()
+    before = guide.findings()
+    assert not [one for one in before.values() if one.is_error and not one.passed]
+    assert before["rows_follow_their_session"].text.endswith("; backfill is not begun")
+    assert before["rows_follow_their_session"].count > 0
+    flow.apply()
+    guide.run("UPDATE access_audit_log SET flow_id = NULL")
+    assert guide.findings()["rows_follow_their_session"].is_error
+    guide.run("UPDATE session_assets_flow_steps SET state = 'running' WHERE kind = 'backfill'")
+    assert guide.findings()["rows_follow_their_session"].is_error, "it was killed"
+    with flow.holding():
+        found = guide.findings()["rows_follow_their_session"]
+        assert (found.passed, found.is_error) == (False, False)
+        assert "backfill is at work" in found.next_step
+    flow.apply()  # ends that one
+    flow.apply()
+    flow.rehearse(lambda _: {})
+    flow.contract()
+    guide.run(
+        "INSERT INTO data_import_sessions (session_name) VALUES ('later'); UPDATE access_audit_log SET flow_id = NULL"
+    )
+    after = guide.findings()
+    assert not [one for one in after.values() if one.is_error and not one.passed]
+    assert "set another by hand" in after["rows_follow_their_session"].next_step
+    assert after["orphaned_sessions"].passed
+    guide.run("DELETE FROM session_assets_flow_archive_llm_usage_logs")
+    assert "restore them from a backup" in guide.findings()["archive_holds_every_value"].next_step
+
+
+def test_a_reader_keeps_the_columns_that_it_has_seen(guide: Guide) -> None:
+    flow = guide.flow(lock=0.1, tries=2)
+    flow.apply()
+    flow.rehearse(lambda _: {})
+    with flow.reading(), pytest.raises(LockHeld, match="flow reading"):
+        flow.contract()
+    guide.flow().contract()
