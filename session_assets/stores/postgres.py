@@ -24,7 +24,8 @@ _SCHEMES = ("postgresql+psycopg2", "postgresql+psycopg", "postgresql", "postgres
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to connect: a server that restarts is back by then
 _LOCK_PAUSES = (0.1, 0.3, 0.1, 0.1, 0.1, 0.1)  # the server needs a moment to see that a killed holder is gone
 _LEAST_TRIES = 2
-_FINAL = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "not permitted")
+_FINAL = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "not permitted",
+          "query_wait_timeout")  # fmt: skip
 _SETTINGS = "SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET IntervalStyle TO postgres; SET extra_float_digits TO 1"
 _FAULTS = ("08", "53", "57", "58", "XX")  # connection, resources, shutdown, file system, internal
 _HOLDER = """

@@ -4,46 +4,51 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from session_assets.errors import LockHeld
 from session_assets.stores.flow_waits import TooBusy
-from session_assets_tests.flow.scenario import Guide
+from session_assets_tests.counts import times
+from session_assets_tests.flow.scenario import OLD, Guide
 from session_assets_tests.flow.traffic import Traffic
 
 _LIMIT = 1.5  # seconds: the lock timeout of 0.5, and what a busy test machine adds
-_WRITTEN = {
-    "assets": "SELECT id::text FROM assets WHERE name LIKE 'live%'",
-    "access_audit_log": "SELECT id::text FROM access_audit_log WHERE user_id = 'live'",
-    "llm_usage_logs": "SELECT provider FROM llm_usage_logs WHERE provider <> 'example'",
-    "discovery_flows": "SELECT id::text FROM discovery_flows WHERE user_id = 'live'",
-    "flow_deletion_audit": "SELECT id::text FROM flow_deletion_audit WHERE deletion_type = 'live'",
-}
 
 
-def test_no_statement_fails_or_waits_for_long_and_nothing_is_lost(guide: Guide) -> None:
-    flow = guide.flow(batch=50)
-    with Traffic(guide.url) as traffic:
+def test_no_statement_fails_or_waits_for_long_and_nothing_is_lost(
+    postgres_url: str, record_property: Callable[[str, object], None]
+) -> None:
+    guide = Guide.new(postgres_url, sessions=times(100, 10_000), rows=times(200, 50_000))
+    flow = guide.flow(batch=times(50, 5000))
+    with Traffic(guide.url, threads=times(3, 8)) as traffic:
         flow.apply()
         traffic.stop_naming_sessions()
         flow.apply()
+        assert not [one for one in guide.findings(flow).values() if one.is_error and not one.passed]
         flow.rehearse(lambda _: {})
-        values = guide.values()
         contract = flow.contract().id
-        archive = guide.archive()
         assert not traffic.errors
         flow.undo(contract)
         time.sleep(0.3)
     assert not traffic.errors
-    assert traffic.statements > 100
-    assert traffic.longest < _LIMIT, f"{traffic.longest:.2f} s"
+    text = (
+        f"{traffic.statements}, longest {traffic.longest:.3f} s, longest wait for a lock {traffic.longest_wait:.3f} s"
+    )
+    record_property("traffic", text)
+    assert traffic.statements.total() > 100
+    assert traffic.statements.keys() == {"INSERT", "UPDATE", "DELETE", "SELECT"}
+    assert traffic.longest_wait < _LIMIT, f"{traffic.longest_wait:.2f} s"
+    assert traffic.longest < times(1, 2) * _LIMIT, f"{traffic.longest:.2f} s"
+    for table, rows in traffic.rows().items():
+        found = dict(guide.all(f"SELECT id::text, {OLD[table]}::text FROM {table}"))
+        assert {key: found.get(key, "lost") for key in rows} == rows, table
+        assert not traffic.gone()[table] & found.keys(), table
     made = dict(guide.all("SELECT content ->> 'id', session_id::text FROM session_assets_flow_made"))
-    assert {**values, "discovery_flows": sorted({**dict(values["discovery_flows"]), **made}.items())} == archive
-    assert guide.values() == archive
-    for table, keys in traffic.kept.items():
-        assert {row[0] for row in guide.all(_WRITTEN[table])} == keys, table
+    values = guide.values()
+    assert {key: dict(values["discovery_flows"])[key] for key in made} == made
     findings = guide.findings(flow)
     for name in ("rows_follow_their_session", "flow_inconsistencies", "archive_holds_every_value"):
         assert findings[name].passed, findings[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -11,6 +12,7 @@ from session_assets.errors import LockHeld, PlanRefused, UsageError
 from session_assets.stores.flow_gates import GatesShut
 from session_assets.stores.flow_migration import Flow
 from session_assets.stores.postgres import Database
+from session_assets_tests.flow.bouncer import PROGRAM, pgbouncer
 from session_assets_tests.flow.pooler import transaction_pooler
 from session_assets_tests.flow.scenario import TABLES, VARIABLE, Guide, unique
 
@@ -26,6 +28,17 @@ def test_a_pooler_in_transaction_mode_is_refused(guide: Guide, size: int) -> Non
         with pytest.raises(UsageError, match="connection pooler in transaction mode"):
             flow.apply()
     assert untouched(guide)
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+def test_pgbouncer_is_refused_but_in_session_mode(guide: Guide, tmp_path: Path) -> None:
+    for mode, more in (("transaction", ""), ("transaction", "server_round_robin = 1"), ("statement", "")):
+        refused = pytest.raises(UsageError, match="connection pooler in transaction mode")
+        with pgbouncer(guide.url, tmp_path, mode, more) as url, refused:
+            Guide(url, guide.planted).flow().apply()
+    assert untouched(guide)
+    with pgbouncer(guide.url, tmp_path, "session") as url:
+        assert [one.name for one in Guide(url, guide.planted).flow().gates()] == ["backfill"]
 
 
 @pytest.mark.parametrize(
