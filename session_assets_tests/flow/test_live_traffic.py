@@ -34,13 +34,11 @@ def test_no_statement_fails_or_waits_for_long_and_nothing_is_lost(
         flow.undo(contract)
         time.sleep(0.3)
     assert not traffic.errors
-    text = (
-        f"{traffic.statements}, longest {traffic.longest:.3f} s, longest wait for a lock {traffic.longest_wait:.3f} s"
-    )
-    record_property("traffic", text)
+    waits = f"longest wait for a lock {traffic.longest_wait:.3f} s ({traffic.waited_for})"
+    record_property("traffic", f"{traffic.statements}, longest {traffic.longest:.3f} s, {waits}")
     assert traffic.statements.total() > 100
     assert traffic.statements.keys() == {"INSERT", "UPDATE", "DELETE", "SELECT"}
-    assert traffic.longest_wait < _LIMIT, f"{traffic.longest_wait:.2f} s"
+    assert traffic.longest_wait < _LIMIT, waits
     assert traffic.longest < times(1, 2) * _LIMIT, f"{traffic.longest:.2f} s"
     for table, rows in traffic.rows().items():
         found = dict(guide.all(f"SELECT id::text, {OLD[table]}::text FROM {table}"))
