@@ -22,12 +22,11 @@ from session_assets.stores.flow_expand import count_rows
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_made import make_flows
 from session_assets.stores.flow_steps import StepRecord
-from session_assets.stores.flow_waits import Throttle, patiently, short
+from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
 _ROUNDS = 20  # visits of rows that somebody else has locked
 _EVERY = 5.0  # seconds between two lines of progress
-_SMALLEST = 50  # rows of a batch that had to be made smaller
 _RANGE = """
     SELECT count(*), {last} FROM (SELECT {keys} FROM {table} t {after} ORDER BY {keys} LIMIT {limit}) t
 """
@@ -93,8 +92,7 @@ class Batches:
 
     def __init__(self, work: Work, step: StepRecord, place: Place, throttle: Throttle) -> None:
         self._work, self._step, self._place, self._throttle = work, step, place, throttle
-        self._size = work.limits.batch
-        self._left_out = False
+        self._pace = Pace(work.limits)
         self._told = time.monotonic()
         self._statement = _statement(place)
 
@@ -106,23 +104,26 @@ class Batches:
             return counts
         total = count_rows(work, self._place)
         for round_ in range(_ROUNDS):
-            if round_:
-                time.sleep(min(2.0, 0.1 * 2**round_))
-                last, done = None, 0
-            self._left_out = False
+            is_whole = last is None  # else a killed process may have left rows out before
+            left = 0
             while True:
                 self._throttle.wait()
                 batch = self._batch_after(last, done, counts)
                 tables = [self._place.table.oid]
-                number, last = patiently(work.connection, work.limits, batch, f"backfill of {name}", tables, work.say)
+                number, within, last = patiently(
+                    work.connection, work.limits, batch, f"backfill of {name}", tables, work.say
+                )
                 failpoint("flow.backfill.batch")
                 if not number:
                     break
+                left += work.one(_remaining(self._place, within))
                 done += number
                 self._tell(min(done, total), total)
-            if not self._left_out:
+            if not left and is_whole:
                 work.steps.reach(self._step, name, last, done, counts, is_finished=True)
                 return counts
+            time.sleep(min(2.0, 0.1 * 2**round_) if left else 0)
+            last, done = None, 0
         raise LockHeld(f"Rows of {name} are locked by others for long. Nothing is lost: run the step again.")
 
     def _tell(self, done: int, total: int) -> None:
@@ -133,46 +134,45 @@ class Batches:
 
     def _batch_after(
         self, last: list[Any] | None, done: int, counts: dict[str, int]
-    ) -> Callable[[], tuple[int, list[Any] | None]]:
-        def batch() -> tuple[int, list[Any] | None]:
+    ) -> Callable[[], tuple[int, sql.Composed, list[Any] | None]]:
+        def batch() -> tuple[int, sql.Composed, list[Any] | None]:
             while True:
                 try:
                     return self._batch(last, done, counts)
                 except QueryCanceled:  # the statement took too long
-                    if self._size <= _SMALLEST:
+                    if not self._pace.slower(0.25):
                         raise
-                    self._size = max(_SMALLEST, self._size // 4)
-                    self._work.say(f"backfill of {self._place.name}: batches of {self._size:,} rows from now on")
 
         return batch
 
-    def _batch(self, last: list[Any] | None, done: int, counts: dict[str, int]) -> tuple[int, list[Any] | None]:
+    def _batch(
+        self, last: list[Any] | None, done: int, counts: dict[str, int]
+    ) -> tuple[int, sql.Composed, list[Any] | None]:
+        """How many rows were looked at, where they are, and the last key of them."""
         work, place = self._work, self._place
         after = key_after(place, last)
         row = work.connection.execute(
             q(
                 _RANGE, last=_last_key(place), keys=place.key_list("t"), table=place.ident,
                 after=sql.SQL("WHERE {}").format(after) if last is not None else sql.SQL(""),
-                limit=sql.Literal(self._size),  # no parameter: a key may hold a percent sign
+                limit=sql.Literal(self._pace.rows),  # no parameter: a key may hold a percent sign
             )
         ).fetchone()  # fmt: skip
         assert row is not None
         number, upper = row
         if not number:
-            return 0, last
+            return 0, after, last
         within = sql.SQL("{} AND {}").format(after, key_until(place, upper))
-        with short(work.connection, work.limits):
+        with self._pace.timed(), short(work.connection, work.limits):
             work.connection.execute("SET LOCAL jit = off")
             found = Counter(dict(work.connection.execute(self._statement(within)).fetchall()))
             archived = found.pop("", 0)
-            left = work.one(_remaining(place, within))
             merged = Counter(counts) + found + Counter({"archived": archived})
             work.steps.reach(self._step, place.name, upper, done + number, dict(merged), is_finished=False)
             failpoint("flow.backfill.before_commit")
         counts.clear()
         counts.update(merged)
-        self._left_out = self._left_out or left > 0
-        return number, upper
+        return number, within, upper
 
 
 # -- statements --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from session_assets.stores.flow_expand import add_indexes, build_index, stranded
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_triggers import create_triggers
 from session_assets.stores.flow_unfill import next_range
-from session_assets.stores.flow_waits import Throttle, patiently, short
+from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
 _RESTORE = """
@@ -135,9 +135,10 @@ def _values(work: Work, place: Place, throttle: Throttle) -> int:
         DROPPED_COLUMN, place.name
     ):  # finished before a kill: what dangled is not remembered any more
         return _restored(work, place)
+    pace = Pace(work.limits)
     while True:
         throttle.wait()
-        number, upper = next_range(work, place, last)
+        number, upper = next_range(work, place, last, pace.rows)
         if not number:
             return _restored(work, place)
         within = sql.SQL("{} AND {}").format(key_after(place, last), key_until(place, upper))
@@ -147,7 +148,7 @@ def _values(work: Work, place: Place, throttle: Throttle) -> int:
         )  # fmt: skip
 
         def batch(statement: sql.Composed = statement) -> None:
-            with short(work.connection, work.limits):
+            with pace.timed(), short(work.connection, work.limits):
                 work.connection.execute(statement)
 
         patiently(work.connection, work.limits, batch, f"downgrade of {place.name}", [place.table.oid], work.say)

@@ -11,7 +11,7 @@ from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
 from session_assets.stores.flow_layout import Place, converted, q
 from session_assets.stores.flow_made import GONE
-from session_assets.stores.flow_waits import Throttle, patiently, short
+from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
 _NEXT = """
@@ -116,17 +116,17 @@ def _count(work: Work, place: Place) -> int:
 
 def _take_back(work: Work, place: Place, throttle: Throttle) -> int:
     last: list[Any] | None = None
-    taken = 0
+    taken, pace = 0, Pace(work.limits)
     parts = _parts(place)
     while True:
         throttle.wait()
-        number, upper = next_range(work, place, last)
+        number, upper = next_range(work, place, last, pace.rows)
         if not number:
             return taken
         within = sql.SQL("{} AND {}").format(key_after(place, last), key_until(place, upper))
 
         def batch(within: sql.Composed = within) -> int:
-            with short(work.connection, work.limits):
+            with pace.timed(), short(work.connection, work.limits):
                 return work.one(q(_TAKE, within=within, **parts))
 
         taken += patiently(work.connection, work.limits, batch, f"undo of {place.name}", [place.table.oid], work.say)
@@ -165,14 +165,14 @@ def _parts(place: Place) -> dict[str, Any]:
     }
 
 
-def next_range(work: Work, place: Place, last: list[Any] | None) -> tuple[int, list[Any]]:
-    """How many rows come after a key, up to the size of a batch, and the key of the last of them."""
+def next_range(work: Work, place: Place, last: list[Any] | None, rows: int) -> tuple[int, list[Any]]:
+    """How many rows come after a key, up to a number, and the key of the last of them."""
     down = sql.SQL(", ").join(sql.SQL("{} DESC").format(sql.Identifier("t", one)) for one in place.keys)
     texts = sql.SQL(", ").join(sql.SQL("CAST({} AS text)").format(sql.Identifier("t", one)) for one in place.keys)
     after = sql.SQL("") if last is None else sql.SQL("WHERE {}").format(key_after(place, last))
     row = work.connection.execute(
         q(_NEXT, down=down, texts=texts, keys=place.key_list("t"), table=place.ident, after=after,
-          limit=sql.Literal(work.limits.batch))  # no parameter: a key may hold a percent sign
+          limit=sql.Literal(rows))  # no parameter: a key may hold a percent sign
     ).fetchone()  # fmt: skip
     assert row is not None
     return row[0], row[1]

@@ -20,11 +20,13 @@ Say = Callable[[str], None]
 PASSING = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 """What passes when it is tried again a little later."""
 _LONGEST_REST = 2.0  # seconds between two tries
+_FEWEST = 50  # rows of a transaction
 _BLOCKERS = """
     SELECT DISTINCT a.pid, a.application_name, a.state, extract(epoch FROM now() - a.xact_start)::bigint
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.relation = ANY (%s) AND l.granted AND l.pid <> pg_backend_pid() ORDER BY 4 DESC NULLS LAST LIMIT 3
 """
+_IS_BLIND = "SELECT NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
 _LOAD = """
     SELECT (SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float8 FROM pg_stat_replication),
            (SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::float8 FROM pg_stat_activity
@@ -79,12 +81,41 @@ def blockers(connection: psycopg.Connection, tables: list[int]) -> str:
     )
 
 
+class Pace:
+    """How many rows a transaction takes: no more than lets others wait for one of them as long as for a lock."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.rows = min(limits.batch, max(_FEWEST, limits.batch // 4))
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """The transaction: the next one is smaller where it took too long, larger again where it was short."""
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        if took > self._limits.lock:
+            self.slower(0.8 * self._limits.lock / took)
+        elif took < self._limits.lock / 3:
+            self.rows = min(self._limits.batch, self.rows * 3 // 2 + 1)
+
+    def slower(self, share: float) -> bool:
+        """Take fewer rows; returns whether that is possible."""
+        smaller = max(min(_FEWEST, self._limits.batch), int(self.rows * share))
+        is_less, self.rows = smaller < self.rows, smaller
+        return is_less
+
+
 class Throttle:
     """Pauses between batches while replication lags, or somebody's transaction is old."""
 
     def __init__(self, connection: psycopg.Connection, limits: Limits, say: Say, every: float = 1.0) -> None:
         self._connection, self._limits, self._say, self._every = connection, limits, say, every
         self._looked = 0.0
+        if connection.execute(_IS_BLIND).fetchone() == (True,):
+            say(
+                "this account does not see how far standbys lag, nor transactions of others: GRANT pg_read_all_stats TO it"
+            )
 
     def wait(self) -> None:
         """Raises `TooBusy` after the longest pause."""

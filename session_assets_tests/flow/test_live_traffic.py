@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from session_assets.errors import LockHeld
+from session_assets.stores import flow_backfill
 from session_assets.stores.flow_waits import TooBusy
 from session_assets_tests.counts import times
 from session_assets_tests.flow.scenario import OLD, Guide
@@ -130,6 +131,27 @@ def test_rows_that_somebody_has_locked_are_filled_when_they_are_free(guide: Guid
         release.start()
         flow.apply()
         release.join()
+    assert guide.findings()["rows_follow_their_session"].passed
+    assert guide.findings()["archive_holds_every_value"].passed
+
+
+def test_rows_that_were_left_out_before_a_backfill_died_are_filled_by_the_next(
+    guide: Guide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, reached = guide.flow(), list[str]()
+
+    def dies(name: str) -> None:
+        reached.append(name)
+        if reached[-3:] == ["flow.backfill.before_commit", "flow.backfill.batch", "flow.backfill.before_commit"]:
+            is_second = reached.count("flow.backfill.discovery_flows")
+            assert not is_second, "it died"
+
+    with monkeypatch.context() as patched, guide.connect() as holder, holder.transaction():
+        holder.execute("SELECT FROM assets WHERE id = (SELECT min(id::text) FROM assets)::uuid FOR UPDATE")
+        patched.setattr(flow_backfill, "failpoint", dies)
+        with pytest.raises(AssertionError, match="it died"):
+            flow.apply()
+    flow.apply()
     assert guide.findings()["rows_follow_their_session"].passed
     assert guide.findings()["archive_holds_every_value"].passed
 

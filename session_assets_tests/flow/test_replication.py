@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -59,7 +60,7 @@ def _standby(url: str, folder: Path) -> Iterator[psycopg.Connection]:
     if account:
         os.chown(folder, account.uid, account.gid)
     server = urlunsplit(parts._replace(path="/postgres"))
-    run = {"env": {"LANG": "C"}, "cwd": folder, **(account.popen if account else {})}
+    run: dict[str, Any] = {"env": {"LANG": "C"}, "cwd": folder, **(account.popen if account else {})}
     prefix = [*(account.prefix if account else ())]
     copy = [*prefix, str(programs / "pg_basebackup"), "-D", str(data), "-R", "-c", "fast", "-X", "stream", "-d", server]
     subprocess.run(copy, check=True, **run)
@@ -74,7 +75,7 @@ def _standby(url: str, folder: Path) -> Iterator[psycopg.Connection]:
             process.terminate()
 
 
-def _connected(url: str, process: subprocess.Popen[bytes]) -> psycopg.Connection:
+def _connected(url: str, process: subprocess.Popen[Any]) -> psycopg.Connection:
     deadline = time.monotonic() + 20
     while True:
         try:
