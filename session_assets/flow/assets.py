@@ -214,7 +214,7 @@ def schema(context: dg.AssetExecutionContext, config: ContractConfig) -> dg.Mate
 def _finished(context: dg.AssetExecutionContext, step: StepRecord) -> dg.MaterializeResult:
     """A step for the terminal and for the UI."""
     Environment.load().report(context.run_id, "step", describe(step))
-    rows = [[name, value] for name, value in _flat(step.counts)]
+    rows = [*_flat({name: value for name, value in step.counts.items() if name not in model.PROOF})]
     undo = {"undo": dg.MetadataValue.md(f"`session-assets revert flow --plan-id {step.id}`")}
     return dg.MaterializeResult(
         metadata={

@@ -128,6 +128,8 @@ VERSION_TABLE = "session_assets_flow_version"
 LOCK = "flow.migration"
 """The lock that whoever runs a step holds."""
 UNDONE = "undone"
+PROOF = ("migration", "shapes")
+"""Digests that contract records beside its counts, for the database that it is the staging of."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import dagster as dg
 from session_assets.changes.change_set import CHANGES
 from session_assets.changes.session import raise_for, recount
 from session_assets.changes.tally import SAMPLE, Tally
+from session_assets.flow.assets import key
 from session_assets.flow.map_source import load_map
 from session_assets.flow.stored_files import PARTITION, StoredFiles, validation_root
 from session_assets.flow.stored_model import CHECKS as CHECK_NAMES
@@ -100,6 +101,7 @@ LOOP = Loop(
 
 @dg.asset(
     key=CHANGES_KEY,
+    deps=[key("session_flow_map")],
     group_name=SLICE,
     owners=OWNERS,
     kinds={"json", "parquet"},

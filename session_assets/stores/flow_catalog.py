@@ -14,12 +14,18 @@ from session_assets.errors import UsageError
 OURS = "session_assets_flow"
 """All that the migration makes in a database begins so."""
 
+_KINDS = {"p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _TABLE = "SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace" \
     " WHERE c.oid = to_regclass(%s)"  # fmt: skip
 _COLUMNS = """
     SELECT a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
            a.attgenerated <> '' OR a.attidentity <> '', col_description(a.attrelid, a.attnum),
-           CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END, a.attacl::text
+           CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END, a.attacl::text,
+           array_remove(ARRAY[
+               'SET STATISTICS ' || nullif(a.attstattarget, -1), 'SET (' || array_to_string(a.attoptions, ', ') || ')',
+               'SET STORAGE ' || CASE WHEN a.attstorage <> t.typstorage THEN CASE a.attstorage
+                   WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
+               'SET COMPRESSION ' || CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END], NULL)
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -41,8 +47,16 @@ _CONSTRAINTS = """
            (SELECT format('%%I.%%I', n.nspname, f.relname) FROM pg_class f JOIN pg_namespace n ON n.oid = f.relnamespace
             WHERE f.oid = k.confrelid),
            ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u (num, place)
-                 JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place)
+                 JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place),
+           obj_description(k.oid, 'pg_constraint')
     FROM pg_constraint k WHERE k.conrelid = %s AND k.contype <> 'n' ORDER BY 1
+"""
+_STATISTICS = """
+    SELECT format('%%I.%%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid), nullif(s.stxstattarget, -1),
+           ARRAY(SELECT refobjsubid FROM pg_depend WHERE classid = 'pg_statistic_ext'::regclass AND objid = s.oid
+                 AND refobjid = s.stxrelid AND refobjsubid > 0),
+           obj_description(s.oid, 'pg_statistic_ext')
+    FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE s.stxrelid = %s ORDER BY 1
 """
 _DEPENDENTS = """
     SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
@@ -55,7 +69,7 @@ _DEPENDENTS = """
                AND EXISTS (SELECT FROM pg_attrdef x WHERE x.oid = d.objid AND x.adnum = d.refobjsubid))
       AND NOT (d.classid = 'pg_trigger'::regclass
                AND EXISTS (SELECT FROM pg_trigger x WHERE x.oid = d.objid AND x.tgname LIKE %s))
-      AND NOT (d.classid = 'pg_class'::regclass AND d.objid = d.refobjid)
+      AND NOT (d.classid = 'pg_class'::regclass AND d.objid = d.refobjid) AND d.classid <> 'pg_statistic_ext'::regclass
     ORDER BY 1
 """
 
@@ -73,6 +87,7 @@ class Column:
     comment: str | None
     collation: str | None
     grants: str | None
+    settings: list[str]  # clauses of ALTER COLUMN, such as SET STATISTICS
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,18 @@ class Constraint:
     columns: list[str]
     target: str | None  # of a foreign key
     target_columns: list[str]
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What CREATE STATISTICS made."""
+
+    name: str  # with its schema
+    definition: str
+    target: int | None
+    touched: list[int]  # numbers of the columns that it depends on
+    comment: str | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +136,7 @@ class Table:
     columns: dict[str, Column]
     indexes: list[Index]
     constraints: list[Constraint]
+    statistics: list[Statistics]
     key: list[Column] = field(default_factory=list[Column])
 
     def leads(self, *columns: str) -> bool:
@@ -127,21 +155,34 @@ class Table:
     def constraints_of(self, column: str) -> list[Constraint]:
         return [one for one in self.constraints if column in one.columns]
 
+    def statistics_of(self, column: str) -> list[Statistics]:
+        return [one for one in self.statistics if self.columns[column].number in one.touched]
+
     def shape(self) -> dict[str, Any]:
         """What is compared between two databases: all but the order of columns, and what is ours."""
         return {
             "columns": {
-                one.name: [one.type, one.not_null, one.default, one.is_computed, one.comment, one.collation, one.grants]
+                one.name: [
+                    one.type,
+                    one.not_null,
+                    one.default,
+                    one.is_computed,
+                    one.comment,
+                    one.collation,
+                    one.grants,
+                    one.settings,
+                ]
                 for one in self.columns.values()
             },
             "indexes": {
                 one.name: [one.definition, one.comment] for one in self.indexes if not one.name.startswith(OURS)
             },
             "constraints": {
-                one.name: [one.kind, one.definition, one.is_valid]
+                one.name: [one.kind, one.definition, one.is_valid, one.comment]
                 for one in self.constraints
                 if not one.name.startswith(OURS)
             },
+            "statistics": {one.name: [one.definition, one.target, one.comment] for one in self.statistics},
         }
 
 
@@ -154,12 +195,16 @@ def read_table(connection: psycopg.Connection, name: str) -> Table:
         )
     oid, schema, relation, kind = found
     if kind != "r":
-        raise UsageError(f"{name} is no ordinary table (partitioned tables and views are not supported).")
+        raise UsageError(
+            f"{name} is {_KINDS.get(kind, 'something else')}: only ordinary tables can be migrated. Describe the table that holds"
+            " its rows in flow/model.py. Nothing was changed."
+        )
     columns = {row[0]: Column(*row) for row in connection.execute(_COLUMNS, [oid])}
     indexes = [Index(*row) for row in connection.execute(_INDEXES, [oid])]
     constraints = [Constraint(*row) for row in connection.execute(_CONSTRAINTS, [oid])]
+    statistics = [Statistics(*row) for row in connection.execute(_STATISTICS, [oid])]
     key = next((one.columns for one in constraints if one.kind == "p"), [])
-    return Table(oid, schema, relation, columns, indexes, constraints, [columns[one] for one in key])
+    return Table(oid, schema, relation, columns, indexes, constraints, statistics, [columns[one] for one in key])
 
 
 def dependents(connection: psycopg.Connection, table: Table, column: str) -> list[str]:

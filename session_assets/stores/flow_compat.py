@@ -15,10 +15,10 @@ from psycopg.types.json import Jsonb
 from session_assets.errors import UsageError
 from session_assets.flow.compat import NewFlow
 from session_assets.flow.compat_model import FLOWS, Flows
+from session_assets.flow.model import made_flow_id
 from session_assets.stores.postgres import Database
 
 _PAGE = 20_000
-_NAMESPACE = uuid.UUID("5c9a3c0e-5e55-5a55-8e75-f10e1d000006")
 _PURPOSE = "session_assets compatibility"
 
 
@@ -50,14 +50,15 @@ class FlowTable:
             return cursor.execute(query, [guid]).fetchone()
 
     def create(self, new: NewFlow, session: str | None = None) -> str:
-        """A new flow. For a session its id follows from the session's, so that two callers create one flow."""
-        flow = uuid.uuid4() if session is None else uuid.uuid5(_NAMESPACE, session.lower())
-        if session is not None and _guid(session) is None:
+        """A new flow. For a session it has the id that the migration would give it, so that whoever creates it, there is one."""
+        of_session = None if session is None else _guid(session)
+        if session is not None and of_session is None:
             raise UsageError(
                 "a flow can be created for a session only where its id is a GUID. Correct it and try again."
             )
+        flow = uuid.uuid4() if of_session is None else uuid.UUID(made_flow_id(of_session))
         with self._database.connected(_PURPOSE) as connection, connection.transaction():
-            _insert(connection, self._flows, flow, new, None if session is None else _guid(session))
+            _insert(connection, self._flows, flow, new, of_session)
         return str(flow)
 
 

@@ -17,6 +17,7 @@ from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
 
 DROPPED_COLUMN, DROPPED_INDEX, DROPPED_CONSTRAINT = "dropped_column", "dropped_index", "dropped_constraint"
+DROPPED_STATISTICS = "dropped_statistics"
 ADDED_KEY = "added_key"
 
 
@@ -66,10 +67,14 @@ def _drop(work: Work, place: Place) -> None:
                 )
         for one in table.constraints_of(old):
             content = {"kind": one.kind, "definition": one.definition, "is_valid": one.is_valid, "target": one.target,
-                       "columns": one.columns, "target_columns": one.target_columns}  # fmt: skip
+                       "columns": one.columns, "target_columns": one.target_columns, "comment": one.comment}  # fmt: skip
             work.steps.keep(place.name, DROPPED_CONSTRAINT, one.name, content)
+        for one in table.statistics_of(old):
+            content = {"definition": one.definition, "target": one.target, "comment": one.comment}
+            work.steps.keep(place.name, DROPPED_STATISTICS, one.name, content)
         content = {"type": column.type, "not_null": column.not_null, "default": column.default,
-                   "comment": column.comment, "collation": column.collation}  # fmt: skip
+                   "comment": column.comment, "collation": column.collation,
+                   "settings": column.settings}  # fmt: skip
         work.steps.keep(place.name, DROPPED_COLUMN, old, content)
         work.connection.execute(q("ALTER TABLE {table} DROP COLUMN {old}", table=place.ident, old=old))
         failpoint("flow.contract.before_commit")

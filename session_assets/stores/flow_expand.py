@@ -9,13 +9,18 @@ from psycopg.errors import DuplicateTable
 
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
-from session_assets.stores.flow_catalog import OURS
+from session_assets.flow.compat_model import LEGACY_SCHEMA
+from session_assets.stores.flow_catalog import OURS, dependents
 from session_assets.stores.flow_layout import Place, own_name, q, raw
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
 
 _ADDED_COLUMN, _ADDED_INDEX = "added_column", "added_index"
+_READERS = """
+    SELECT DISTINCT 'view ' || r.ev_class::regclass FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = to_regclass(%s) AND r.ev_class <> d.refobjid
+"""
 _MADE = """
     CREATE TABLE IF NOT EXISTS {made} (
         flow_id {flow_type} PRIMARY KEY, session_id {session_type} NOT NULL UNIQUE, content jsonb NOT NULL, step text NOT NULL
@@ -47,8 +52,14 @@ def expand(work: Work) -> dict[str, Any]:
     return {"rows": {place.name: count_rows(work, place) for place in work.layout.places}}
 
 
-def undo_expand(work: Work) -> dict[str, Any]:
-    """Remove what expand added. An archive stays where it alone holds a flow id or an old value."""
+def undo_expand(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
+    """Remove what expand added. An archive stays where it alone holds a flow id or an old value.
+
+    Raises `PlanRefused` where views read what would go.
+    """
+    _require_no_readers(work)
+    if dry_run:
+        return {"refused": []}
     kept: dict[str, int] = {}
     for place in work.layout.places:
         kept[place.name] = patiently(
@@ -99,6 +110,26 @@ def add_indexes(work: Work, place: Place) -> None:
             *flows.scope, flows.created
         ):
             _add_index(work, place, own_name("scope", place.table.name), [*flows.scope, flows.created])
+
+
+def _require_no_readers(work: Work) -> None:
+    found = set[str]()
+    for place in work.layout.places:
+        found |= {row[0] for row in work.connection.execute(_READERS, [place.archive.as_string(work.connection)])}
+        for name, _ in _names(work, place, _ADDED_COLUMN):
+            if name in place.table.columns:
+                found |= {
+                    one.removeprefix("rule _RETURN on ") for one in dependents(work.connection, place.table, name)
+                }
+    if not found:
+        return
+    legacy = {one for one in found if one.startswith(f"view {LEGACY_SCHEMA}.")}
+    drops = [f"DROP SCHEMA {LEGACY_SCHEMA} CASCADE"] if legacy else []
+    drops += [f"DROP VIEW {one.removeprefix('view ')}" for one in sorted(found - legacy) if one.startswith("view ")]
+    raise PlanRefused(
+        f"What expand added is in use: {', '.join(sorted(found))}. Nothing was undone. Drop that first"
+        f"{': ' if drops else ''}{'; '.join(drops)}. Then run it again."
+    )
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------

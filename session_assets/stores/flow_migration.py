@@ -272,7 +272,7 @@ class Flow:
     def _preview(self, kind: str) -> dict[str, Any]:
         if kind == CONTRACT:
             return restore(self.work, dry_run=True)
-        return undo_backfill(self.work, dry_run=True) if kind == BACKFILL else {"refused": []}
+        return {BACKFILL: undo_backfill, EXPAND: undo_expand}[kind](self.work, dry_run=True)
 
     def _require_open_gates(self) -> None:
         gates = shut_gates(self.work, self._staging_record(), self.waived_by)

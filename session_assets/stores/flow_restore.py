@@ -9,7 +9,13 @@ from psycopg import sql
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.stores.flow_backfill import key_after, key_until
-from session_assets.stores.flow_contract import ADDED_KEY, DROPPED_COLUMN, DROPPED_CONSTRAINT, DROPPED_INDEX
+from session_assets.stores.flow_contract import (
+    ADDED_KEY,
+    DROPPED_COLUMN,
+    DROPPED_CONSTRAINT,
+    DROPPED_INDEX,
+    DROPPED_STATISTICS,
+)
 from session_assets.stores.flow_expand import add_indexes, build_index, stranded
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_triggers import create_triggers
@@ -181,6 +187,7 @@ def _finish(work: Work, place: Place) -> None:
             _patient(work, place, q("UPDATE {table} t SET {old} = NULL FROM {archive} a WHERE {same} AND t.{old} = a.old_value"
                                     " AND ({dangles})", table=place.ident, old=old, archive=place.archive,
                                     same=place.same_key("t", "a"), dangles=_dangles(work, place)))  # fmt: skip
+        _comment(work, sql.SQL("CONSTRAINT"), q("{name} ON {table}", name=name, table=place.ident), one.get("comment"))
         if one["is_valid"] and (name not in found or not found[name].is_valid):
             _patient(work, place, q("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", table=place.ident, name=name))
     for _, _, column in work.steps.kept(DROPPED_COLUMN, place.name):
@@ -190,7 +197,21 @@ def _finish(work: Work, place: Place) -> None:
         if column["not_null"]:
             _patient(work, place, q("ALTER TABLE {table} ALTER {old} SET NOT NULL", table=place.ident, old=old))
         _comment(work, sql.SQL("COLUMN"), sql.SQL("{}.{}").format(place.ident, sql.Identifier(old)), column["comment"])
-    for kind in (DROPPED_INDEX, DROPPED_CONSTRAINT, DROPPED_COLUMN):
+        for clause in column.get("settings", []):
+            _patient(
+                work,
+                place,
+                q("ALTER TABLE {table} ALTER {old} {clause}", table=place.ident, old=old, clause=raw(clause)),
+            )
+    there = {one.name for one in work.read(place).statistics}
+    for _, name, one in work.steps.kept(DROPPED_STATISTICS, place.name):
+        if name not in there:
+            _patient(work, place, sql.Composed([raw(one["definition"])]))
+        if one["target"] is not None:
+            target = sql.Literal(one["target"])
+            _patient(work, place, q("ALTER STATISTICS {name} SET STATISTICS {target}", name=raw(name), target=target))
+        _comment(work, sql.SQL("STATISTICS"), raw(name), one["comment"])
+    for kind in (DROPPED_INDEX, DROPPED_CONSTRAINT, DROPPED_STATISTICS, DROPPED_COLUMN):
         work.steps.forget(place.name, kind)
 
 

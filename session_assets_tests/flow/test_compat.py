@@ -23,6 +23,7 @@ from session_assets.flow.compat_model import (
 )
 from session_assets.flow.compat_requests import import_request, user_session
 from session_assets.flow.map_source import load_map
+from session_assets.flow.model import made_flow_id
 from session_assets.stores.flow_compat import FlowTable
 from session_assets.stores.flow_views import create_views, drop_views
 from session_assets.stores.postgres import Database
@@ -61,6 +62,7 @@ def test_an_id_is_looked_up_as_a_session_then_as_a_flow_then_it_is_unknown(looku
 def test_an_unknown_session_gets_a_flow_where_asked_for_and_always_the_same(lookup: FlowTable) -> None:
     made = to_flow(lookup, session_id(77), NEW)
     assert lookup.create(NEW, session_id(77)) == made == to_flow(lookup, session_id(77))
+    assert made == made_flow_id(session_id(77)), "as the migration would"
     assert to_session(lookup, made) == session_id(77)
     assert load_map({"FLOW_DATABASE_URL": lookup._database.url}).to_flow(session_id(77)) == made
 

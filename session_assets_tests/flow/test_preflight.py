@@ -102,6 +102,9 @@ def test_a_schema_that_is_not_the_described_one_says_what_is_missing(postgres_ur
     guide.run("DROP TABLE llm_usage_logs")
     with pytest.raises(UsageError, match="no table llm_usage_logs"):
         guide.flow().apply()
+    guide.run("CREATE TABLE llm_usage_logs (id bigint PRIMARY KEY, session_id text) PARTITION BY RANGE (id)")
+    with pytest.raises(UsageError, match="llm_usage_logs is a partitioned table: only ordinary tables can be migrated"):
+        guide.flow().apply()
 
 
 def test_of_two_at_once_one_works_and_the_other_names_it(guide: Guide) -> None:

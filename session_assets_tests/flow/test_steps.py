@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from session_assets.errors import LockHeld
+from session_assets.stores.flow_migration import Flow
 from session_assets_tests.counts import times
 from session_assets_tests.flow.scenario import OLD, Guide, contracted, downgraded
 
@@ -19,6 +22,20 @@ _DANGLING = """
     UNION ALL SELECT flow_id FROM llm_usage_logs) t
     WHERE f IS NOT NULL AND NOT EXISTS (SELECT FROM discovery_flows d WHERE d.flow_id::text = f)
 """
+
+_FINE_PRINT = """
+    COMMENT ON CONSTRAINT assets_session_id_fkey ON assets IS 'goes with its import';
+    COMMENT ON INDEX idx_assets_session_id IS 'for the list of imports';
+    CREATE STATISTICS of_assets (dependencies) ON session_id, client_account_id FROM assets;
+    COMMENT ON STATISTICS of_assets IS 'an import is of one client'; ALTER STATISTICS of_assets SET STATISTICS 300;
+    ALTER TABLE assets ALTER session_id SET STATISTICS 500, ALTER session_id SET (n_distinct = 100);
+    ALTER TABLE llm_usage_logs ALTER session_id SET STORAGE MAIN, ALTER session_id SET COMPRESSION pglz;
+"""
+
+
+def shapes(flow: Flow) -> dict[str, Any]:
+    with flow.reading() as work:
+        return {one.name: one.shape() for one in work.layout.tables}
 
 
 def test_every_row_gets_the_flow_of_an_independent_computation(postgres_url: str) -> None:
@@ -57,11 +74,13 @@ def test_every_row_gets_the_flow_of_an_independent_computation(postgres_url: str
 
 def test_upgrade_downgrade_upgrade_is_the_identity(guide: Guide) -> None:
     flow = guide.flow()
-    rows, catalogue = guide.rows(), guide.catalogue()
+    guide.run(_FINE_PRINT)
+    rows, catalogue, before = guide.rows(), guide.catalogue(), shapes(flow)
     contracted(flow)
     migrated, contracted_catalogue = guide.rows(), guide.catalogue()
     downgraded(flow)
     assert (guide.rows(), guide.catalogue()) == (rows, catalogue)
+    assert shapes(flow) == before
     contracted(flow)
     now = guide.rows()
     for flows in (migrated["discovery_flows"], now["discovery_flows"]):

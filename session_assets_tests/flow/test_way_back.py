@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import session_assets.flow
+from session_assets.errors import PlanRefused
 from session_assets.stores.flow_migration import Flow
+from session_assets.stores.flow_views import create_views
 from session_assets_tests.flow.scenario import VARIABLE, Guide, contracted, downgraded
 
 _INI = Path(session_assets.flow.__file__).parent / "migrations" / "alembic.ini"
@@ -64,6 +68,22 @@ def test_a_row_whose_session_was_deleted_keeps_its_value_in_the_archive(guide: G
     flow.undo(contract)
     assert guide.all("SELECT session_id FROM assets WHERE id = %s", [key]) == [(None,)]
     assert guide.one("SELECT old_value FROM session_assets_flow_archive_assets WHERE key1 = %s", [key]) == session
+
+
+def test_views_that_read_what_expand_added_are_named_with_the_way_out(guide: Guide) -> None:
+    flow = guide.flow()
+    contracted(flow)
+    create_views(flow.database)
+    guide.run("CREATE VIEW report AS SELECT flow_id FROM llm_usage_logs")
+    for kind in ("contract", "backfill"):
+        flow.undo(step(flow, kind))
+    for dry_run in (True, False):
+        with pytest.raises(
+            PlanRefused, match=r"view report, view session_assets_legacy\.a.*Nothing was undone.*: DROP SCHEMA"
+        ):
+            flow.undo(step(flow, "expand"), dry_run=dry_run)
+    guide.run("DROP SCHEMA session_assets_legacy CASCADE; DROP VIEW report")
+    downgraded(flow)
 
 
 def test_alembic_alone_takes_the_same_way_with_the_same_gates(guide: Guide) -> None:
