@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from session_assets.errors import PlanRefused
-from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
+from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND, made_flow_id
 from session_assets.stores import flow_restore, flow_unfill
 from session_assets.stores.flow_alembic import move
 from session_assets.stores.flow_migration import Flow
 from session_assets_tests.flow.killed import Work, run
-from session_assets_tests.flow.scenario import Guide, contracted, downgraded
+from session_assets_tests.flow.scenario import OLD, Guide, Rows, contracted, downgraded
 from session_assets_tests.flow.test_kills import state
 
 
@@ -156,3 +156,50 @@ def test_a_value_whose_row_got_another_key_is_named_and_kept(guide: Guide) -> No
         " WHERE t.id IS NULL"
     )
     assert kept == [(key, value)]
+
+
+_AFTER_CONTRACT = """
+    DELETE FROM access_audit_log WHERE id::text < '2'; DELETE FROM llm_usage_logs WHERE id < 20;
+    DELETE FROM assets WHERE name LIKE 'host-1%'; DELETE FROM flow_deletion_audit WHERE id::text > 'e';
+    DELETE FROM discovery_flows WHERE flow_name = 'Flow 5';
+    UPDATE llm_usage_logs SET id = id + 100000 WHERE id < 60;
+    UPDATE discovery_flows SET id = gen_random_uuid() WHERE flow_name IN ('Flow 3', 'Flow 21');
+    UPDATE assets SET id = gen_random_uuid() WHERE name LIKE 'host-2%';
+    INSERT INTO assets (name, flow_id) SELECT 'newer', flow_id FROM discovery_flows LIMIT 5;
+    INSERT INTO llm_usage_logs (provider) VALUES ('newer');
+    INSERT INTO flow_deletion_audit (flow_id, deletion_type) VALUES (gen_random_uuid(), 'newer');
+"""
+
+
+def test_after_deletes_other_keys_and_newer_rows_each_archived_value_is_restored_or_named_and_kept(
+    guide: Guide,
+) -> None:
+    flow = guide.flow()
+    contract = contracted(flow)
+    archived = guide.archive()
+    guide.run(_AFTER_CONTRACT)
+    before = {table: rows for table, rows in guide.rows().items() if table != "discovery_flows"}
+    named = flow.undo(contract, dry_run=True)["refused"]
+    assert flow.undo(contract)["refused"] == named
+    values, kept = guide.values(), guide.archive()
+    for table, rows in archived.items():
+        back = {*rows} & {*values[table]}
+        assert {*values[table]} == back, table
+        assert {*rows} - back <= {*kept[table]}, table
+        assert len(rows) > len(back) > 0, table
+        assert [one for one in named if one.startswith(f"{len(rows) - len(back):,} values of {table} stay")], table
+    for table, rows in before.items():
+        now = [{name: value for name, value in row.items() if name != OLD.get(table)} for (row,) in guide.rows()[table]]
+        assert now == [row for (row,) in rows], table
+    downgraded(flow)
+    assert {table: [one for one in rows if one not in archived[table]] for table, rows in guide.values().items()} == {
+        table: [] for table in OLD
+    }
+    for table, rows in archived.items():
+        assert {*rows} <= {*guide.values()[table]} | {*guide.archive()[table]} | _made(archived), table
+
+
+def _made(archived: dict[str, Rows]) -> set[tuple[str, str]]:
+    """Flows that were made for a session have no value that was there before."""
+    sessions = {session: key for key, session in archived["discovery_flows"]}
+    return {(made_flow_id(session), session) for session, key in sessions.items() if key == made_flow_id(session)}
