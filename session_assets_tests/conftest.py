@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import hypothesis
 import psycopg
 import pymongo
 import pytest
@@ -17,6 +18,9 @@ from session_assets.embedded.servers import Servers
 from session_assets.stores.cosmos_account import disconnect
 from session_assets.stores.cosmos_containers import drop_database
 from session_assets_tests.shared_home import SharedHome
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # slow is not wrong
+hypothesis.settings.load_profile("any machine")
 
 # Servers of the tester's own, to be used instead of embedded ones; tests make and drop databases on them.
 _OWN_MONGO = "SESSION_ASSETS_TEST_MONGO_URI"

@@ -84,13 +84,13 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def processes_of(home: Path) -> list[int]:
-    """Pids of the servers in the process table whose arguments lie in the home."""
-    found: list[int] = []
-    for process in psutil.process_iter(["cmdline", "status"]):
+    """Pids of the servers in the process table whose arguments lie in the home; not of the children that a server forks."""
+    found: dict[int, int] = {}
+    for process in psutil.process_iter(["cmdline", "ppid"]):
         arguments = process.info["cmdline"] or []
         if process.pid != os.getpid() and any(part.startswith(f"{home}/embedded") for part in arguments):
-            found.append(process.pid)
-    return found
+            found[process.pid] = process.info["ppid"]
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def port_of(servers: Servers, name: str) -> int:

@@ -134,7 +134,7 @@ def test_fields_do_not_run_into_each_other(tmp_path: Path) -> None:
     assert read(drop(tmp_path, HEADER + "\n".join(rows))).events["event_id"].n_unique() == len(rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=st.lists(st.text('s,"\r\n1é\0', max_size=12), max_size=12), data=st.data())
 def test_every_row_is_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], data: st.DataObject

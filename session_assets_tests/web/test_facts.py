@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from session_assets.changes.outcomes import CLASSES
@@ -108,7 +108,6 @@ def test_a_document_stands_in_the_day_of_its_first_date(document: dict[str, Any]
     assert partition_keys(frame, date(2025, 5, 1), date(2025, 6, 2)).to_list() == [expected]
 
 
-@settings(deadline=None)
 @given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), max_size=5))
 def test_every_date_has_a_partition_in_reach(moments: list[datetime]) -> None:
     frame = pl.DataFrame(

@@ -261,7 +261,7 @@ _EVENTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(_EVENTS, min_size=1, max_size=4))
 def test_sessions_equal_their_facts_in_any_order(database: Database, calls: list[list[dict[str, Any]]]) -> None:
     for name in ("events", "sessions"):
