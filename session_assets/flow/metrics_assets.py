@@ -17,7 +17,7 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.settings import number
 from session_assets.stores.flow_compat import contracted_at
-from session_assets.stores.flow_figures import Figures, figures
+from session_assets.stores.flow_figures import COUNTED, Figures, figures
 from session_assets.stores.postgres import Database
 
 OWNERS = ["team:data-platform"]
@@ -75,7 +75,7 @@ def _measured(context: dg.AssetExecutionContext) -> tuple[Figures, date | None]:
         return found, migrated or (at.astimezone(UTC).date() if at else None)
     except SessionAssetsError as error:
         context.log.warning(str(error))
-        return Figures(notes={one.name: str(error) for one in METRICS if not one.formula}), migrated
+        return Figures(notes=dict.fromkeys(COUNTED, str(error))), migrated
 
 
 def _row(metric: Metric, measured: Figures, samples: Samples) -> tuple[object, ...]:
@@ -84,8 +84,7 @@ def _row(metric: Metric, measured: Figures, samples: Samples) -> tuple[object, .
         value, source = measured.values.get(metric.name), "database"
         note = measured.notes.get(metric.name, "")
     if value is None:
-        missing = samples.reason or f"no sample of {metric.name} nor of {metric.formula}"
-        note = "; ".join(filter(None, [note, missing if metric.formula else ""]))
+        note = "; ".join(filter(None, [note, samples.why_not(metric) if metric.formula else ""]))
         source = "application" if metric.formula else "database"
     state = "no_data" if value is None else "ok" if metric.holds(value) else "failed"
     return (

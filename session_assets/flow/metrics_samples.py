@@ -53,6 +53,18 @@ class Samples:
             first /= other
         return first
 
+    def why_not(self, metric: Metric) -> str:
+        """Why a metric has no value from the application."""
+        if self.reason:
+            return self.reason
+        if any(one.name == metric.name for one in self.samples):
+            return f"the sample {metric.name} is no number"
+        first, *others = terms(metric.formula)
+        for term in (first, *others):
+            if self._term(term) is None:
+                return f"no sample of {metric.name}, and none of {term} that is a number"
+        return f"no sample of {metric.name}, and {next((one for one in others if not self._term(one)), first)} is 0"
+
     def _term(self, term: str) -> float | None:
         return float(term) if term[0].isdigit() else self._sum(term)
 

@@ -16,6 +16,11 @@ from session_assets.flow.compat_model import FLOWS, LEGACY, Flows
 from session_assets.stores.flow_compat import exists, has_column
 from session_assets.stores.postgres import Database
 
+COUNTED = (
+    "migration_errors", "foreign_key_violations", "flow_creation_success_rate", "discovery_flow_completion_rate",
+    "data_import_success_rate", "user_session_continuity",
+)  # fmt: skip
+"""Metrics that the database gives."""
 _SESSIONS = "data_import_sessions"
 _KEYS = """
     SELECT k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.convalidated, n.nspname, c.relname, fn.nspname,
@@ -31,7 +36,7 @@ _KEYS = """
 """
 _STEPS: LiteralString = """
     SELECT kind, state, extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 FROM {steps}
-    WHERE started_at > now() - make_interval(days => %s) ORDER BY started_at DESC
+    WHERE state = 'failed' OR started_at > now() - make_interval(days => %s) ORDER BY started_at DESC
 """
 
 
@@ -129,19 +134,31 @@ def _finished(connection: psycopg.Connection, table: str, created: str, days: in
 
 
 def _continued(connection: psycopg.Connection, flows: Flows) -> tuple[float | None, str]:
-    """The share of import sessions, of whatever age, that have a flow, from the column or from the archive."""
+    """The share of import sessions, that have a flow: all before contract, after it those that were there then."""
     if not exists(connection, _SESSIONS):
         return None, f"the database has no {_SESSIONS}"
     if has_column(connection, flows.table, flows.session):
         place = sql.SQL("{} f WHERE f.{} = s.id").format(sql.Identifier(flows.table), sql.Identifier(flows.session))
+        which = sql.SQL("")
     elif exists(connection, flows.archive):
         place = sql.SQL("{} a WHERE a.old_value = s.id").format(sql.Identifier(flows.archive))
+        which = _until_contract(connection, flows)
     else:
         return None, f"{flows.table} has neither {flows.session} nor its archive"
     query = sql.SQL(
-        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {})) FROM data_import_sessions s"
-    ).format(place)
+        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {})) FROM data_import_sessions s{}"
+    ).format(place, which)
     return _share(connection, query, "there is no import session")
+
+
+def _until_contract(connection: psycopg.Connection, flows: Flows) -> sql.Composable:
+    """A session that came after contract needs no flow of its own."""
+    if not exists(connection, flows.steps) or not has_column(connection, _SESSIONS, "created_at"):
+        return sql.SQL("")
+    return sql.SQL(
+        " WHERE s.created_at IS NULL OR s.created_at <= coalesce((SELECT max(started_at) FROM {} WHERE kind = 'contract'"
+        " AND state = 'completed'), 'infinity')"
+    ).format(sql.Identifier(flows.steps))
 
 
 def _share(connection: psycopg.Connection, query: sql.Composed, none: str) -> tuple[float | None, str]:

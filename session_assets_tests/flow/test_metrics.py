@@ -127,7 +127,8 @@ def test_no_data_is_a_warning_never_a_pass(tmp_path: Path, monkeypatch: pytest.M
     checks, _ = _run()
     assert _failed(checks) == {one.name: "WARN" for one in METRICS}
     assert all("no data" in str(checks[one.name].description) for one in METRICS)
-    assert "FLOW_DATABASE_URL" in str(checks["foreign_key_violations"].description)
+    for name in ("foreign_key_violations", "user_session_continuity"):
+        assert "FLOW_DATABASE_URL" in str(checks[name].description)
 
 
 def test_an_empty_database_and_one_after_contract_say_what_they_cannot_tell(url: str) -> None:
@@ -136,6 +137,20 @@ def test_an_empty_database_and_one_after_contract_say_what_they_cannot_tell(url:
     assert metadata["user_session_continuity"] == 1.0
     assert metadata["flow_creation_success_rate"] == 0.99  # the application's
     assert _failed(checks) == {"migration_errors": "WARN"}
+    steps = _STEPS.replace(
+        "'b', 'contract', 'completed', now() - interval '7 months'", "'b', 'contract', 'completed', now()"
+    )
+    _execute(
+        url, steps.replace("'completed', now() - interval '9 s', now()", "'failed', now() - interval '40 days', NULL")
+    )
+    _execute(
+        url,
+        "INSERT INTO data_import_sessions (id, session_name, created_at)"
+        " VALUES (gen_random_uuid(), 'later', now() + interval '1 s')",
+    )
+    checks, metadata = _run()
+    assert metadata["user_session_continuity"] == 1.0, "a session that came after contract needs no flow of its own"
+    assert _failed(checks)["migration_errors"] == "ERROR", "a step that failed long ago and was not run again"
     _execute(
         url, "DROP TABLE data_import_sessions, assets, access_audit_log, flow_deletion_audit, llm_usage_logs CASCADE"
     )
@@ -183,6 +198,16 @@ def test_samples_of_files(tmp_path: Path) -> None:
     table.write_text("metric,figure\nx,7\n")
     assert "no columns name and value" in read_samples({"FLOW_METRICS_PATH": str(table)}).reason
     assert "FileNotFoundError" in read_samples({"FLOW_METRICS_PATH": str(tmp_path / "none.json")}).reason
+    table.write_text(
+        "name,value\nflow_creation_total,0\nflow_creation_success_total,0\nerror_rate,nan\nerror_rate_ratio,nan\n"
+    )
+    samples = read_samples({"FLOW_METRICS_PATH": str(table)})
+    for name, why in {
+        "flow_creation_success_rate": "no sample of flow_creation_success_rate, and flow_creation_total is 0",
+        "error_rate_ratio": "the sample error_rate_ratio is no number",
+        "api_response_time_ratio": "no sample of api_response_time_ratio, and none of api_response_seconds that is a number",
+    }.items():
+        assert (samples.value(METRIC[name]), samples.why_not(METRIC[name])) == (None, why)
     assert read_samples({}) == Samples(reason="neither FLOW_METRICS_URL nor FLOW_METRICS_PATH is set")
 
 
