@@ -134,6 +134,8 @@ class StoredFiles:
             image = self._store.read(path, LARGEST)
         except BadInput:
             return Found(path, size, "listed", "unsafe_path")
+        except FileNotFoundError:
+            return Found(path, size, "not_applicable", "gone")
         except OSError:
             return Found(path, size, "listed", "unreadable")
         if image.mtime_ns > self._settled_ns:
@@ -152,7 +154,7 @@ class StoredFiles:
                 reason = _unusable(content, error)
                 return self._aside(image, reason, session)
             except RecursionError:
-                return Found(path, size, "listed", "unreadable", session)
+                return Found(path, size, "listed", "too_deep", session)
             content, rewritten, inside = done.content, done.edits, done.sessions
         known = next((one for one in (session, *inside) if self._map.to_flow(one)), None)
         flow = self._map.to_flow(known) if known else None

@@ -106,6 +106,13 @@ REASONS = (
         "Move them by hand.",
     ),
     Reason(
+        "too_deep",
+        "validation_files_known",
+        "files hold JSON that is nested too deeply to be read, and stay",
+        False,
+        "Move them by hand.",
+    ),
+    Reason(
         "unreadable",
         "validation_files_known",
         "files cannot be read, and stay",

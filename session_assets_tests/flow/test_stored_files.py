@@ -61,6 +61,7 @@ def test_each_file_has_one_class_and_a_reason(folder: Folder) -> None:
     put(f"validation_sessions/{known}/b.json", b"<xml/>")
     put(f"validation_sessions/{known}/deep/import_session_{known}.json", b"{}")
     put(f"validation_sessions/{known}/report.bin", b"\0\1")
+    put(f"validation_sessions/{known}/tower.json", b"[" * 100_000 + b"]" * 100_000)
     put(f"validation_sessions/{unknown}/a.json", b"{}")
     put("validation_sessions/file.json", b'{"x": [{"session_id": "%s"}]}' % other.encode())
     put("validation_sessions/nobody.json", b'{"session_id": 1}')
@@ -77,6 +78,7 @@ def test_each_file_has_one_class_and_a_reason(folder: Folder) -> None:
         f"{known}/b.json": ("planned", "not_json", f"validation_quarantine/{known}/b.json"),
         f"{known}/deep/import_session_{known}.json": ("planned", "to_move", f"{flow}/deep/import_flow_{FLOWS[0]}.json"),
         f"{known}/report.bin": ("planned", "to_move", f"{flow}/report.bin"),
+        f"{known}/tower.json": ("listed", "too_deep", None),
         f"{known}/link.json": ("listed", "unsafe_path", None),
         f"{unknown}/a.json": ("listed", "unknown_session", None),
         "file.json": ("planned", "to_move", f"validation_flows/{FLOWS[1]}/file.json"),
