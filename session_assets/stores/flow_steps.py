@@ -34,6 +34,7 @@ _TABLES = """
         number bigint GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (place, kind, name)
     );
 """
+_SHOWN = 10
 _COLUMNS = "id, kind, state, started_at, finished_at, who, fingerprint, counts, note"
 
 
@@ -143,9 +144,8 @@ class Steps:
                 q("SELECT {columns} FROM {steps} WHERE id = %s", columns=sql.SQL(_COLUMNS), steps=self.steps), [step_id]
             ).fetchone()
         if row is None:
-            raise UsageError(
-                f"There is no step {safe_text(step_id)}. `session-assets plan flow` shows those that are recorded."
-            )
+            told = ", ".join(f"{one.kind} {one.id} ({one.state})" for one in self.all()[:_SHOWN]) or "none"
+            raise UsageError(f"There is no step {safe_text(step_id)}. Recorded, the newest first: {told}.")
         return StepRecord(*row)
 
     def all(self) -> list[StepRecord]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_assets.errors import LockHeld
+from session_assets.errors import LockHeld, UsageError
 from session_assets.stores.flow_migration import Flow
 from session_assets_tests.counts import times
 from session_assets_tests.flow.scenario import OLD, Guide, contracted, downgraded
@@ -81,6 +81,10 @@ def test_upgrade_downgrade_upgrade_is_the_identity(guide: Guide) -> None:
     downgraded(flow)
     assert (guide.rows(), guide.catalogue()) == (rows, catalogue)
     assert shapes(flow) == before
+    with pytest.raises(
+        UsageError, match=r"no step x\. Recorded, the newest first: undo of expand [0-9a-f]{12} \(completed\)"
+    ):
+        flow.undo("x")
     contracted(flow)
     now = guide.rows()
     for flows in (migrated["discovery_flows"], now["discovery_flows"]):
