@@ -23,6 +23,7 @@ from session_assets.cli.runner import Runner
 from session_assets.cli.servers import run_ui, servers
 from session_assets.embedded import ports
 from session_assets.embedded.environment import is_users, offered
+from session_assets.embedded.flow_app_sample import app_variables
 from session_assets.embedded.servers import Servers
 from session_assets.embedded.state import exclusive, write_private
 from session_assets.errors import UsageError
@@ -112,7 +113,7 @@ def _enter(here: Servers, folder: Path) -> None:
     if mongodb is None or postgresql is None or not {_DAGSTER, _NATS, identity.VARIABLE} <= found.keys():
         raise StepFailed(f"{_SERVERS} has stopped meanwhile. Run the demo again.", 3)
     storage = folder / "storage"
-    for name in (storage, folder / "drops"):
+    for name in (storage, folder / "drops", folder / "flow"):
         shutil.rmtree(name, ignore_errors=True)
     variables = {
         "SESSION_ASSETS_HOME": str(here.home),
@@ -122,6 +123,7 @@ def _enter(here: Servers, folder: Path) -> None:
         contest.VARIABLE: here.mongodb.uri(mongodb, contest.DATABASE),
         kintell.VARIABLE: here.postgresql.uri(postgresql, kintell.DATABASE),
         flow.VARIABLE: here.postgresql.uri(postgresql, flow.DATABASE),
+        **app_variables(folder / "flow"),
         _NATS: found[_NATS],
         identity.VARIABLE: found[identity.VARIABLE],
         "AZURE_COSMOS_KEY": found["AZURE_COSMOS_KEY"],

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from session_assets.cli import steps
+from session_assets.cli.demo import flow_app
 from session_assets.cli.demo.steps import step, worked
 from session_assets.cli.runner import Result, Runner
 from session_assets.embedded.flow_sample import PlantedFlow, new_database, plant
@@ -20,6 +21,10 @@ DATABASE = "flow_demo"
 LOOK = (
     ("/asset-groups/flow", "session ids → map → changes → backfill → rehearsal → contract, with their checks"),
     ("/assets/flow/changes", "which row got which flow, and why"),
+    (
+        "/assets/flow/metrics",
+        "metrics against their thresholds; flow/code_references, flow/stored_validations beside it",
+    ),
 )
 _BY = "the demo"
 
@@ -46,6 +51,7 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
     verified = _done(runner, main, "verify")
     faults = _show(planted, plan.body, applied.body, verified.body)
     faults += _account(refused.body, first.body, back.body, again.body)
+    faults += flow_app.run(runner)
     return faults, [applied.body["plan_id"], again.body["plan_id"]]
 
 
