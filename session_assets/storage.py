@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,9 +123,15 @@ class Storage:
         return self.path(name).exists()
 
     def remove(self, folder: str) -> None:
-        """Remove a folder of derived files (never the ledger)."""
+        """Remove a folder of derived files (never of the ledger)."""
         if folder.startswith("ledger"):
-            raise ValueError("the ledger is append-only")
+            raise ValueError("the ledger is append-only, but for a purge")
+        self.remove_in_order(folder)
+
+    def remove_in_order(self, folder: str, first: str | None = None) -> None:
+        """Remove a folder; the file without which it does not count goes first, and stays gone whatever happens then."""
+        if first is not None:
+            self.remove_file(f"{folder}/{first}")
         path = self.path(folder)
         if not path.exists():
             return
@@ -132,6 +139,30 @@ class Storage:
             shutil.rmtree(str(path))
         else:
             path.fs.rm(path.path, recursive=True)
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file that may be gone already, durably."""
+        path = self.path(name)
+        if path.exists():
+            path.unlink()
+            if self._local:
+                _sync(Path(str(path)).parent)
+
+    def modified(self, name: str) -> float:
+        """When a file, or the newest file below a folder, was written, in seconds since the epoch; 0 where there is none.
+
+        Where a store does not tell, that is now: nothing counts as old.
+        """
+        path = self.path(name)
+        if not path.exists():
+            return 0.0
+        if self._local:
+            local = Path(str(path))
+            return max((one.stat().st_mtime for one in (local, *local.rglob("*")) if one.is_file()), default=0.0)
+        try:
+            return max((path.fs.modified(one).timestamp() for one in path.fs.find(path.path)), default=0.0)
+        except NotImplementedError:
+            return time.time()
 
 
 def _private_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@
     ledger/{loop}/plans/{plan_id}.json                       immutable
     ledger/{loop}/recorded/{time}-{plan_id}.json             one each time a plan was made
     ledger/{loop}/attempts/{plan_id}/{number}/…              see `attempt.py`
+    ledger/{loop}/purged/{plan_id}.json                      of plans that were removed, see `purge.py`
 
 Without it a killed apply could not be told from a finished one, and nothing could be undone.
 """
@@ -14,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ class Ledger:
         self._storage = storage
         self.loop = loop
         self.source = source
-        self._base = f"ledger/{file_name(loop)}"
+        self.base = self._base = f"ledger/{file_name(loop)}"
 
     # -- plans ---------------------------------------------------------------------------------------------------------
 
@@ -57,7 +59,7 @@ class Ledger:
         """Store a finished plan and note that it was made now."""
         parts = tuple(writer.finish(self._store_part))
         plan = Plan(self.loop, plan_id_of(self.loop, parts), parts)
-        name = self._plan_name(plan.plan_id)
+        name = self.plan_name(plan.plan_id)
         if not self._storage.exists(name):
             self._storage.write_json(name, {"loop": self.loop, "parts": [asdict(part) for part in parts]})
         at = time.time_ns()
@@ -66,9 +68,19 @@ class Ledger:
         return plan
 
     def plan(self, plan_id: str) -> Plan:
-        """A stored plan; raises `PlanRefused` when this loop has none of that id."""
+        """A stored plan; raises `PlanRefused` when this loop has none of that id, or when it was purged."""
+        purged = self.purged_at(plan_id)
+        if purged is not None and not self.recording_names(plan_id):
+            raise PlanRefused(
+                f"plan {plan_id} of {self.loop} was removed by the purge of {purged}: it can neither be applied nor undone any"
+                f" more. `session-assets plan {self.loop}` makes a plan of how the documents stand now."
+            )
+        return self.stored_plan(plan_id)
+
+    def stored_plan(self, plan_id: str) -> Plan:
+        """As `plan`, also where a purge is half-way through it."""
         try:
-            stored = self._storage.read_json(self._plan_name(plan_id))
+            stored = self._storage.read_json(self.plan_name(plan_id))
         except FileNotFoundError:
             raise PlanRefused(
                 f"{self.loop} has no plan {plan_id}. `session-assets plan {self.loop}` makes one and prints its id."
@@ -78,7 +90,7 @@ class Ledger:
     def rows(self, part: Part) -> Iterator[pl.DataFrame]:
         """The rows of a part, a file at a time, always in the same order."""
         for number in range(part.files):
-            yield self._storage.read_parquet(f"{self._part_folder(part)}/{number:03d}.parquet")
+            yield self._storage.read_parquet(f"{self.part_folder(part)}/{number:03d}.parquet")
 
     def recordings(self) -> Iterator[Recording]:
         """All recordings of this source, the newest first."""
@@ -92,9 +104,13 @@ class Ledger:
 
     def recorded_at(self, plan_id: str) -> int:
         """When a plan was last made, in ns since the epoch."""
-        names = self._storage.names(f"{self._base}/recorded")
-        times = [name.partition("-")[0] for name in names if name.endswith(f"-{plan_id}.json")]
+        times = [name.rpartition("/")[2].partition("-")[0] for name in self.recording_names(plan_id)]
         return int(max(times, default="0"))
+
+    def recording_names(self, plan_id: str) -> list[str]:
+        """Files of the recordings of a plan, oldest first."""
+        folder = f"{self._base}/recorded"
+        return [f"{folder}/{name}" for name in self._storage.names(folder) if name.endswith(f"-{plan_id}.json")]
 
     def pending(self, partitions: Iterable[str] | None = None) -> dict[str, list[str]]:
         """Newest plan of each partition that is not applied yet: plan_id → partitions.
@@ -162,7 +178,7 @@ class Ledger:
     ) -> Attempt:
         """Begin an attempt: an apply, or where `undoes` maps partitions to attempt numbers, a revert."""
         base = f"{self._base}/attempts/{plan.plan_id}"
-        number = len(self._storage.names(base)) + 1
+        number = 1 + max((int(name.partition("-")[0]) for name in self._storage.names(base)), default=0)
         folder = (
             f"{base}/{number:05d}-{secrets.token_hex(4)}"  # its own, also where two start at once on other partitions
         )
@@ -172,16 +188,30 @@ class Ledger:
         attempt.save()
         return attempt
 
-    def _plan_name(self, plan_id: str) -> str:
+    # -- names, and what a purge notes ---------------------------------------------------------------------------------
+
+    def note_purge(self, plan_id: str) -> None:
+        """Note that a plan is being removed: from its last recording on it reads as gone."""
+        self._storage.write_json(self._purged_name(plan_id), {"on": f"{datetime.now(UTC):%Y-%m-%d}"})
+
+    def purged_at(self, plan_id: str) -> str | None:
+        """The day on which a plan was removed, or None. It may have been made again since."""
+        name = self._purged_name(plan_id)
+        return self._storage.read_json(name)["on"] if self._storage.exists(name) else None
+
+    def plan_name(self, plan_id: str) -> str:
         return f"{self._base}/plans/{file_name(plan_id)}.json"
 
-    def _part_folder(self, part: Part) -> str:
+    def part_folder(self, part: Part) -> str:
         return f"{self._base}/parts/{file_name(part.partition)}/{part.digest[:24]}"
+
+    def _purged_name(self, plan_id: str) -> str:
+        return f"{self._base}/purged/{file_name(plan_id)}.json"
 
     def _store_part(self, partition: str, digest: str, rows: int, files: list[Path]) -> Part:
         """Move the files of a part to their place, or find that the same rows stand there already."""
         part = Part(partition, digest, rows, len(files))
-        folder = self._part_folder(part)
+        folder = self.part_folder(part)
         if self._storage.exists(f"{folder}/done.json"):
             for file in files:
                 file.unlink()

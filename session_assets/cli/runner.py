@@ -296,7 +296,8 @@ class Runner:
         for name in mine:
             if any(record.plan_id == plan_id for record in self.environment.ledger(name).recordings()):
                 return name
-        self.environment.ledger(slice_).plan(plan_id)
+        purged = [name for name in mine if self.environment.ledger(name).purged_at(plan_id)]
+        self.environment.ledger(purged[0] if purged else slice_).plan(plan_id)  # says why there is none
         return slice_
 
     def _say(self, text: str) -> None:

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from session_assets.graph.environment import Environment
+from session_assets.housekeeping.ledgers import purge_ledgers, weekly_ledger_purge
 from session_assets.housekeeping.purge import purge
 
 _LEAST_DAYS, _DAYS = 7, 90
@@ -26,7 +27,7 @@ def purge_old_runs(context: dg.OpExecutionContext, config: PurgeConfig) -> None:
     verb = "would be removed" if config.dry_run else "were removed"
     context.log.info(
         f"of runs that ended before {before:%Y-%m-%d}: {gone.log_lines:,} log lines, {gone.reports:,} reports and {gone.lists:,}"
-        f" lists of findings {verb}; ledgers are never touched"
+        f" lists of findings {verb}; ledgers are a matter of purge_ledgers"
     )
     context.add_output_metadata({"log_lines": gone.log_lines, "reports": gone.reports, "lists": gone.lists})
 
@@ -49,4 +50,4 @@ def weekly_purge(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_config={"ops": {"purge_old_runs": {"config": {"dry_run": False}}}})
 
 
-DEFINITIONS = dg.Definitions(jobs=[purge_old], schedules=[weekly_purge])
+DEFINITIONS = dg.Definitions(jobs=[purge_old, purge_ledgers], schedules=[weekly_purge, weekly_ledger_purge])

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString
 
 import dagster as dg
 import psycopg
+import pytest
 from pymongo.database import Database
 
-from session_assets.definitions import defs
+from session_assets.definitions import SLICES, defs
+from session_assets.errors import UsageError
 from session_assets.graph.check_states import check_states, keys_of
+from session_assets.graph.environment import Environment
+from session_assets.housekeeping.ledgers import VARIABLE, days_kept, purge_storage
+from session_assets.stores.locks import collection_lock
 from session_assets.web.assets import SESSIONS
 from session_assets_tests.alerts.conftest import Location
-from session_assets_tests.web.acceptance.documents import add_orphans, dump, fill
+from session_assets_tests.web.acceptance.documents import DAYS, add_orphans, dump, fill, wipe
 
 Web = Database[dict[str, Any]]
 
@@ -65,6 +71,36 @@ def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, w
     plan = next((home / "ledger/web/plans").iterdir()).stem
     undo = {"ops": {"revert_web_plan": {"config": {"loop": "web", "plan_id": plan}}}}
     assert location.run("web_revert", config=undo) and dump(web) == before
+
+    wipe(web, [web.sessions.find_one({"pages": {"$ne": []}})["session_id"]])  # pyright: ignore[reportOptionalSubscript]
+    assert location.run("web_apply", request.tags)
+    kept = sorted((home / "ledger").rglob("*"))
+    assert location.run("purge_ledgers", config=ledgers(dry_run=False))  # nobody said for how many days
+    assert location.run("purge_ledgers", config=ledgers(dry_run=False, keep_days=7))  # nothing is as old
+    storage, later = Environment.load().storage, datetime.now(UTC) + timedelta(days=1)
+    loops = [loop for slice_ in SLICES.values() for loop in slice_.LOOPS]
+    listed = purge_storage(storage, loops, later, dry_run=True).plans
+    assert [(name, one.plan_id) for name, one in listed] == [("web", plan)]
+    with collection_lock(SESSIONS.lock, [DAYS[0].date().isoformat()], "test"):
+        held = purge_storage(storage, loops, later, dry_run=False)
+        assert (held.plans, len(held.left)) == ([], 1) and "locked by" in held.left[0]
+    assert sorted((home / "ledger").rglob("*")) == kept
+    assert purge_storage(storage, loops, later, dry_run=False).plans == listed
+    assert not location.run("web_revert", config=undo)
+    newest = next(one.stem for one in (home / "ledger/web/plans").iterdir())
+    undo["ops"]["revert_web_plan"]["config"]["plan_id"] = newest
+    assert location.run("web_revert", config=undo)
+
+
+def ledgers(**options: Any) -> dict[str, Any]:
+    return {"ops": {"purge_old_plans": {"config": options}}}
+
+
+def test_the_days_that_ledgers_are_kept_are_a_week_at_least() -> None:
+    assert [days_kept({}), days_kept({VARIABLE: ""}), days_kept({VARIABLE: "30"})] == [None, None, 30]
+    for wrong in ("6", "-1", "all"):
+        with pytest.raises(UsageError, match=VARIABLE):
+            days_kept({VARIABLE: wrong})
 
 
 def _past() -> float:
