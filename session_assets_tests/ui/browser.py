@@ -61,12 +61,19 @@ class Browser:
 @contextmanager
 def browsing(ui: Ui) -> Iterator[Browser]:
     """A window on a running UI; at its end the failed requests of its pages are errors."""
+    with window() as page:
+        yield Browser(page, ui)
+
+
+@contextmanager
+def window() -> Iterator[Page]:
+    """An empty window; at its end the failed requests of its pages are errors."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1500, "height": 950})
         page.set_default_timeout(_WAIT)
         broken: list[str] = []
         page.on("response", lambda answer: broken.append(answer.url) if answer.status >= 500 else None)
-        yield Browser(page, ui)
+        yield page
         chromium.close()
         assert not broken, broken
