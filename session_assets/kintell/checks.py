@@ -12,6 +12,7 @@ import polars as pl
 from session_assets.graph.environment import Environment
 from session_assets.kintell import model
 from session_assets.kintell.assets import key, open_imports
+from session_assets.kintell.health import health
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.outbox import Lag
 from session_assets.masking import safe_text
@@ -80,6 +81,8 @@ def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetC
         )
         for name, reasons in REJECT_CHECKS.items()
     ]
+    if not context.op_execution_context.has_partition_key and not imports.jobs.is_new():
+        context.op_execution_context.log_event(health(imports.database, counts))
     yield from _reported(context, "checks_rejects", results)
 
 

@@ -10,6 +10,7 @@ from session_assets.graph.target import FileTarget
 from session_assets.kintell import results, steps
 from session_assets.kintell.assets import ASSETS, FILES_NAME, key, launch_config, open_imports
 from session_assets.kintell.checks import CHECKS
+from session_assets.kintell.health import HEALTH
 from session_assets.kintell.imports import FOLDER
 from session_assets.kintell.model import SLICE, VARIABLE
 from session_assets.kintell.sensors import SCHEDULES, SENSORS
@@ -63,5 +64,5 @@ TARGETS = [
 LOOPS: list[Loop] = []
 
 DEFINITIONS = dg.Definitions(
-    assets=[*ASSETS, *results.ASSETS], asset_checks=CHECKS, jobs=JOBS, sensors=SENSORS, schedules=SCHEDULES
+    assets=[*ASSETS, *results.ASSETS, HEALTH], asset_checks=CHECKS, jobs=JOBS, sensors=SENSORS, schedules=SCHEDULES
 )

@@ -36,6 +36,10 @@ DAYS = pl.Schema(
         "avg_duration_seconds": pl.Float64,
     }
 )
+SESSION_DAYS = pl.Schema(
+    {"date": pl.Date, "sessions": pl.Int64, "language": pl.Int64, "mentorship": pl.Int64, "avg_rating": pl.Float64}
+)
+"""Sessions by the UTC day on which they were scheduled; ratings are on 0…1."""
 _ACCOUNTS = """
     SELECT j.id::text, j.file_name, j.status, j.total_rows, j.processed_rows, j.inserted_rows, j.updated_rows, j.skipped_rows,
         j.failed_rows,
@@ -71,6 +75,11 @@ _REASONS = """
           AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back'))
     ) AS r CROSS JOIN unnest(r.reasons) AS one (name)
     GROUP BY 1
+"""
+_SESSION_DAYS = """
+    SELECT (scheduled_at AT TIME ZONE 'UTC')::date, count(*), count(*) FILTER (WHERE session_type = 'language'),
+        count(*) FILTER (WHERE session_type = 'mentorship'), round(avg(rating), 2)::float8
+    FROM kintell_sessions WHERE scheduled_at IS NOT NULL GROUP BY 1 ORDER BY 1 DESC LIMIT %s
 """
 _DAYS = """
     SELECT (created_at AT TIME ZONE 'UTC')::date, count(*), sum(successful_rows), sum(failed_rows), sum(inserted_rows),
@@ -113,6 +122,11 @@ def session_count(database: Database) -> int:
 def days(database: Database, last: int = 30) -> pl.DataFrame:
     """`DAYS`: the completed jobs of each of the last days. Source: the runbook's query C."""
     return _frame(database, _DAYS, [last], DAYS)
+
+
+def session_days(database: Database, last: int = 60) -> pl.DataFrame:
+    """`SESSION_DAYS` of the last days that have sessions, the newest first."""
+    return _frame(database, _SESSION_DAYS, [last], SESSION_DAYS)
 
 
 def _frame(database: Database, query: str, values: object, schema: pl.Schema) -> pl.DataFrame:

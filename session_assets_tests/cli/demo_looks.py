@@ -118,6 +118,9 @@ def _pages(ui: str) -> Iterator[tuple[str, str]]:
         with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read().decode()
         assert not json.loads(text).get("errors"), text[:2000]
+        assert name != "assets" or (
+            "sessions_by_date" in text and "rejects_by_reason" in text
+        )  # of kintell/session_health
         yield f"page data: {name}", text
 
 

@@ -23,6 +23,7 @@ from session_assets.masking import safe_text
 
 DATABASE = "kintell_demo"
 LOOK = (
+    ("/assets/kintell/session_health", "sessions by date, imports by day, rejected rows by reason, as plots"),
     ("/asset-groups/kintell", "a dropped file → sessions, rejects, missing users, events, the summary by day"),
     ("/assets/kintell/rejected_rows", "why rows were rejected, and the error file to correct"),
 )
