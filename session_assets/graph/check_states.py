@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -82,13 +82,16 @@ def fingerprint(instance: DagsterInstance, keys: Mapping[AssetCheckKey, bool]) -
 
 def _plain(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
     found = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=_DONE)
-    return _state(key, found[0], found[0]) if found else CheckState(key, None)
+    if not found:
+        return CheckState(key, None)
+    whole, _ = _newest_whole(instance, key, _SUMMARIES, set(), lambda run: not run.is_of_partition)
+    return _state(key, found[0], whole)
 
 
 def _partitioned(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
     storage = instance.event_log_storage
     verdicts = [one for one in storage.get_asset_check_partition_info([key]) if one.partition_key is not None]
-    whole, runs = _newest_whole(instance, key, _SUMMARIES, {one.latest_planned_run_id for one in verdicts})
+    whole, runs = _newest_whole(instance, key, _SUMMARIES, {one.latest_planned_run_id for one in verdicts}, _is_whole)
     fresh = [one for one in verdicts if not _is_superseded(one.latest_planned_run_id, whole, runs)]
     failing = sorted(str(one.partition_key) for one in fresh if one.latest_execution_status.value == "FAILED")
     if any(_is_open(one, runs, failing) for one in fresh):
@@ -105,22 +108,23 @@ def _partitioned(instance: DagsterInstance, key: AssetCheckKey) -> CheckState:
 
 
 def _newest_whole(
-    instance: DagsterInstance, key: AssetCheckKey, limit: int, more: set[str]
+    instance: DagsterInstance, key: AssetCheckKey, limit: int, more: set[str], of_all: Callable[[_Run], bool]
 ) -> tuple[AssetCheckExecutionRecord | None, dict[str, _Run]]:
-    """The newest verdict about the whole collection, and the runs of all that were looked through, with `more`."""
+    """The newest verdict by a run `of_all`, about the whole collection, and the runs that were looked through, with `more`."""
     summaries = instance.event_log_storage.get_asset_check_execution_history(
         key, limit=limit, status=_DONE, partition_filter=PartitionKeyFilter(key=None)
     )
     runs = _runs(instance, {*(one.run_id for one in summaries), *more})
-    whole = next((one for one in summaries if one.run_id in runs and runs[one.run_id].is_whole), None)
+    whole = next((one for one in summaries if one.run_id in runs and of_all(runs[one.run_id])), None)
     if whole is None and len(summaries) == limit < _MOST_SUMMARIES:
-        return _newest_whole(instance, key, _MOST_SUMMARIES, more)
+        return _newest_whole(instance, key, _MOST_SUMMARIES, more, of_all)
     return whole, runs
 
 
 @dataclass(frozen=True)
 class _Run:
     is_whole: bool
+    is_of_partition: bool
     is_success: bool
     began: float
     ended: float | None
@@ -130,11 +134,16 @@ class _Run:
         return self.ended is not None
 
 
+def _is_whole(run: _Run) -> bool:
+    return run.is_whole
+
+
 def _runs(instance: DagsterInstance, ids: set[str]) -> dict[str, _Run]:
     records = instance.get_run_records(RunsFilter(run_ids=[*ids])) if ids else []
     return {
         one.dagster_run.run_id: _Run(
             WHOLE_TAG in one.dagster_run.tags,
+            "dagster/partition" in one.dagster_run.tags,
             one.dagster_run.is_success,
             one.create_timestamp.timestamp(),
             one.end_time if one.dagster_run.is_finished else None,
