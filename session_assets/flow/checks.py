@@ -7,6 +7,7 @@ import dagster as dg
 
 from session_assets.flow import model
 from session_assets.flow.assets import POOL, key, open_flow
+from session_assets.flow.health import health
 from session_assets.graph.environment import Environment
 from session_assets.masking import safe_text
 from session_assets.stores.flow_findings import Finding
@@ -48,6 +49,8 @@ def _recounted(context: dg.AssetCheckExecutionContext, step: str) -> Iterator[dg
     names = [name for name in model.RULES if name in selected]
     with open_flow(context).reading() as work:
         found = recount(work, names)
+        if step == STEPS[1]:
+            context.op_execution_context.log_event(health(work))
     Environment.load().report(context.op_execution_context.run_id, step, {"checks": [_plain(one) for one in found]})
     for one in found:
         yield dg.AssetCheckResult(

@@ -5,6 +5,7 @@ import dagster as dg
 from session_assets.flow import code_assets, metrics_assets, steps, stored_assets
 from session_assets.flow.assets import ASSETS, key
 from session_assets.flow.checks import CHECKS, STEPS
+from session_assets.flow.health import HEALTH
 from session_assets.flow.model import SLICE, VARIABLE
 from session_assets.graph.automation import daily_verify
 from session_assets.graph.target import StepTarget
@@ -73,7 +74,7 @@ SCHEDULES = [
 ]
 
 DEFINITIONS = dg.Definitions(
-    assets=[*ASSETS, *(asset for part in _BESIDE for asset in part.ASSETS)],
+    assets=[*ASSETS, HEALTH, *(asset for part in _BESIDE for asset in part.ASSETS)],
     asset_checks=[*CHECKS, *(check for part in _BESIDE for check in part.CHECKS)],
     jobs=JOBS,
     schedules=SCHEDULES,
