@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from hypothesis import HealthCheck, settings
 
@@ -13,7 +14,6 @@ def examples(count: int) -> settings:
     """Settings of a property test that talks to a server."""
     return settings(
         max_examples=count * 10 if FULL else count,
-        deadline=None,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.too_slow,
@@ -26,3 +26,8 @@ def examples(count: int) -> settings:
 def times(few: int, many: int) -> int:
     """A number of repetitions."""
     return many if FULL else few
+
+
+def some(every: Sequence[str], few: int) -> list[str]:
+    """All of them in the full run, else a few that lie apart."""
+    return list(every) if FULL else [every[at * len(every) // few] for at in range(few)]

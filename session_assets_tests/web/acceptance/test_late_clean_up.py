@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from session_assets.web.ingest import ingest_event
+from session_assets_tests.counts import some
 from session_assets_tests.web.acceptance.documents import (
     DAYS,
     Web,
@@ -22,7 +23,7 @@ from session_assets_tests.web.acceptance.test_two_at_once import Paused
 PLACES = ["web.after_documents", "web.after_events", "apply.after_look", "apply.after_intent", "mongo.before_delete"]
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", some(PLACES, 2))
 def test_an_orphan_that_gets_an_event_stays(cli: Terminal, web: Web, tmp_path: Path, place: str) -> None:
     fill(web, 6, wrong=None)
     add_orphans(web, 1)
@@ -37,7 +38,7 @@ def test_an_orphan_that_gets_an_event_stays(cli: Terminal, web: Web, tmp_path: P
     assert cli("verify", "web").code == 0
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", some(PLACES, 2))
 def test_a_duplicate_that_is_written_to_is_folded_by_the_next_run(
     cli: Terminal, web: Web, tmp_path: Path, place: str
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from session_assets_tests.counts import some
 from session_assets_tests.web.acceptance.documents import Web, dump, fill, wrong_sessions
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
@@ -30,7 +31,7 @@ class Paused:
         return self.running.wait()
 
 
-@pytest.mark.parametrize("place", ["web.after_documents", "web.before_record", "apply.after_intent"])
+@pytest.mark.parametrize("place", some(["web.after_documents", "web.before_record", "apply.after_intent"], 2))
 def test_the_second_is_told_who_works(cli: Terminal, web: Web, tmp_path: Path, place: str) -> None:
     wiped = fill(web)
     first = Paused(cli, tmp_path, place, "apply", "web", "--json")
