@@ -26,7 +26,7 @@ from session_assets.stores.bson_frames import Field, documents_of, frame_of, key
 
 _T = TypeVar("_T")
 _IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
-_BATCH = 8_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
+_BATCH = 12_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
 _AUTHORIZATION = {13, 18}  # Unauthorized, AuthenticationFailed
 _clients: dict[tuple[int, str], MongoClient] = {}

@@ -46,7 +46,7 @@ _STANDING_FIELDS = (
     Field("first_event_at", Kind.DATE),
     Field("created_at", Kind.DATE),
 )
-_BUCKET_ROWS = 50_000
+_BUCKET_ROWS = 60_000
 _HAS_ID: dict[str, object] = {"session_id": {"$type": "string", "$not": {"$type": "array"}}}
 _HAS_NONE: dict[str, object] = {"$nor": [_HAS_ID]}
 
