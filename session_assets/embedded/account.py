@@ -71,7 +71,8 @@ def _passing_prefix(title: str, user: pwd.struct_passwd, closed: Path) -> tuple[
     added = f"+{capability}"
     return (
         *(setpriv, "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"),
-        *("--inh-caps", added, "--ambient-caps", added, "--"),
+        *("--inh-caps", added, "--ambient-caps", added),
+        *("--securebits", "+no_setuid_fixup", "--"),  # else access(2), which initdb asks, leaves the capability out
     )
 
 

