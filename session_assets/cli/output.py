@@ -110,7 +110,6 @@ def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
     for check in checks:
         mark = _PASSED if check["passed"] else _ERROR if check["severity"] == "ERROR" else _WARN
         ids = f" Ids: {', '.join(check['sample'][:3])} …" if check["sample"] else ""
-        is_told = not check["passed"] or check["count"]  # also why a finding counts as passed
-        text = check["description"] + ids if is_told else ""
+        text = "" if check["passed"] else check["description"] + ids
         table.add_row(check["name"], mark, f"{check['count']:,}", safe_text(text))
     console.print(table)

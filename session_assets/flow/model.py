@@ -231,7 +231,7 @@ class Rule:
     is_error: bool
     text: str
     next_step: str
-    is_progress: bool = False  # counts what is left to do, so nothing is wrong before backfill is begun
+    is_progress: bool = False  # counts what backfill has to do, so it warns before that is begun
     after_contract: str = ""  # the next step then, where it is another
     warns_after_contract: bool = False  # nothing can be applied again then
     goal: str = ""  # what is wanted, where that is not 0 of them

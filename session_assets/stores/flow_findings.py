@@ -1,4 +1,4 @@
-"""What checks find, and whether it is due: before backfill nothing is, and while a step is at work it is on its way."""
+"""What checks find, and how it counts: what backfill will mend warns before it is begun, and while a step is at work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from session_assets.flow.model import BACKFILL, LOCK, REHEARSAL, RULES
 from session_assets.stores.flow_work import Work
 from session_assets.stores.postgres import holder, lock_key
+
+_BEGIN = "`session-assets plan flow` shows what it would do, `session-assets apply flow` does it."
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class Due:
         self._at_work = at_work[0].kind if at_work and holder(work.connection, lock_key(LOCK)) else None
 
     def judged(self, found: Finding) -> Finding:
-        """A finding as it counts now; whether it passed changes only where nobody has begun the migration."""
+        """A finding as it counts now; whether it passed does not change."""
         rule = RULES[found.name]
         found = replace(found, is_error=rule.is_error, next_step=rule.next_step)
         if found.passed:
             return found
         if rule.is_progress and not self._is_begun:
-            return replace(found, passed=True, note=f"{found.text}; backfill is not begun")
+            return replace(found, is_error=False, next_step=f"Backfill is not begun. {_BEGIN}")
         if self._at_work:
             return replace(
                 found, is_error=False, next_step=f"{self._at_work} is at work: verify again when it has ended."

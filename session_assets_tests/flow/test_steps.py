@@ -95,12 +95,13 @@ def test_upgrade_downgrade_upgrade_is_the_identity(guide: Guide) -> None:
     assert guide.catalogue() == contracted_catalogue
 
 
-def test_verify_is_silent_before_the_migration_and_warns_while_a_step_is_at_work(guide: Guide) -> None:
+def test_verify_warns_before_the_migration_and_while_a_step_is_at_work(guide: Guide) -> None:
     flow = guide.flow()
     before = guide.findings()
     assert not [one for one in before.values() if one.is_error and not one.passed]
-    assert before["rows_follow_their_session"].text.endswith("; backfill is not begun")
-    assert before["rows_follow_their_session"].count > 0
+    todo = before["rows_follow_their_session"]
+    assert (todo.passed, todo.is_error) == (False, False) and todo.count > 0
+    assert todo.next_step.startswith("Backfill is not begun.")
     flow.apply()
     guide.run("UPDATE access_audit_log SET flow_id = NULL")
     assert guide.findings()["rows_follow_their_session"].is_error
