@@ -24,10 +24,8 @@ from session_assets.graph.keys import WHOLE_TAG
 from session_assets.graph.partition_checks import keep_connections
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-_SUMMARIES, _MOST_SUMMARIES = (
-    25,
-    2000,
-)  # of a check, looked through for one of the whole: first, and where none is found
+_SUMMARIES = 25  # of a check that are looked through for one of the whole collection
+_MOST_SUMMARIES = 2000  # where none of those is
 _LONGEST_SECONDS = 6 * 3600
 _PARTITIONS = 100  # failing ones that are counted one by one
 

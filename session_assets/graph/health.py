@@ -56,7 +56,7 @@ def health_of(
     metadata: dict[str, Any] = {
         "dagster/row_count": sum(tally.reads.values()),
         **classes,
-        "failing_checks": dg.MetadataValue.md(markdown(failing, ["check", "severity", "count", "what"]) or "none"),
+        "failing_checks": dg.MetadataValue.md(markdown(failing, ["check", "severity", "count", "what"])),
         "defects": dg.MetadataValue.md(_plot(before, now)),
         "by_partition": dg.MetadataValue.path(str(storage.path(name))),
     }

@@ -109,7 +109,7 @@ def purge_old_plans(context: dg.OpExecutionContext, config: LedgerPurgeConfig) -
             "plans": len(gone.plans),
             "sets_of_rows": gone.parts,
             "dry_runs": gone.dry_runs,
-            "list": dg.MetadataValue.md(markdown(rows, ["ledger", "plan", "last touched (UTC)", "rows"]) or "none"),
+            "list": dg.MetadataValue.md(markdown(rows, ["ledger", "plan", "last touched (UTC)", "rows"])),
         }
     )
 

@@ -38,7 +38,7 @@ def health(database: Database, rejected: Mapping[str, tuple[int, int]]) -> dg.As
             "sessions_by_date": dg.MetadataValue.md(_plot_dates(dates)),
             "imports_by_day": dg.MetadataValue.md(plot_days(days(database))),
             "rejects_by_reason": dg.MetadataValue.md(_plot_reasons(rejected)),
-            "dates": dg.MetadataValue.md(markdown(dates.iter_rows(), dates.columns) or "none"),
+            "dates": dg.MetadataValue.md(markdown(dates.iter_rows(), dates.columns)),
         },
     )
 

@@ -168,6 +168,6 @@ def test_server_that_ignores_signals_is_killed_in_bounded_time(
     monkeypatch.setattr(Nats, "stop_steps", ((signal.SIGTERM, 0.3), (signal.SIGKILL, 5.0)))
     begun = time.monotonic()
     assert servers.down() == ["nats"]
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 5
     assert is_silent(port_of(servers, "nats"))
     assert json.loads((used_home / "embedded" / "nats" / "server.json").read_text())["command"] == []
