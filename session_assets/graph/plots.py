@@ -12,7 +12,7 @@ GOOD, BAD = "#2e7d5b", "#c0392b"
 LINES = ("#2563a8", "#2e7d5b", "#b45309", "#8e3b8e", "#5f6b7a")
 """Colours that keep apart on white, also for people who do not tell red from green."""
 _INK, _FAINT, _CARD = "#1f2328", "#c9ced6", "#ffffff"
-_LETTER = 6.3  # of the usual width at 12 px
+_LETTER = 7.0  # px a letter takes; wide fonts need as much
 
 
 @dataclass(frozen=True)

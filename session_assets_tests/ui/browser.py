@@ -45,6 +45,15 @@ class Browser:
     def asset(self, name: str, view: str) -> None:
         self.open(f"/assets/{name}?view={view}")
 
+    def backfill(self, job: str, first: str, last: str) -> None:
+        """Launch a job over a range of partitions."""
+        self.job(job)
+        self.text("Materialize all").click()
+        partitions = self.page.get_by_placeholder("No matching partitions")
+        partitions.fill(f"[{first}...{last}]")
+        partitions.press("Enter")
+        self.page.get_by_role("button", name="Launch backfill").click()
+
     def open(self, path: str) -> None:
         self.page.goto(f"http://127.0.0.1:{self.ui.port}{path}")
 
@@ -80,6 +89,11 @@ def window() -> Iterator[Page]:
         page.set_default_timeout(_WAIT)
         broken: list[str] = []
         page.on("response", lambda answer: broken.append(answer.url) if answer.status >= 500 else None)
-        yield page
-        chromium.close()
+        try:
+            yield page
+        except Exception as error:
+            error.add_note(f"The page was {page.url}, and said:\n{page.inner_text('body')}")
+            raise
+        finally:
+            chromium.close()
         assert not broken, broken

@@ -54,20 +54,15 @@ def _read_a_failing_check(browser: Browser, count: int) -> None:
 
 def _repair_three_days(browser: Browser) -> None:
     """A backfill of three days is one run; what it changed is shown with before and after."""
-    browser.job("web_apply")
-    browser.text("Materialize all").click()
-    partitions = browser.page.get_by_placeholder("No matching partitions")
-    partitions.fill(f"[{DAYS[0]}...{DAYS[-1]}]")
-    partitions.press("Enter")
-    browser.text("3 partitions")
-    browser.page.get_by_role("button", name="Launch backfill").click()
+    browser.backfill("web_apply", DAYS[0], DAYS[-1])
     browser.asset("web/sessions", f"partitions&partition={DAYS[0]}")
     browser.text("Materialized (3)")
     browser.text("Failed (0)")
-    browser.asset("web/session_changes", f"partitions&partition={DAYS[0]}")
+    browser.asset("web/session_changes", f"partitions&partition={DAYS[1]}")
     browser.text("preview", exact=True).scroll_into_view_if_needed()
-    browser.text("[Show Markdown]").click()
-    browser.text("before → after", exact=True)
+    changes = browser.page.get_by_text("before → after", exact=True)
+    browser.page.get_by_text("[Show Markdown]").or_(changes).first.click()  # Dagster shows a short table at once
+    changes.evaluate("table => table.scrollIntoView({block: 'center'})")
     browser.picture("preview")
 
 
