@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UI ?= 1
 TESTS ?= session_assets_tests
+BENCH ?= web identity contest kintell flow_code
 
 SLICES := web identity contest kintell flow
 banned = 'lint.flake8-tidy-imports.banned-api."$(1)".msg="see DESIGN: the house"'
@@ -43,8 +44,8 @@ lint: setup ## format, lint, types, and which module may import what
 pictures: setup ## the pictures of the docs, taken by the browser tests (needs Chromium)
 	SESSION_ASSETS_PICTURES=docs/pictures $(BIN)/pytest -q -n 0 session_assets_tests/ui/test_browser.py session_assets_tests/ui/test_contest_page.py
 
-bench: setup ## the figures of docs/benchmarks.md (about 15 minutes)
-	$(BIN)/python -m bench.web
+bench: setup ## the figures of docs/benchmarks.md (more than an hour; BENCH=web: those of one slice, about 15 minutes)
+	@for slice in $(BENCH); do $(BIN)/python -m bench.$$slice || exit 1; done
 
 lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
