@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from session_assets.kintell.imports import Imports, Options, Taken
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports, Taken
 from session_assets.kintell.jobs import Job, Source
 from session_assets.kintell.reader import CsvFile, encoding_of
 from session_assets.masking import safe_text

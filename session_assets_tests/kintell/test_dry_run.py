@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from session_assets.cli.files import partition_of
-from session_assets.kintell.imports import Imports, Options
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job
 from session_assets.stores.kintell_recount import rejected_reasons
 from session_assets_tests.kintell.files import clean, write

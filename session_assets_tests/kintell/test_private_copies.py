@@ -13,7 +13,8 @@ import pytest
 from session_assets.cli.files import partition_of
 from session_assets.errors import LockHeld, SessionAssetsError, UsageError
 from session_assets.failpoints import FailpointRaised
-from session_assets.kintell.imports import Imports, Options
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Source, SourceChanged
 from session_assets.stores.kintell_revert import Undo
 from session_assets_tests.kintell.files import clean, write
