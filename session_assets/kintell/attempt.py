@@ -10,7 +10,7 @@ from typing import Any
 
 from session_assets.errors import BadInput, PlanRefused, UsageError
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
-from session_assets.kintell.jobs import Job, Policy
+from session_assets.kintell.jobs import UTF_8, Job, Policy
 from session_assets.kintell.reader import encoding_of
 from session_assets.kintell.users import LookUp
 from session_assets.kintell.validation import Validated, validate
@@ -56,10 +56,17 @@ def with_encoding_of(job: Job, path: Path, options: Options) -> Options:
     """A resume reads the rows that the job saw before, so with the encoding that it began with."""
     if not job.last_processed_row:
         return options
-    asked = encoding_of(path, options.encoding)
-    if options.encoding and codecs.lookup(asked or "utf-8") != codecs.lookup(job.encoding or "utf-8"):
+    if job.encoding is None:
+        if options.encoding is None:
+            raise UsageError(
+                f"Job {job.id} was begun by an earlier version, which did not note the encoding. Say the one that it began with,"
+                f" utf-8 where none was told: `session-assets resume {job.id} --encoding E`."
+            )
+        return options
+    asked = encoding_of(path, options.encoding) or UTF_8
+    if options.encoding and codecs.lookup(asked) != codecs.lookup(job.encoding):
         raise UsageError(
-            f"Job {job.id} began with the encoding {job.encoding or 'utf-8'}: resume it without --encoding, or take it back and"
+            f"Job {job.id} began with the encoding {job.encoding}: resume it without --encoding, or take it back and"
             " import the file again."
         )
     return replace(options, encoding=job.encoding, usual_encoding=None)

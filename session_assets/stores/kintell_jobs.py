@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from session_assets.errors import LockHeld, UsageError
-from session_assets.kintell.jobs import Job, Policy, Source, UnknownJob
+from session_assets.kintell.jobs import UTF_8, Job, Policy, Source, UnknownJob
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_load import Lane
 from session_assets.stores.postgres import Database, holder, lock_key
@@ -137,7 +137,7 @@ class JobStore:
         with self._rows("describe") as cursor:
             cursor.execute(
                 "UPDATE backfill_jobs SET total_rows = %s, header = %s, encoding = %s, updated_at = now() WHERE id = %s",
-                [total_rows, json.dumps(header), encoding, job.id],
+                [total_rows, json.dumps(header), encoding or UTF_8, job.id],
             )
         return self.get(job.id)
 

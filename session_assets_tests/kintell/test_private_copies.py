@@ -63,6 +63,18 @@ def test_resume_reads_with_the_encoding_that_the_job_began_with(
     assert texts(kintell) == [f"très bien {n}" for n in range(5)]
 
 
+def test_a_job_of_an_earlier_version_asks_for_the_encoding_that_it_did_not_note(
+    run: Run, latin_1: Path, kintell: Kintell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(run, latin_1, monkeypatch, encoding="latin-1")
+    with kintell.connect() as connection:
+        connection.execute("UPDATE backfill_jobs SET encoding = NULL")
+    with pytest.raises(UsageError, match=r"did not note the encoding.*--encoding E"):
+        run(latin_1, usual_encoding="latin-1")
+    assert run(latin_1, encoding="latin-1").inserted_rows == 5
+    assert texts(kintell) == [f"très bien {n}" for n in range(5)]
+
+
 def test_an_encoding_may_be_told_while_nothing_is_imported(run: Run, latin_1: Path) -> None:
     with pytest.raises(UsageError, match="no text encoding"):
         run(latin_1, encoding="undefined")
