@@ -40,7 +40,7 @@ from session_assets.stores.kintell_preflight import make_ready, preflight
 from session_assets.stores.kintell_preview import Preview
 from session_assets.stores.kintell_rejects import reason_counts, rejects
 from session_assets.stores.kintell_schema import Schema
-from session_assets.stores.kintell_users import Users
+from session_assets.stores.kintell_users import Users, require_creatable
 from session_assets.stores.postgres import Database
 
 FOLDER = "kintell"
@@ -193,6 +193,8 @@ class Imports:
         for finding in make_ready(self.database, self.settings.home, taken.byte_size):
             if not finding.passed:
                 say(finding.message)
+        if options.create_users:
+            require_creatable(self.database)
         self.sweep()
         if resume is not None:
             job = self.jobs.get(resume)

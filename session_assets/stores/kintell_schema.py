@@ -121,12 +121,12 @@ class Schema:
             if column in self.columns.get(table, {}) and self.columns[table][column][0] not in kinds
         ]
 
-    def unknown_required(self) -> list[str]:
-        """Columns that must be given a value, have no default, and are none that imports fill."""
+    def unknown_required(self, *tables: str) -> list[str]:
+        """Columns of tables that must be given a value, have no default, and are none that imports fill."""
         filled = {table: set(wanted) for table, wanted in COLUMNS.items()}
         return [
             f"{table}.{column}"
-            for table in ("kintell_sessions", "backfill_jobs")
+            for table in tables
             for column, (_, required) in self.columns.get(table, {}).items()
             if required and column not in filled[table]
         ]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import polars as pl
+import psycopg
 
+from session_assets.errors import UsageError
+from session_assets.masking import safe_text
+from session_assets.stores.kintell_refusals import REFUSALS
+from session_assets.stores.kintell_schema import Schema
 from session_assets.stores.postgres import Database
 
 FOUND = pl.Schema({"email": pl.String, "id": pl.String})
@@ -62,11 +67,17 @@ class Users:
         """Create the users of a `MISSING_USERS` frame that still do not exist, with their roles; returns how many.
 
         An e-mail that is missing in both roles becomes a participant. They have no name and no password: inviting them is
-        the user management's work.
+        the user management's work. Raises `UsageError`, with none created, where the table wants more than that.
         """
-        with self._database.attempting(), self._connection.transaction():
-            self._wanted(missing.select("email", "role").filter(~pl.col("email").is_in(self._taken.implode())))
-            return self._connection.execute(_CREATE).rowcount
+        wanted = missing.select("email", "role").filter(~pl.col("email").is_in(self._taken.implode()))
+        with self._database.attempting():
+            _require_creatable(self._connection)
+            try:
+                with self._connection.transaction():
+                    self._wanted(wanted)
+                    return self._connection.execute(_CREATE).rowcount
+            except REFUSALS as error:
+                raise _not_created(f"the table users refuses one: {safe_text(error.diag.message_primary)}") from None
 
     def close(self) -> None:
         self._connection.close()
@@ -81,6 +92,24 @@ class Users:
         self._connection.execute("TRUNCATE wanted")
         with self._connection.cursor().copy("COPY wanted FROM STDIN (FORMAT csv)") as copy:
             copy.write(frame.write_csv(include_header=False, quote_style="non_numeric").encode())
+
+
+def require_creatable(database: Database) -> None:
+    """Raises `UsageError` where a user has more to say than an e-mail and a role."""
+    with database.connected("kintell users") as connection:
+        _require_creatable(connection)
+
+
+def _require_creatable(connection: psycopg.Connection) -> None:
+    if unknown := Schema(connection).unknown_required("users"):
+        raise _not_created(f"{', '.join(unknown)} must be given a value, and an e-mail does not tell it")
+
+
+def _not_created(why: str) -> UsageError:
+    return UsageError(
+        f"No user was created, and nothing was imported: {why}. Give such columns a default or allow NULL. Or create the users"
+        " yourself, as kintell/missing_users and `session-assets import FILE --dry-run` list them, and import without creating."
+    )
 
 
 def _folded(email: str) -> str:
