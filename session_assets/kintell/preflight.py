@@ -39,6 +39,8 @@ class Catalog(Protocol):
 
     def missing_tables(self) -> list[str]: ...
     def missing_columns(self) -> list[str]: ...
+    def no_tables(self) -> list[str]: ...
+    def missing_keys(self) -> list[tuple[str, str]]: ...
     def missing_indexes(self) -> list[str]: ...
     def wrong_types(self) -> list[str]: ...
     def unknown_required(self, *tables: str) -> list[str]: ...
@@ -51,7 +53,15 @@ class PreflightFailed(UsageError):
 
 def find_obstacles(catalog: Catalog) -> list[Finding]:
     """What would stop the migrations, or would make an adopted table unfit."""
-    return [_version(catalog), _unique_ids(catalog), _types(catalog), _required(catalog), _tables(catalog)]
+    return [
+        _version(catalog),
+        _relations(catalog),
+        _unique_ids(catalog),
+        _types(catalog),
+        _required(catalog),
+        _keys(catalog),
+        _tables(catalog),
+    ]
 
 
 def find_gaps(catalog: Catalog) -> list[Finding]:
@@ -83,6 +93,25 @@ def _version(catalog: Catalog) -> Finding:
         "server_is_recent",
         catalog.server_version >= OLDEST_SERVER,
         f"PostgreSQL {catalog.server_version} is too old: imports need {OLDEST_SERVER} or later.",
+    )
+
+
+def _relations(catalog: Catalog) -> Finding:
+    others = catalog.no_tables()
+    return _finding(
+        "tables_are_tables",
+        not others,
+        f"{'; '.join(others)}: imports need tables. Rename it, or point {VARIABLE} elsewhere.",
+    )
+
+
+def _keys(catalog: Catalog) -> Finding:
+    missing = catalog.missing_keys()
+    return _finding(
+        "ids_are_keys",
+        not missing,
+        f"{', '.join(f'{table}.{column}' for table, column in missing)} is not unique. Add what is missing, then run again:"
+        f" {' '.join(f'`ALTER TABLE {table} ADD PRIMARY KEY ({column});`' for table, column in missing)}",
     )
 
 

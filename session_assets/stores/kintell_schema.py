@@ -64,6 +64,9 @@ _FOUND = """
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE c.oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t) AND a.attnum > 0 AND NOT a.attisdropped
 """
+_RELATIONS = (
+    "SELECT relname, relkind::text FROM pg_class WHERE oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)"
+)
 _DUPLICATES = """
     SELECT external_session_id, count(*), count(*) OVER () FROM kintell_sessions WHERE external_session_id IS NOT NULL
     GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 20
@@ -78,10 +81,9 @@ _KEYS = """
     SELECT conrelid::regclass::text FROM pg_constraint
     WHERE contype = 'p' AND conrelid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)
 """
-_UNIQUE_COLUMNS = {("users", "id"), ("users", "email"), ("kintell_sessions", "id"), ("backfill_jobs", "id")} | {
-    ("kintell_sessions", "external_session_id"),
-    ("backfill_jobs", "sha256"),
-}
+_IDS = {("users", "id"), ("kintell_sessions", "id"), ("backfill_jobs", "id")}
+_MADE = {("kintell_sessions", "external_session_id"), ("backfill_jobs", "sha256")}
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
 class Schema:
@@ -93,6 +95,7 @@ class Schema:
         self.columns: dict[str, dict[str, tuple[str, bool]]] = {}
         for table, column, kind, required in connection.execute(_FOUND, [names]):
             self.columns.setdefault(table, {})[column] = (kind, required)
+        self._kinds: dict[str, str] = dict(connection.execute(_RELATIONS, [names]).fetchall())
         self._unique = set(connection.execute(_UNIQUE, [names]).fetchall())
         self._keyed = {row[0].rpartition(".")[2] for row in connection.execute(_KEYS, [names])}
         version = connection.execute("SELECT to_regclass(%s)", [VERSION_TABLE]).fetchone()
@@ -131,9 +134,18 @@ class Schema:
             if required and column not in filled[table]
         ]
 
+    def no_tables(self) -> list[str]:
+        """What bears the name of a table and is none that the migrations can adopt, as `users is a view`."""
+        return [f"{name} is {_KINDS.get(kind, 'no table')}" for name, kind in self._kinds.items() if kind not in "rp"]
+
+    def missing_keys(self) -> list[tuple[str, str]]:
+        """Tables that are there and whose ids are not unique, with the column."""
+        there = {name for name, kind in self._kinds.items() if kind in "rp"}
+        return sorted((table, column) for table, column in _IDS - self._unique if table in there)
+
     def missing_indexes(self) -> list[str]:
-        """Unique indexes and primary keys that imports rely on."""
-        lacking = sorted(f"a unique index on {table} ({column})" for table, column in _UNIQUE_COLUMNS - self._unique)
+        """Unique indexes and primary keys that imports rely on and that the migrations make."""
+        lacking = sorted(f"a unique index on {table} ({column})" for table, column in _MADE - self._unique)
         ours = [table for table in COLUMNS if table.startswith("backfill_") and table not in self._keyed]
         return lacking + [f"the primary key of {table}" for table in ours]
 

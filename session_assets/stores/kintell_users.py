@@ -9,7 +9,7 @@ from session_assets.errors import UsageError
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_refusals import REFUSALS
 from session_assets.stores.kintell_schema import Schema
-from session_assets.stores.postgres import Database
+from session_assets.stores.postgres import Database, lock_key
 
 FOUND = pl.Schema({"email": pl.String, "id": pl.String})
 _BLANKS = r"E' \t\n\r\f\v'"
@@ -28,7 +28,7 @@ _CREATE = f"""
     SELECT DISTINCT ON (w.email) gen_random_uuid(), w.email, w.role FROM wanted w
     WHERE NOT EXISTS (SELECT FROM users u WHERE lower(btrim(u.email, {_BLANKS})) = w.email)
     ORDER BY w.email, w.role
-    ON CONFLICT (email) DO NOTHING
+    ON CONFLICT DO NOTHING
 """
 
 
@@ -75,6 +75,7 @@ class Users:
             try:
                 with self._connection.transaction():
                     self._wanted(wanted)
+                    self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key("kintell.users")])
                     return self._connection.execute(_CREATE).rowcount
             except REFUSALS as error:
                 raise _not_created(f"the table users refuses one: {safe_text(error.diag.message_primary)}") from None
