@@ -35,6 +35,10 @@ _QUICK, _PATIENT = "2s", "60s"  # waits for a row: while a neighbour holds rows 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
+class _LeftOut(Exception):
+    """A trigger of the table leaves rows out, or gives them other ids."""
+
+
 @dataclass
 class Lane:
     """One transaction at a time: `write`, then `commit` or `rollback`."""
@@ -65,6 +69,9 @@ class Lane:
         except _CONFLICTS as error:
             self.rollback()
             raise Conflict(f"{error.diag.message_primary}") from None
+        except _LeftOut:
+            self.rollback()
+            raise Conflict("a trigger of the table leaves rows out") from None
         except errors.ForeignKeyViolation:
             self.rollback()
             raise SessionAssetsError(
@@ -115,7 +122,7 @@ class Lane:
         patience = _PATIENT if alone else _QUICK
         try:
             return self._written(batch, patience)
-        except (*REFUSALS, errors.UniqueViolation):
+        except (*REFUSALS, errors.UniqueViolation, _LeftOut):
             self._connection.rollback()
             refused = self._refused(batch, patience) if alone else {}
             self._connection.rollback()
@@ -144,9 +151,10 @@ class Lane:
             stage(cursor, batch)
             failpoint("kintell.staged")
             updated = told = 0
-            if cursor.execute(statements.CLASSIFY).rowcount and self.job.policy == "update":
+            known = cursor.execute(statements.CLASSIFY).rowcount
+            if known and self.job.policy == "update":
                 failpoint("kintell.classified")
-                cursor.execute(statements.differing(self.absent))
+                differing = cursor.execute(statements.differing(self.absent)).rowcount
                 failpoint("kintell.locked")
                 cursor.execute(
                     "SET LOCAL enable_seqscan = off"
@@ -155,8 +163,12 @@ class Lane:
                     raise Conflict("a session was deleted at the same moment")
                 updated, told = _counts(cursor.execute(statements.update(self._digest, self.absent), job))
                 cursor.execute("SET LOCAL enable_seqscan = on")
+                if updated != differing:
+                    raise _LeftOut
                 failpoint("kintell.updated")
             inserted, news = _counts(cursor.execute(statements.write(self._digest), job))
+            if inserted != batch.accepted.height - known:
+                raise _LeftOut
             failpoint("kintell.inserted")
         skipped = batch.accepted.height - inserted - updated + batch.skipped
         return Written(inserted, updated, skipped, batch.rejected.height, told + news)

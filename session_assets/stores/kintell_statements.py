@@ -101,13 +101,13 @@ def write(digest: sql.Composable) -> sql.Composed:
         WITH inserted AS (
             INSERT INTO kintell_sessions AS s (id, {columns})
             SELECT id, {columns} FROM batch b WHERE NOT EXISTS (SELECT FROM known k WHERE k.row = b.row)
-            ORDER BY external_session_id RETURNING s.id, {digest} AS digest
+            ORDER BY external_session_id RETURNING s.id, s.external_session_id, {digest} AS digest
         ), logged AS (
             INSERT INTO backfill_row_changes (job_id, row, session_id, change, digest)
-            SELECT %(job)s, b.row, b.id, 'inserted', i.digest FROM inserted i JOIN batch b USING (id)
+            SELECT %(job)s, b.row, b.id, 'inserted', i.digest FROM inserted i JOIN batch b USING (id, external_session_id)
             RETURNING row, session_id
         ), told AS ({outbox} RETURNING number)
-        SELECT (SELECT count(*) FROM inserted), (SELECT count(*) FROM told)
+        SELECT (SELECT count(*) FROM logged), (SELECT count(*) FROM told)
     """).format(columns=columns, digest=digest, outbox=_OUTBOX)
 
 
