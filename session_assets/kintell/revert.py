@@ -16,6 +16,7 @@ REFUSALS = {
     "changed_later": "was changed by a later import: revert that one first",
     "gone": "was deleted since the import",
     "referenced": "is referred to by rows of other tables",
+    "kept": "was kept as it is by a trigger of the table",
     "user_gone": "had a participant or volunteer who was deleted since",
 }
 """Why a row is not undone. It is left exactly as it is."""

@@ -168,7 +168,32 @@ def test_rows_that_others_refer_to_are_left(kintell: Kintell) -> None:
     assert kintell.one("SELECT count(*) FROM notes") == 1
 
 
+def test_rows_that_a_trigger_keeps_are_listed_and_not_told(kintell: Kintell) -> None:
+    """For example one that marks a session as deleted instead."""
+    first(kintell, 4)
+    edit(kintell, "UPDATE kintell_sessions SET feedback_text = 'old'")
+    job = kintell.run(File([kintell.row(n) for n in range(2, 6)]))
+    edit(
+        kintell, """CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF OLD.external_session_id IN ('kintell-session-00002', 'kintell-session-00005') THEN RETURN NULL; END IF;
+            RETURN coalesce(NEW, OLD); END $$;
+            CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON kintell_sessions FOR EACH ROW EXECUTE FUNCTION keep()"""
+    )  # fmt: skip
+    told = kintell.jobs.get(job.id).events_total
+    found = kintell.revert(job.id)
+    assert found.classes == {"removed": 1, "restored": 1, "kept": 2}
+    assert found.refused["external_session_id"].to_list() == ["kintell-session-00002", "kintell-session-00005"]
+    assert kintell.jobs.get(job.id).events_total == told + 2
+    assert kintell.one("SELECT count(*) FROM backfill_outbox WHERE job_id = %s", job.id) == told + 2
+    edit(kintell, "DROP TRIGGER keep ON kintell_sessions")
+    assert kintell.revert(job.id).classes == {"removed": 2, "restored": 2}
+
+
 def test_a_restored_row_needs_its_users(kintell: Kintell) -> None:
+    edit(kintell, "ALTER TABLE kintell_sessions ALTER participant_id DROP NOT NULL")
+    edit(kintell, "INSERT INTO kintell_sessions (external_session_id, session_type, volunteer_id)"
+                  " SELECT 'kintell-session-00007', 'language', id FROM users LIMIT 1")  # fmt: skip
+    assert kintell.revert(kintell.run(File([kintell.row(7)])).id).classes == {"removed": 0, "restored": 1}
     kintell.run(File([kintell.row(1)]))
     users = kintell.users()
     job = kintell.run(File([kintell.row(1, participant_id=users["participant2@example.com"])]))
