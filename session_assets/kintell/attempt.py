@@ -25,7 +25,8 @@ class Options:
     usual_encoding: str | None = None
     """Where no encoding is given, and no job has begun with one."""
     batch_size: int = DEFAULT_BATCH_SIZE
-    policy: Policy = "update"
+    policy: Policy | None = None
+    """Where none is given: the one that the job began with, else `update`."""
     max_rejected_share: float | None = None
     create_users: bool = False
     """Make a user of every e-mail that nobody has, before the import."""
@@ -52,10 +53,15 @@ def judge(path: Path, users: LookUp, scratch: Path, options: Options) -> Validat
     )
 
 
-def with_encoding_of(job: Job, path: Path, options: Options) -> Options:
-    """A resume reads the rows that the job saw before, so with the encoding that it began with."""
+def as_begun(job: Job, path: Path, options: Options) -> Options:
+    """Options of a resume: rows are read and written as those before them. Raises `UsageError` where others are given."""
     if not job.last_processed_row:
         return options
+    if options.policy not in (None, job.policy):
+        raise UsageError(
+            f"Job {job.id} began with the policy {job.policy}: resume it without --policy, or take it back and import the file"
+            " again."
+        )
     if job.encoding is None:
         if options.encoding is None:
             raise UsageError(

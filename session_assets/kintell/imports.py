@@ -20,12 +20,12 @@ from session_assets.errors import BadInput
 from session_assets.kintell import model
 from session_assets.kintell.attempt import (
     Options,
+    as_begun,
     judge,
     require_few_rejects,
     require_same_reading,
     summary,
     too_many_rejects,
-    with_encoding_of,
 )
 from session_assets.kintell.error_file import write_error_file
 from session_assets.kintell.importing import run_import
@@ -163,7 +163,7 @@ class Imports:
             folder = f"kintell/dry_runs/{file_name(partition)}"
             found = self._keep(folder, validated)
             errors = scratch / "errors.csv"
-            would = Preview(self.database, options.policy, validated.absent)
+            would = Preview(self.database, options.policy or "update", validated.absent)
             batches = would.looked_at(validated.batches(options.batch_size))
             write_error_file(errors, validated.header, (one.rejected for one in batches), with_raw=validated.has_raw)
             self.storage.put(f"{folder}/errors.csv", errors)
@@ -201,7 +201,7 @@ class Imports:
             job.require_same(taken.source)
             job.require_resumable()
         else:
-            job = self.jobs.start(taken.file_name, taken.source, options.policy, run_id)
+            job = self.jobs.start(taken.file_name, taken.source, run_id)
         if job.finished:
             say(
                 f"{safe_text(taken.file_name)} holds the bytes that job {job.id} ({job.file_name}) imported: nothing to do"
@@ -209,20 +209,21 @@ class Imports:
             Path(taken.copy).unlink(missing_ok=True)
             return job, False
         _require_unchanged(taken)
-        options = with_encoding_of(job, Path(taken.copy), options)
+        options = as_begun(job, Path(taken.copy), options)
         if options.create_users:
             created = self._create_missing(taken, options)
             say(f"{created:,} users were created")
         with self.storage.scratch() as scratch, Users(self.database) as users:
 
-            def check() -> Validated:
-                validated = judge(Path(taken.copy), users, scratch, options)
+            def check(job: Job) -> Validated:
+                now = as_begun(job, Path(taken.copy), options)  # somebody may have gone on with it meanwhile
+                validated = judge(Path(taken.copy), users, scratch, now)
                 require_same_reading(job, validated)
                 self._keep(f"kintell/files/{file_name(taken.partition)}", validated)
                 require_few_rejects(job, validated, options)
                 return validated
 
-            job = run_import(self.jobs, job, check, batch_size=options.batch_size, run_id=run_id)
+            job = run_import(self.jobs, job, check, batch_size=options.batch_size, policy=options.policy, run_id=run_id)
         if job.finished:
             Path(taken.copy).unlink(missing_ok=True)
         return job, True

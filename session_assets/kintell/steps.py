@@ -22,7 +22,7 @@ class DryRunConfig(dg.Config):
     request: str | None = None
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
-    policy: str = "update"
+    policy: str | None = None
     max_rejected_share: float | None = None
 
 

@@ -34,7 +34,7 @@ def register(imports: Imports, draft: Path, file_name: str, source: Source, opti
     header: list[str] = []
     for found, _ in file.frames():
         header = found.own_names
-    job = imports.jobs.start(file_name, source, options.policy)
+    job = imports.jobs.start(file_name, source)
     receive(imports, draft, job, source)
     if job.status != "pending":  # somebody was quicker
         return job

@@ -75,6 +75,21 @@ def test_a_job_of_an_earlier_version_asks_for_the_encoding_that_it_did_not_note(
     assert texts(kintell) == [f"très bien {n}" for n in range(5)]
 
 
+def test_a_policy_counts_from_the_first_row_on(
+    run: Run, tmp_path: Path, kintell: Kintell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(write(tmp_path / "a.csv", [clean(n) for n in range(5)]))
+    path = write(tmp_path / "b.csv", [clean(n, duration_min="700", rating="" if n else "9") for n in range(6)])
+    with pytest.raises(UsageError, match="would be rejected"):
+        run(path, max_rejected_share=0.1)
+    interrupted(run, path, monkeypatch, policy="skip")
+    with pytest.raises(UsageError, match="began with the policy skip: resume it without --policy"):
+        run(path, policy="update")
+    job = run(path)
+    assert (job.inserted_rows, job.updated_rows, job.skipped_rows, job.failed_rows) == (1, 0, 4, 1)
+    assert kintell.one("SELECT count(*) FROM kintell_sessions WHERE duration_minutes = 700") == 1
+
+
 def test_an_encoding_may_be_told_while_nothing_is_imported(run: Run, latin_1: Path) -> None:
     with pytest.raises(UsageError, match="no text encoding"):
         run(latin_1, encoding="undefined")
