@@ -63,6 +63,11 @@ def test_encodings(tmp_path: Path, encoding: str, told: str | None) -> None:
     assert accepted.height == 3
 
 
+def test_utf_16_without_a_mark_asks_for_the_order_of_its_bytes(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"cannot be read as utf-16: .*does not start with BOM. Say another.*utf-16-le"):
+        read(given_file(tmp_path, SAMPLE.encode("utf-16-le")), encoding="utf-16")
+
+
 def test_latin_1_that_nobody_told_is_rejected_with_its_bytes(tmp_path: Path) -> None:
     found = judged(checked(given_file(tmp_path, SAMPLE.replace("Excellent", "Réussi").encode("latin-1")), tmp_path))
     assert found.reasons == {1: ["wrong_encoding"]}
