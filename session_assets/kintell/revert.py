@@ -17,6 +17,7 @@ REFUSALS = {
     "gone": "was deleted since the import",
     "referenced": "is referred to by rows of other tables",
     "kept": "was kept as it is by a trigger of the table",
+    "refused": "is refused by the table, or by a trigger of it, as it would be then",
     "user_gone": "had a participant or volunteer who was deleted since",
 }
 """Why a row is not undone. It is left exactly as it is."""

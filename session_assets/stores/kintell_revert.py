@@ -15,9 +15,11 @@ from session_assets.kintell.jobs import ROLLED_BACK, ROLLING_BACK, Job
 from session_assets.kintell.revert import REFUSED, UNDONE, Reverted
 from session_assets.progress import tell
 from session_assets.stores.kintell_jobs import JobStore
+from session_assets.stores.kintell_refusals import REFUSALS as TABLE_REFUSALS
 from session_assets.stores.kintell_statements import REVERTED, SET_COLUMNS, digest
 
 _BATCH = 10_000
+_ONE_BY_ONE = 1000
 _TRIES = 8
 _CONFLICTS = (
     errors.DeadlockDetected,
@@ -44,7 +46,7 @@ _JUDGE = sql.SQL("""
                 (c.before ->> 'volunteer_id')) AS p (id) WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = p.id::uuid)
                 AND p.id IS NOT NULL) THEN 'user_gone'
             ELSE 'undone' END
-    FROM (SELECT * FROM backfill_row_changes WHERE job_id = %(job)s
+    FROM (SELECT * FROM backfill_row_changes WHERE job_id = %(job)s AND row > %(after)s
         AND (undone IS NULL OR (%(again)s AND undone <> 'undone')) ORDER BY row LIMIT %(limit)s) AS c
     LEFT JOIN LATERAL (SELECT s.id, {digest} AS digest FROM kintell_sessions s WHERE s.id = c.session_id {lock}) AS s ON true
 """)
@@ -53,6 +55,8 @@ _AGAIN = """
     SELECT NOT EXISTS (SELECT FROM backfill_jobs o JOIN backfill_jobs m ON m.sha256 = o.sha256
         WHERE m.id = %s AND o.id <> m.id AND o.reason IS DISTINCT FROM 'rolled back')
 """
+_NEXT = "SELECT min(row) FROM backfill_row_changes WHERE job_id = %s AND row > %s AND undone IS NULL"
+_REFUSE = "UPDATE backfill_row_changes SET undone = 'refused' WHERE job_id = %s AND row = %s"
 _FORGET = "UPDATE backfill_row_changes SET undone = NULL WHERE job_id = %s AND undone <> 'undone'"
 _LAST = "SELECT greatest(max(number), %s) FROM backfill_outbox WHERE job_id = %s"
 _TELL = """
@@ -121,7 +125,7 @@ class Undo:
         with self._database.attempting(), self._connection() as connection:
             connection.execute(_TEMPORARY)
             again = self._again(connection)
-            values = {"job": self._job.id, "limit": None, "again": again}
+            values = {"job": self._job.id, "after": 0, "limit": None, "again": again}
             connection.execute(self._judge(connection, lock=False), values)
             found = dict(
                 connection.execute(
@@ -170,7 +174,11 @@ class Undo:
     def _batch(self, connection: psycopg.Connection, judge: sql.Composed, base: int) -> int:
         for trial in range(_TRIES):
             try:
-                return self._undo(connection, judge, base)
+                try:
+                    return self._undo(connection, judge, base)
+                except TABLE_REFUSALS:
+                    connection.rollback()
+                    return self._one_by_one(connection, judge, base)
             except _CONFLICTS as error:
                 connection.rollback()
                 if trial == _TRIES - 1:
@@ -181,9 +189,32 @@ class Undo:
                 time.sleep(0.05 * 2**trial)
         raise AssertionError("unreachable")
 
-    def _undo(self, connection: psycopg.Connection, judge: sql.Composed, base: int) -> int:
+    def _one_by_one(self, connection: psycopg.Connection, judge: sql.Composed, base: int) -> int:
+        """Some rows alone, after the table refused one of a batch: what it refuses is left, and noted."""
+        row = 0
+        for count in range(_ONE_BY_ONE):
+            last, row = row, _first(connection.execute(_NEXT, [self._job.id, row]))
+            if row is None:
+                return count
+            try:
+                self._undo(connection, judge, base, after=last, limit=1)
+            except TABLE_REFUSALS:
+                connection.rollback()
+                connection.execute(_REFUSE, [self._job.id, row])
+                connection.commit()
+        return _ONE_BY_ONE
+
+    def _undo(
+        self,
+        connection: psycopg.Connection,
+        judge: sql.Composed,
+        base: int,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> int:
         """One batch; returns the number of rows that it settled."""
-        job = {"job": self._job.id, "base": base, "limit": _BATCH, "again": False}
+        job = {"job": self._job.id, "base": base, "after": after, "limit": limit or _BATCH, "again": False}
         count = connection.execute(judge, job).rowcount
         failpoint("kintell.revert.judged")
         if count:

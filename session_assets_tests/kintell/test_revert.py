@@ -189,6 +189,23 @@ def test_rows_that_a_trigger_keeps_are_listed_and_not_told(kintell: Kintell) -> 
     assert kintell.revert(job.id).classes == {"removed": 2, "restored": 2}
 
 
+def test_rows_that_the_table_refuses_are_left_and_the_others_taken_back(kintell: Kintell) -> None:
+    first(kintell, 4)
+    job = kintell.run(File([kintell.row(n, duration_minutes=700) for n in range(2, 6)]))
+    edit(kintell, "ALTER TABLE kintell_sessions ADD CHECK (external_session_id <> 'kintell-session-00003' OR"
+                  " duration_minutes = 700)")  # fmt: skip
+    edit(
+        kintell, """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF OLD.external_session_id = 'kintell-session-00004' THEN RAISE 'never'; END IF; RETURN OLD; END $$;
+            CREATE TRIGGER refuse BEFORE DELETE ON kintell_sessions FOR EACH ROW EXECUTE FUNCTION refuse()"""
+    )  # fmt: skip
+    assert kintell.revert(job.id).classes == {"removed": 1, "restored": 1, "refused": 2}
+    assert kintell.one("SELECT count(*) FROM kintell_sessions WHERE duration_minutes = 700") == 2
+    assert kintell.jobs.get(job.id).rolled_back
+    edit(kintell, "DROP TRIGGER refuse ON kintell_sessions")
+    assert kintell.revert(job.id).classes == {"removed": 2, "restored": 1, "refused": 1}
+
+
 def test_a_restored_row_needs_its_users(kintell: Kintell) -> None:
     edit(kintell, "ALTER TABLE kintell_sessions ALTER participant_id DROP NOT NULL")
     edit(kintell, "INSERT INTO kintell_sessions (external_session_id, session_type, volunteer_id)"
