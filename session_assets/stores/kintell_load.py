@@ -52,7 +52,7 @@ class Lane:
     def __post_init__(self) -> None:
         self._connection = self.database.connect(f"kintell import {self.job.id[:8]}", autocommit=False)
         with self.database.attempting():
-            self._connection.execute(statements.STAGING)
+            statements.make_staging(self._connection)
             self._digest = statements.digest(self._connection, self.job.digest_columns or [])
             self._connection.commit()
 
@@ -175,7 +175,7 @@ class Lane:
 
 
 def stage(cursor: psycopg.Cursor, batch: Batch) -> None:
-    """Copy the accepted rows of a batch into the staging table of `STAGING`."""
+    """Copy the accepted rows of a batch into the staging table of `make_staging`."""
     with cursor.copy(statements.COPY_BATCH) as copy:
         copy.write(_csv(_staged(batch.accepted)))
 

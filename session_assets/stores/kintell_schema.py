@@ -31,7 +31,7 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
         "scheduled_at": _TIME,
         "completed_at": _TIME,
         "duration_minutes": _INT,
-        "rating": ("numeric",),
+        "rating": ("numeric", "numeric(3,2)"),
         "feedback_text": _TEXT,
         "language_level": _TEXT,
         "metadata": ("jsonb",),
@@ -59,8 +59,11 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Columns that imports work with, and the types that will do."""
 
+# A numeric that cannot hold 0.25 or 1 is shown with its digits, which makes it another type.
 _FOUND = """
-    SELECT c.relname, a.attname, format_type(a.atttypid, NULL), a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+    SELECT c.relname, a.attname, format_type(a.atttypid, CASE WHEN a.atttypid = 'numeric'::regtype
+            AND a.atttypmod >= 0 AND ((a.atttypmod - 4) & 2047 < 2 OR (a.atttypmod - 4 >> 16) <= (a.atttypmod - 4) & 2047)
+            THEN a.atttypmod END), a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE c.oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t) AND a.attnum > 0 AND NOT a.attisdropped
 """
