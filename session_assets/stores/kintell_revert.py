@@ -57,6 +57,11 @@ _AGAIN = """
 """
 _NEXT = "SELECT min(row) FROM backfill_row_changes WHERE job_id = %s AND row > %s AND undone IS NULL"
 _REFUSE = "UPDATE backfill_row_changes SET undone = 'refused' WHERE job_id = %s AND row = %s"
+_SKIPPED_SINCE = """
+    SELECT l.id::text, l.file_name, l.skipped_rows FROM backfill_jobs l JOIN backfill_jobs j ON j.id = %s
+    WHERE l.skipped_rows > 0 AND l.created_at > j.created_at AND l.reason IS DISTINCT FROM 'rolled back'
+        AND l.reason IS DISTINCT FROM 'rolling back' ORDER BY l.created_at
+"""
 _FORGET = "UPDATE backfill_row_changes SET undone = NULL WHERE job_id = %s AND undone <> 'undone'"
 _LAST = "SELECT greatest(max(number), %s) FROM backfill_outbox WHERE job_id = %s"
 _TELL = """
@@ -139,6 +144,11 @@ class Undo:
         frame = pl.DataFrame(refused, schema=REFUSED, orient="row").sort("row")
         removed, restored = (found.get(name, 0) + done.get(name, 0) for name in ("inserted", "updated"))
         return Reverted(removed, restored, frame)
+
+    def skipped_since(self) -> list[tuple[str, str, int]]:
+        """Later imports, by job, file name and number of rows, that skipped rows: some may be rows which this job inserted."""
+        with self._database.connected("kintell revert") as connection:
+            return connection.execute(_SKIPPED_SINCE, [self._job.id]).fetchall()
 
     def run(self) -> Reverted:
         """Undo what can be undone; the job is failed then, with the reason `rolled back`.

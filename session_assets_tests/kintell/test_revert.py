@@ -8,6 +8,8 @@ import pytest
 
 from session_assets.errors import UsageError
 from session_assets.kintell.jobs import Job
+from session_assets.kintell.revert import relied_on
+from session_assets.stores.kintell_revert import Undo
 from session_assets_tests.kintell.killed import Work, run
 from session_assets_tests.kintell.scenario import File, Kintell
 
@@ -154,6 +156,9 @@ def test_a_later_job_that_came_back_to_the_same_content_is_seen(kintell: Kintell
     kintell.run(File([kintell.row(1, duration_minutes=700)]))
     last = kintell.run(File([kintell.row(1), "one more line"]))
     assert kintell.look(job.id).classes == {"removed": 0, "restored": 0, "changed_later": 1}
+    same = kintell.run(File([kintell.row(1), "another line"]))
+    assert Undo(kintell.jobs, last).skipped_since() == [(same.id, "sessions.csv", 1)]
+    assert f"{same.id} (sessions.csv, 1 rows)" in (relied_on(last.id, Undo(kintell.jobs, last).skipped_since()) or "")
     assert kintell.look(last.id).classes == {"removed": 0, "restored": 1}
 
 
