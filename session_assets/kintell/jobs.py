@@ -124,12 +124,16 @@ class Job:
                 " import this one without --resume."
             )
 
-    def require_resumable(self) -> None:
-        """Raises `NotResumable` for a job that has nothing left to import."""
+    def require_kept(self) -> None:
+        """Raises `NotResumable` for a job of which rows were taken back already: the undo must be finished."""
         if self.reason == ROLLING_BACK:
             raise NotResumable(
                 f"Job {self.id} is being rolled back. Finish that: `session-assets revert kintell --plan-id {self.id}`."
             )
+
+    def require_resumable(self) -> None:
+        """Raises `NotResumable` for a job that has nothing left to import."""
+        self.require_kept()
         if self.finished:
             ending = "was rolled back" if self.rolled_back else "is completed"
             raise NotResumable(f"Job {self.id} {ending}: there is nothing to resume. Import the file without --resume.")

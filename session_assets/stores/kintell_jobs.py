@@ -46,7 +46,10 @@ _END = """
         completed_at = CASE WHEN %s THEN now() ELSE completed_at END
     WHERE id = %s AND attempt = %s
 """
-_FAIL = "UPDATE backfill_jobs SET status = 'failed', reason = %s, updated_at = now() WHERE id = %s AND status <> 'completed'"
+_FAIL = """
+    UPDATE backfill_jobs SET status = 'failed', reason = %s, updated_at = now()
+    WHERE id = %s AND status <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
+"""
 _ACTIVE = "('pending', 'running', 'paused')"
 
 
@@ -186,6 +189,7 @@ class JobStore:
         Raises `LockHeld` while somebody works on it, `UsageError` for a completed job.
         """
         job = self.get(job_id)
+        job.require_kept()
         if job.finished:
             raise UsageError(f"Job {job.id} is over ({job.reason or job.status}). To take its rows back, revert it.")
         try:

@@ -255,6 +255,8 @@ def test_a_killed_revert_is_finished_by_running_again(kintell: Kintell, point: s
     if point != "finished":
         with pytest.raises(UsageError, match="is being rolled back"):
             kintell.jobs.get(job.id).require_resumable()
+        with pytest.raises(UsageError, match="is being rolled back"):  # else it could be resumed without what is undone
+            kintell.jobs.fail(job.id)
     assert kintell.revert(job.id).classes == {"removed": 15, "restored": 15}
     assert sessions(kintell) == before
     assert kintell.jobs.get(job.id).events_total == 30 + 30
