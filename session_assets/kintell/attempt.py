@@ -14,6 +14,7 @@ from session_assets.kintell.jobs import UTF_8, Job, Policy
 from session_assets.kintell.reader import encoding_of
 from session_assets.kintell.users import LookUp
 from session_assets.kintell.validation import Validated, validate
+from session_assets.masking import safe_text
 from session_assets.progress import tell
 
 
@@ -43,13 +44,19 @@ def summary(validated: Validated) -> dict[str, Any]:
     }
 
 
-def judge(path: Path, users: LookUp, scratch: Path, options: Options) -> Validated:
+def judge(path: Path, name: str, users: LookUp, scratch: Path, options: Options) -> Validated:
+    """The validation pass over a file; `name` is what messages call it."""
     folder = scratch / "validation"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     encoding = encoding_of(path, options.encoding or options.usual_encoding)
     return validate(
-        path, users, folder, encoding=encoding, progress=lambda done, total: tell("bytes checked", done, total)
+        path,
+        users,
+        folder,
+        encoding=encoding,
+        name=safe_text(name),
+        progress=lambda done, total: tell("bytes checked", done, total),
     )
 
 

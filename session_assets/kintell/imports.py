@@ -159,7 +159,7 @@ class Imports:
         with self.storage.scratch() as scratch, self._users() as users:
             copy, sha256, _ = private_copy(path, scratch)
             partition = drop_key(path, sha256)
-            validated = judge(copy, users, scratch, options)
+            validated = judge(copy, path.name, users, scratch, options)
             folder = f"kintell/dry_runs/{file_name(partition)}"
             found = self._keep(folder, validated)
             errors = scratch / "errors.csv"
@@ -217,7 +217,7 @@ class Imports:
 
             def check(job: Job) -> Validated:
                 now = as_begun(job, Path(taken.copy), options)  # somebody may have gone on with it meanwhile
-                validated = judge(Path(taken.copy), users, scratch, now)
+                validated = judge(Path(taken.copy), taken.file_name, users, scratch, now)
                 require_same_reading(job, validated)
                 self._keep(f"kintell/files/{file_name(taken.partition)}", validated)
                 require_few_rejects(job, validated, options)
@@ -263,7 +263,7 @@ class Imports:
 
     def _create_missing(self, taken: Taken, options: Options) -> int:
         with self.storage.scratch() as scratch, Users(self.database) as users:
-            return users.create(judge(Path(taken.copy), users, scratch, options).missing_users())
+            return users.create(judge(Path(taken.copy), taken.file_name, users, scratch, options).missing_users())
 
     @contextmanager
     def _users(self) -> Iterator[LookUp]:
