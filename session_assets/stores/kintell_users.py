@@ -12,13 +12,15 @@ from session_assets.stores.kintell_schema import Schema
 from session_assets.stores.postgres import Database, lock_key
 
 FOUND = pl.Schema({"email": pl.String, "id": pl.String})
+# Compared and folded by characters, whatever the collation of the column: a Turkish one makes another letter of `I`.
+_EMAIL = 'email COLLATE "C"'
 _BLANKS = r"E' \t\n\r\f\v'"
-_ASCII = r"email !~ '[^\x01-\x7f]'"
+_ASCII = rf"{_EMAIL} !~ '[^\x01-\x7f]'"
 _FOLD = f"""
     CREATE TEMP TABLE folded AS
-        SELECT fold AS email, (array_agg(id ORDER BY email <> fold, id))[1] AS id,
-            count(*) FILTER (WHERE email = fold) AS exact, count(*) AS found
-        FROM (SELECT id, email, lower(btrim(email, {_BLANKS})) AS fold FROM users WHERE {_ASCII}) AS u GROUP BY 1;
+        SELECT fold AS email, (array_agg(id ORDER BY {_EMAIL} <> fold, id))[1] AS id,
+            count(*) FILTER (WHERE {_EMAIL} = fold) AS exact, count(*) AS found
+        FROM (SELECT id, email, lower(btrim({_EMAIL}, {_BLANKS})) AS fold FROM users WHERE {_ASCII}) AS u GROUP BY 1;
     CREATE INDEX ON folded (email);
     ANALYZE folded
 """
@@ -26,7 +28,7 @@ _OTHERS = f"SELECT email, id::text FROM users WHERE NOT ({_ASCII})"
 _CREATE = f"""
     INSERT INTO users (id, email, role)
     SELECT DISTINCT ON (w.email) gen_random_uuid(), w.email, w.role FROM wanted w
-    WHERE NOT EXISTS (SELECT FROM users u WHERE lower(btrim(u.email, {_BLANKS})) = w.email)
+    WHERE NOT EXISTS (SELECT FROM users u WHERE lower(btrim(u.{_EMAIL}, {_BLANKS})) = w.email)
     ORDER BY w.email, w.role
     ON CONFLICT DO NOTHING
 """

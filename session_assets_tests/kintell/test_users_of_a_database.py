@@ -45,6 +45,8 @@ def test_case_and_blanks_do_not_matter(kintell: Kintell) -> None:
 
 
 def test_of_users_that_differ_in_case_only_the_lower_one_is_meant(kintell: Kintell) -> None:
+    with kintell.connect() as connection:
+        connection.execute('ALTER TABLE users ALTER email TYPE varchar(255) COLLATE "POSIX"')
     add(
         kintell,
         "Two@example.com",
