@@ -28,6 +28,7 @@ from session_assets.stores.postgres import Database
 DLT = ("dlt[postgres]==1.31.0", "pyarrow==25.0.0", "adbc-driver-manager==1.13.0", "adbc-driver-postgresql==1.13.0")
 DLT_SETTINGS = {
     "file": "(c) dlt, the file handed to COPY as texts",
+    "keys": "(c) dlt, the valid rows so, into a table with keys",
     "adbc": "(c) dlt, parsed, ADBC",
     "csv": "(c) dlt, parsed, CSV",
     "merge": "(c) dlt, parsed, upsert by session_id",
@@ -84,7 +85,8 @@ def _size(
         def step() -> tuple[float, float]:
             _clear(database)
             script = str(Path(__file__).parent / "kintell_dlt.py")
-            command = [python, "-W", "ignore", script, setting, str(work / "sample.csv"), database.url]
+            file = work / ("valid.csv" if setting == "keys" else "sample.csv")
+            command = [python, "-W", "ignore", script, setting, str(file), database.url]
             _, megabytes, output = run(command, environment)
             return json.loads(output.splitlines()[-1])["seconds"], megabytes
 
@@ -113,12 +115,19 @@ def _clear(database: Database) -> None:
 
 
 def _export(database: Database, work: Path) -> None:
-    """What an import wrote, for the reference; the users stay the same for it by their ids."""
+    """What an import wrote, and the rows of its file; for the references. The users stay the same for them by their ids."""
     with psycopg.connect(database.url) as connection:
         for table, name in (("kintell_sessions", "sessions.copy"), ("backfill_outbox", "outbox.copy")):
             with (work / name).open("wb") as file, connection.cursor().copy(f"COPY {table} TO STDOUT".encode()) as rows:
                 for chunk in rows:
                     file.write(chunk)
+        ids = {one for (one,) in connection.execute("SELECT external_session_id FROM kintell_sessions")}
+    with (
+        (work / "sample.csv").open(encoding="utf-8") as sample,
+        (work / "valid.csv").open("w", encoding="utf-8") as valid,
+    ):
+        valid.write(next(sample))
+        valid.writelines(line for line in sample if line.partition(",")[0] in ids)
 
 
 def _with_dlt(folder: Path) -> str:

@@ -17,7 +17,8 @@ import psycopg
 
 from session_assets.drops.folder import drop_key, fingerprint
 from session_assets.graph.environment import Environment
-from session_assets.kintell.imports import Imports, Options
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports
 from session_assets.stores.postgres import Database
 
 OLD_SAMPLE = 5000

@@ -54,6 +54,8 @@ def import_files(
     """Import CSV files of Kintell sessions, plain or gzip. Exit 1 where rows were rejected."""
     if resume_job and (dry_run or len(files) > 1):
         raise UsageError("--resume goes on with the one file of a job: name that file, without --dry-run.")
+    if dry_run and create_users:
+        raise UsageError("--dry-run creates nobody: leave --create-users out. The report says who is missing.")
     runner = _runner(as_json)
     worst = 0
     for file in files:

@@ -102,6 +102,8 @@ def _show_revert(console: Console, body: dict[str, Any]) -> None:
         for key in body["refused_sample"]:
             reason = f": {errors[key]}" if key in errors else ""
             console.print(f"  {safe_text(key + reason)}", highlight=False)
+    for note in body.get("notes", []):
+        console.print(safe_text(note), highlight=False)
 
 
 def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:

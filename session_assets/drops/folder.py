@@ -18,6 +18,7 @@ from session_assets.masking import mask_emails, safe_text
 DONE_SUFFIX = ".done"
 _UNFINISHED = (".part", ".tmp")
 _READ = 1024 * 1024
+_LONGEST_NAME = 200  # names that are made of it fit into the 255 of a file system
 
 Look = tuple[int, int]
 """Size in bytes and time of the last change in ns."""
@@ -130,4 +131,5 @@ def private_copy(path: Path, folder: Path) -> tuple[Path, str, int]:
 
 
 def _safe_name(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", mask_emails(path.name))  # partition keys are shown everywhere
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", mask_emails(path.name))  # partition keys are shown everywhere
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}__{name[-_LONGEST_NAME // 2 + 2 :]}"

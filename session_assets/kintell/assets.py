@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from session_assets.errors import Paused
+from session_assets.errors import Paused, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.kintell import model
+from session_assets.kintell.attempt import Options
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
-from session_assets.kintell.imports import Imports, Options, Taken
-from session_assets.kintell.jobs import Job
+from session_assets.kintell.imports import Imports, Taken
+from session_assets.kintell.jobs import Job, Policy
 from session_assets.masking import safe_text
 from session_assets.settings import Settings
 from session_assets.stores.kintell_recount import session_count
@@ -44,7 +45,7 @@ class ImportConfig(dg.Config):
 
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
-    policy: str = "update"
+    policy: str | None = None
     max_rejected_share: float | None = None
     resume: str | None = None
     create_users: bool = False
@@ -57,7 +58,7 @@ class ImportConfig(dg.Config):
 
 
 def options_of(
-    settings: Settings, encoding: str | None, batch_size: int, policy: str, *, max_rejected_share: float | None
+    settings: Settings, encoding: str | None, batch_size: int, policy: str | None, *, max_rejected_share: float | None
 ) -> Options:
     """Options with the settings of the environment where nothing is given."""
     share = settings.kintell_max_rejected_share if max_rejected_share is None else max_rejected_share
@@ -65,9 +66,18 @@ def options_of(
         encoding=encoding,
         usual_encoding=settings.kintell_encoding,
         batch_size=batch_size,
-        policy="skip" if policy == "skip" else "update",
+        policy=policy_of(policy),
         max_rejected_share=None if share >= 1 else share,
     )
+
+
+def policy_of(name: str | None) -> Policy | None:
+    """Raises `UsageError` for what is no policy."""
+    match name:
+        case None | "update" | "skip":
+            return name
+        case _:
+            raise UsageError(f"There is no policy {safe_text(name)}: say update or skip.")
 
 
 @dg.asset(

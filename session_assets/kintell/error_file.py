@@ -18,7 +18,7 @@ import polars as pl
 from session_assets.kintell.model import ERROR_LINE, ERROR_MESSAGE, ERROR_ROW, RAW
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-_NEEDS_QUOTES = re.compile(r'[",;\t\r\n]|^\s|\s$')
+_NEEDS_QUOTES = re.compile(r'[",;\t\r\n]|^[\s\ufeff]|\s$')
 
 
 def error_lines(header: Sequence[str], rejected: Iterable[pl.DataFrame], *, with_raw: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from session_assets.errors import LockHeld, SessionAssetsError, StoreUnavailable
 from session_assets.failpoints import failpoint
 from session_assets.kintell.batch import Batch
-from session_assets.kintell.jobs import Job
+from session_assets.kintell.jobs import Job, Policy
 from session_assets.kintell.load import Lane, load_batches
 
 DEFAULT_BATCH_SIZE = 10_000
@@ -36,7 +36,7 @@ class Jobs(Protocol):
 
     def hold(self, job: Job, purpose: str = ...) -> AbstractContextManager[None]: ...
     def get(self, job_id: str) -> Job: ...
-    def begin(self, job: Job, run_id: str | None = ...) -> Job: ...
+    def begin(self, job: Job, run_id: str | None = ..., policy: Policy | None = ...) -> Job: ...
     def describe(self, job: Job, *, total_rows: int, header: list[str], encoding: str | None) -> Job: ...
     def complete(self, job: Job) -> Job: ...
     def paused(self, job: Job) -> Job: ...
@@ -47,16 +47,18 @@ class Jobs(Protocol):
 def run_import(
     jobs: Jobs,
     job: Job,
-    check: Callable[[], Checked],
+    check: Callable[[Job], Checked],
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    policy: Policy | None = None,
     run_id: str | None = None,
 ) -> Job:
     """Import the rest of a job's file; returns the job, completed or paused.
 
     `check` makes the validation pass and may raise: the job is then failed with that reason, and nothing was committed. It
-    runs once, while the job is held. A server that goes away is waited for; then the import goes on at its checkpoint. Raises
-    `LockHeld`, `UsageError` for a job that is over, `StoreUnavailable`, and what `check` and the store raise.
+    runs once, while the job is held, and is given the job as it stands then. A server that goes away is waited for; then the
+    import goes on at its checkpoint. Raises `LockHeld`, `UsageError` for a job that is over, `StoreUnavailable`, and what
+    `check` and the store raise.
     """
     job.require_resumable()
     checked: Checked | None = None
@@ -69,9 +71,9 @@ def run_import(
                     return job
                 job.require_resumable()
                 with _failing(jobs, job):
-                    checked = checked or check()
+                    checked = checked or check(job)
                     failpoint("kintell.checked")
-                job = jobs.begin(job, run_id)
+                job = jobs.begin(job, run_id, policy)
                 with _failing(jobs, job):
                     return _loaded(jobs, job, checked, batch_size)
         except StoreUnavailable as error:

@@ -6,28 +6,33 @@ SESSION_ASSETS_HOME until the job is over, so that a resume needs no one to brin
 
 from __future__ import annotations
 
-import codecs
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from session_assets.drops.folder import drop_key, find_drops, fingerprint, private_copy
-from session_assets.errors import BadInput, PlanRefused, UsageError
+from session_assets.errors import BadInput
 from session_assets.kintell import model
+from session_assets.kintell.attempt import (
+    Options,
+    as_begun,
+    judge,
+    require_few_rejects,
+    require_same_reading,
+    summary,
+    too_many_rejects,
+)
 from session_assets.kintell.error_file import write_error_file
-from session_assets.kintell.importing import DEFAULT_BATCH_SIZE, run_import
-from session_assets.kintell.jobs import Job, Policy, Source, SourceChanged
-from session_assets.kintell.reader import encoding_of
+from session_assets.kintell.importing import run_import
+from session_assets.kintell.jobs import Job, Source, SourceChanged
 from session_assets.kintell.users import USERS, LookUp
-from session_assets.kintell.validation import Validated, validate
+from session_assets.kintell.validation import Validated
 from session_assets.masking import safe_text
-from session_assets.progress import tell
 from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
 from session_assets.stores.kintell_jobs import JobStore
@@ -35,26 +40,12 @@ from session_assets.stores.kintell_preflight import make_ready, preflight
 from session_assets.stores.kintell_preview import Preview
 from session_assets.stores.kintell_rejects import reason_counts, rejects
 from session_assets.stores.kintell_schema import Schema
-from session_assets.stores.kintell_users import Users
+from session_assets.stores.kintell_users import Users, require_creatable
 from session_assets.stores.postgres import Database
 
 FOLDER = "kintell"
 _COPIES = "imports"  # the folder of private copies
 _DAYS_KEPT = 30
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a file is read and loaded. `max_rejected_share`: above it (0–1) nothing is imported."""
-
-    encoding: str | None = None
-    usual_encoding: str | None = None
-    """Where no encoding is given, and no job has begun with one."""
-    batch_size: int = DEFAULT_BATCH_SIZE
-    policy: Policy = "update"
-    max_rejected_share: float | None = None
-    create_users: bool = False
-    """Make a user of every e-mail that nobody has, before the import."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +159,11 @@ class Imports:
         with self.storage.scratch() as scratch, self._users() as users:
             copy, sha256, _ = private_copy(path, scratch)
             partition = drop_key(path, sha256)
-            validated = _validated(copy, users, scratch, options)
+            validated = judge(copy, path.name, users, scratch, options)
             folder = f"kintell/dry_runs/{file_name(partition)}"
             found = self._keep(folder, validated)
             errors = scratch / "errors.csv"
-            would = Preview(self.database, options.policy, validated.absent)
+            would = Preview(self.database, options.policy or "update", validated.absent)
             batches = would.looked_at(validated.batches(options.batch_size))
             write_error_file(errors, validated.header, (one.rejected for one in batches), with_raw=validated.has_raw)
             self.storage.put(f"{folder}/errors.csv", errors)
@@ -183,7 +174,7 @@ class Imports:
             "missing_users_list": str(self.storage.path(f"{folder}/missing_users.parquet")),
             **would.counts,
             "obstacles": [one.message for one in findings if not one.passed]
-            + _too_many_rejects(path.name, validated, options),
+            + too_many_rejects(path.name, validated, options),
         }
 
     def run(
@@ -202,13 +193,15 @@ class Imports:
         for finding in make_ready(self.database, self.settings.home, taken.byte_size):
             if not finding.passed:
                 say(finding.message)
+        if options.create_users:
+            require_creatable(self.database)
         self.sweep()
         if resume is not None:
             job = self.jobs.get(resume)
             job.require_same(taken.source)
             job.require_resumable()
         else:
-            job = self.jobs.start(taken.file_name, taken.source, options.policy, run_id)
+            job = self.jobs.start(taken.file_name, taken.source, run_id)
         if job.finished:
             say(
                 f"{safe_text(taken.file_name)} holds the bytes that job {job.id} ({job.file_name}) imported: nothing to do"
@@ -216,20 +209,21 @@ class Imports:
             Path(taken.copy).unlink(missing_ok=True)
             return job, False
         _require_unchanged(taken)
-        options = _with_encoding_of(job, taken, options)
+        options = as_begun(job, Path(taken.copy), options)
         if options.create_users:
             created = self._create_missing(taken, options)
             say(f"{created:,} users were created")
         with self.storage.scratch() as scratch, Users(self.database) as users:
 
-            def check() -> Validated:
-                validated = _validated(Path(taken.copy), users, scratch, options)
-                _require_same_reading(job, validated)
+            def check(job: Job) -> Validated:
+                now = as_begun(job, Path(taken.copy), options)  # somebody may have gone on with it meanwhile
+                validated = judge(Path(taken.copy), taken.file_name, users, scratch, now)
+                require_same_reading(job, validated)
                 self._keep(f"kintell/files/{file_name(taken.partition)}", validated)
-                _require_few_rejects(job, validated, options)
+                require_few_rejects(job, validated, options)
                 return validated
 
-            job = run_import(self.jobs, job, check, batch_size=options.batch_size, run_id=run_id)
+            job = run_import(self.jobs, job, check, batch_size=options.batch_size, policy=options.policy, run_id=run_id)
         if job.finished:
             Path(taken.copy).unlink(missing_ok=True)
         return job, True
@@ -269,7 +263,7 @@ class Imports:
 
     def _create_missing(self, taken: Taken, options: Options) -> int:
         with self.storage.scratch() as scratch, Users(self.database) as users:
-            return users.create(_validated(Path(taken.copy), users, scratch, options).missing_users())
+            return users.create(judge(Path(taken.copy), taken.file_name, users, scratch, options).missing_users())
 
     @contextmanager
     def _users(self) -> Iterator[LookUp]:
@@ -291,27 +285,6 @@ class Imports:
         return f"kintell/files/{file_name(partition)}/{name}"
 
 
-def summary(validated: Validated) -> dict[str, Any]:
-    """What the validation pass found, in numbers."""
-    return {
-        "rows": validated.total_rows,
-        "accepted": validated.accepted,
-        "rejected": validated.rejected,
-        "skipped": validated.skipped,
-        "reasons": validated.reasons,
-    }
-
-
-def _validated(path: Path, users: LookUp, scratch: Path, options: Options) -> Validated:
-    folder = scratch / "validation"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    encoding = encoding_of(path, options.encoding or options.usual_encoding)
-    return validate(
-        path, users, folder, encoding=encoding, progress=lambda done, total: tell("bytes checked", done, total)
-    )
-
-
 def _require_unchanged(taken: Taken) -> None:
     copy = Path(taken.copy)
     if Source.of(copy) != taken.source:
@@ -320,41 +293,3 @@ def _require_unchanged(taken: Taken) -> None:
             f"{safe_text(taken.file_name)}: somebody changed its private copy, which was removed now. Nothing of it was imported."
             " Bring the original file again: `session-assets import FILE`."
         )
-
-
-def _with_encoding_of(job: Job, taken: Taken, options: Options) -> Options:
-    """A resume reads the rows that the job saw before, so with the encoding that it began with."""
-    if not job.last_processed_row:
-        return options
-    asked = encoding_of(Path(taken.copy), options.encoding)
-    if options.encoding and codecs.lookup(asked or "utf-8") != codecs.lookup(job.encoding or "utf-8"):
-        raise UsageError(
-            f"Job {job.id} began with the encoding {job.encoding or 'utf-8'}: resume it without --encoding, or take it back and"
-            " import the file again."
-        )
-    return replace(options, encoding=job.encoding, usual_encoding=None)
-
-
-def _require_same_reading(job: Job, validated: Validated) -> None:
-    """A resume must see the rows that the job saw before: the encoding decides what they are."""
-    if job.last_processed_row and (job.total_rows, job.header) != (validated.total_rows, validated.header):
-        raise BadInput(
-            f"{job.file_name}: read as {validated.total_rows:,} rows, but job {job.id} began with {job.total_rows:,} or other"
-            " columns. Give the --encoding that it began with."
-        )
-
-
-def _require_few_rejects(job: Job, validated: Validated, options: Options) -> None:
-    if found := _too_many_rejects(job.file_name, validated, options):
-        raise PlanRefused(f"{found[0]} Nothing{' more' if job.last_processed_row else ''} was imported.")
-
-
-def _too_many_rejects(name: str, validated: Validated, options: Options) -> list[str]:
-    most = options.max_rejected_share
-    if most is None or validated.rejected_share <= most:
-        return []
-    counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(validated.reasons.items()))
-    return [
-        f"{name}: {validated.rejected:,} of {validated.total_rows:,} rows ({validated.rejected_share:.1%}) would be rejected,"
-        f" more than {most:.1%}: {counts}. Correct the file, or allow a larger share."
-    ]

@@ -23,6 +23,8 @@ ROLLED_BACK = "rolled back"
 ROLLING_BACK = "rolling back"
 """The reason of a failed job while its rows are taken back, and after that was interrupted."""
 
+UTF_8 = "utf-8"
+"""The encoding of a file of which nothing else is told."""
 _READ = 1024 * 1024
 
 
@@ -65,8 +67,8 @@ class Job:
     """A row of `backfill_jobs`, and who works on it.
 
     `processed_rows` = `successful_rows` + `failed_rows`, `successful_rows` = inserted + updated + skipped; all count rows of
-    committed batches only. `encoding` is the one that its rows were read with; null is what the file says, else UTF-8. Times are
-    UTC.
+    committed batches only. `encoding` is the one that its rows were read with, unless the file's mark says another; null of a job
+    that has read nothing, or that an earlier version began. Times are UTC.
     """
 
     id: str
@@ -122,12 +124,16 @@ class Job:
                 " import this one without --resume."
             )
 
-    def require_resumable(self) -> None:
-        """Raises `NotResumable` for a job that has nothing left to import."""
+    def require_kept(self) -> None:
+        """Raises `NotResumable` for a job of which rows were taken back already: the undo must be finished."""
         if self.reason == ROLLING_BACK:
             raise NotResumable(
                 f"Job {self.id} is being rolled back. Finish that: `session-assets revert kintell --plan-id {self.id}`."
             )
+
+    def require_resumable(self) -> None:
+        """Raises `NotResumable` for a job that has nothing left to import."""
+        self.require_kept()
         if self.finished:
             ending = "was rolled back" if self.rolled_back else "is completed"
             raise NotResumable(f"Job {self.id} {ending}: there is nothing to resume. Import the file without --resume.")

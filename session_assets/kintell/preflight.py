@@ -39,9 +39,11 @@ class Catalog(Protocol):
 
     def missing_tables(self) -> list[str]: ...
     def missing_columns(self) -> list[str]: ...
+    def no_tables(self) -> list[str]: ...
+    def missing_keys(self) -> list[tuple[str, str]]: ...
     def missing_indexes(self) -> list[str]: ...
     def wrong_types(self) -> list[str]: ...
-    def unknown_required(self) -> list[str]: ...
+    def unknown_required(self, *tables: str) -> list[str]: ...
     def duplicates(self) -> tuple[list[tuple[str, int]], int]: ...
 
 
@@ -51,7 +53,15 @@ class PreflightFailed(UsageError):
 
 def find_obstacles(catalog: Catalog) -> list[Finding]:
     """What would stop the migrations, or would make an adopted table unfit."""
-    return [_version(catalog), _unique_ids(catalog), _types(catalog), _required(catalog), _tables(catalog)]
+    return [
+        _version(catalog),
+        _relations(catalog),
+        _unique_ids(catalog),
+        _types(catalog),
+        _required(catalog),
+        _keys(catalog),
+        _tables(catalog),
+    ]
 
 
 def find_gaps(catalog: Catalog) -> list[Finding]:
@@ -86,6 +96,25 @@ def _version(catalog: Catalog) -> Finding:
     )
 
 
+def _relations(catalog: Catalog) -> Finding:
+    others = catalog.no_tables()
+    return _finding(
+        "tables_are_tables",
+        not others,
+        f"{'; '.join(others)}: imports need tables. Rename it, or point {VARIABLE} elsewhere.",
+    )
+
+
+def _keys(catalog: Catalog) -> Finding:
+    missing = catalog.missing_keys()
+    return _finding(
+        "ids_are_keys",
+        not missing,
+        f"{', '.join(f'{table}.{column}' for table, column in missing)} is not unique. Add what is missing, then run again:"
+        f" {' '.join(f'`ALTER TABLE {table} ADD PRIMARY KEY ({column});`' for table, column in missing)}",
+    )
+
+
 def _unique_ids(catalog: Catalog) -> Finding:
     sample, count = catalog.duplicates()
     shown = ", ".join(f"{safe_text(name)} ({times} times)" for name, times in sample)
@@ -105,7 +134,7 @@ def _types(catalog: Catalog) -> Finding:
 
 
 def _required(catalog: Catalog) -> Finding:
-    unknown = catalog.unknown_required()
+    unknown = catalog.unknown_required("kintell_sessions", "backfill_jobs")
     return _finding(
         "no_unknown_column_is_required",
         not unknown,

@@ -60,6 +60,11 @@ class CsvFile:
                     f"{self._name}: its gzip data is cut off or damaged after {self.rows:,} readable rows (line"
                     f" {self.lines:,}): {error}. Bring the complete file again."
                 ) from error
+            except UnicodeError as error:  # of what is not valid in it the decoder makes records
+                raise BadInput(
+                    f"{self._name}: cannot be read as {self._encoding}: {error}. Say another encoding, for example latin-1 or"
+                    " utf-16-le."
+                ) from None
 
     def _frames(self, chunks: Iterator[bytes]) -> Iterator[tuple[Header, pl.DataFrame]]:
         self._fill(chunks, BLOCK)

@@ -1,7 +1,8 @@
 """The careful way to read CSV: record by record, for blocks that are not provably well-formed.
 
 A record whose quotes do not match costs its first physical line, and reading goes on with the next: a stray quote must not
-swallow the rows after it. Reading lines again has a budget for each file, so that no input makes it slow; once the budget
+swallow the rows after it. A byte order mark before a record is left out, as that of the file is: files that were put together
+carry one each. Reading lines again has a budget for each file, so that no input makes it slow; once the budget
 is spent, such a record costs all its lines.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -95,10 +97,13 @@ class _Feed:
             self.ran_out = True
             raise StopIteration
         raw = self._lines[self.next]
+        is_first = self.size == 0
         self.size += len(raw)
         if self.size > RECORD_LIMIT:
             raise _TooLarge
         self.next += 1
+        if is_first:
+            raw = raw.removeprefix(BOM_UTF8)
         try:
             return raw.decode()
         except UnicodeDecodeError:

@@ -5,7 +5,7 @@ The undo is that of the job, never that of a time window. Users that were create
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,12 +16,25 @@ REFUSALS = {
     "changed_later": "was changed by a later import: revert that one first",
     "gone": "was deleted since the import",
     "referenced": "is referred to by rows of other tables",
+    "kept": "was kept as it is by a trigger of the table",
+    "refused": "is refused by the table, or by a trigger of it, as it would be then",
     "user_gone": "had a participant or volunteer who was deleted since",
 }
 """Why a row is not undone. It is left exactly as it is."""
 
 REFUSED = pl.Schema({"row": pl.Int64, "session_id": pl.String, "external_session_id": pl.String, "refusal": pl.String})
 """Rows of the file that are not undone; `external_session_id` is null where the session is gone."""
+
+
+def relied_on(job_id: str, later: Sequence[tuple[str, str, int]]) -> str | None:
+    """What to do about imports (job, file, rows) that have skipped rows since, because they were there: by this job, perhaps."""
+    if not later:
+        return None
+    shown = ", ".join(f"{job} ({name}, {rows:,} rows)" for job, name, rows in later[:5])
+    return (
+        f"Later imports skipped rows that were there already: {shown}{', …' if len(later) > 5 else ''}. Such rows go with job"
+        f" {job_id} where it had inserted them. Where they should stay: revert that later import too, then import its file again."
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from session_assets.kintell import model
 from session_assets.kintell.assets import open_imports, options_of
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.results import publish
-from session_assets.kintell.revert import UNDONE
+from session_assets.kintell.revert import UNDONE, relied_on
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_revert import Undo
@@ -22,7 +22,7 @@ class DryRunConfig(dg.Config):
     request: str | None = None
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
-    policy: str = "update"
+    policy: str | None = None
     max_rejected_share: float | None = None
 
 
@@ -74,9 +74,12 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
         imports.forget(imports.jobs.get(config.plan_id))
     name = f"kintell/reverts/{config.plan_id}/{context.run_id}.parquet"
     environment.storage.write_parquet(name, found.refused)
-    note = None if config.dry_run else publish(imports)
-    if note:
-        context.log.warning(note)
+    notes = [
+        relied_on(config.plan_id, undo.skipped_since()) if found.removed else None,
+        None if config.dry_run else publish(imports),
+    ]
+    for note in filter(None, notes):
+        context.log.warning(safe_text(note))
     refused = found.refused.select("external_session_id", "refusal").head(20).iter_rows()
     environment.report(
         context.run_id,
@@ -87,6 +90,7 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
             "undoable": found.removed + found.restored,
             "refused": found.refused.height,
             "refused_sample": [safe_text(f"{session_id or 'a deleted session'}: {why}") for session_id, why in refused],
+            "notes": [safe_text(note) for note in notes if note],
             "refused_list": str(environment.storage.path(name)),
             "classes": dict(found.classes),
             "outcomes": {

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from session_assets.kintell.imports import Imports, Options, Taken
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports, Taken
 from session_assets.kintell.jobs import Job, Source
 from session_assets.kintell.reader import CsvFile, encoding_of
 from session_assets.masking import safe_text
@@ -33,7 +34,7 @@ def register(imports: Imports, draft: Path, file_name: str, source: Source, opti
     header: list[str] = []
     for found, _ in file.frames():
         header = found.own_names
-    job = imports.jobs.start(file_name, source, options.policy)
+    job = imports.jobs.start(file_name, source)
     receive(imports, draft, job, source)
     if job.status != "pending":  # somebody was quicker
         return job

@@ -85,13 +85,21 @@ class Validated:
 
 
 def validate(
-    path: Path, users: LookUp, scratch: Path, *, encoding: str | None = None, progress: Progress | None = None
+    path: Path,
+    users: LookUp,
+    scratch: Path,
+    *,
+    encoding: str | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
 ) -> Validated:
     """Read the whole file and judge each row, writing nothing but to `scratch`, which must outlive the result.
 
+    `name` is what messages call the file, where it is not the path's.
+
     Raises `BadInput` for a file that cannot be used as a whole.
     """
-    file = CsvFile(path, encoding=encoding)
+    file = CsvFile(path, encoding=encoding, name=name)
     directory, duplicates, missing = Directory(users), Duplicates(scratch, file.size), MissingUsers(scratch)
     reasons, valid, raws = Counter[str](), 0, 0
     header: Header | None = None

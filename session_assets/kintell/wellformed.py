@@ -1,15 +1,16 @@
 """The quick way to read CSV: where a block of bytes is provably well-formed, Polars splits it.
 
 Provably: every quote opens or closes a whole field or is one of a doubled pair, every CR belongs to a line end, the text
-is valid UTF-8 without NUL. Then the records, and the number of fields of each, follow from the positions of quotes,
-delimiters and line ends alone. Polars' own reader would drop or cut what does not fit, so it never gets to see that:
-only records that stand on one line and have as many fields as the header.
+is valid UTF-8 without NUL, no record begins with a byte order mark. Then the records, and the number of fields of each, follow
+from the positions of quotes, delimiters and line ends alone. Polars' own reader would drop or cut what does not fit, so it never
+gets to see that: only records that stand on one line and have as many fields as the header.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Block:
 def read_block(buffer: bytes, *, delimiter: str, width: int, row: int, line: int, most: int) -> Block | None:
     """The first records of `buffer`, which begins with one, at most so many; None where they are not provably well-formed."""
     found = _Structure.of(buffer, ord(delimiter), most)
-    if found is None or found.sizes.max() > FIELD_LIMIT:
+    if found is None or found.sizes.max() > FIELD_LIMIT or _is_marked(buffer, found):
         return None
     used = ~(found.sizes == 0)  # an empty line is no record
     ragged = used & (found.fields != width)
@@ -130,6 +131,15 @@ def _is_text(buffer: bytes, size: int) -> bool:
     except UnicodeDecodeError:
         return False
     return buffer.find(b"\0", 0, size) < 0
+
+
+def _is_marked(buffer: bytes, found: _Structure) -> bool:
+    """Whether a byte order mark stands before a record."""
+    if buffer.find(BOM_UTF8, 0, found.consumed) < 0:
+        return False
+    codes = np.frombuffer(buffer, np.uint8)
+    starts = found.starts[found.sizes >= len(BOM_UTF8)]
+    return bool(np.logical_and.reduce([codes[starts + place] == code for place, code in enumerate(BOM_UTF8)]).any())
 
 
 def _split(

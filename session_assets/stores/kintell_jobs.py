@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from session_assets.errors import LockHeld, UsageError
-from session_assets.kintell.jobs import Job, Policy, Source, UnknownJob
+from session_assets.kintell.jobs import UTF_8, Job, Policy, Source, UnknownJob
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_load import Lane
 from session_assets.stores.postgres import Database, holder, lock_key
@@ -28,14 +28,15 @@ _COLUMNS = """
 _SAME_BYTES = "sha256 = %s AND reason IS DISTINCT FROM 'rolled back'"
 _UNFINISHED = "status <> 'completed' AND reason IS DISTINCT FROM 'rolled back' AND sha256 IS NOT NULL"
 _START = f"""
-    INSERT INTO backfill_jobs (id, file_name, sha256, byte_size, policy, run_id, status, total_rows, processed_rows,
+    INSERT INTO backfill_jobs (id, file_name, sha256, byte_size, run_id, status, total_rows, processed_rows,
         successful_rows, failed_rows, last_processed_row)
-    VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, 'pending', 0, 0, 0, 0, 0)
+    VALUES (gen_random_uuid(), %s, %s, %s, %s, 'pending', 0, 0, 0, 0, 0)
     ON CONFLICT (sha256) WHERE reason IS DISTINCT FROM 'rolled back' DO NOTHING RETURNING {_COLUMNS}
 """
 _BEGIN = f"""
     UPDATE backfill_jobs SET status = 'running', reason = NULL, pause_requested = false, attempt = attempt + 1,
         run_id = coalesce(%(run_id)s, run_id), started_at = coalesce(started_at, now()), completed_at = NULL,
+        policy = CASE WHEN last_processed_row = 0 THEN coalesce(%(policy)s, policy) ELSE policy END,
         updated_at = now(), digest_columns = coalesce(digest_columns, %(columns)s)
     WHERE id = %(id)s AND status <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
     RETURNING {_COLUMNS}
@@ -45,7 +46,10 @@ _END = """
         completed_at = CASE WHEN %s THEN now() ELSE completed_at END
     WHERE id = %s AND attempt = %s
 """
-_FAIL = "UPDATE backfill_jobs SET status = 'failed', reason = %s, updated_at = now() WHERE id = %s AND status <> 'completed'"
+_FAIL = """
+    UPDATE backfill_jobs SET status = 'failed', reason = %s, updated_at = now()
+    WHERE id = %s AND status <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
+"""
 _ACTIVE = "('pending', 'running', 'paused')"
 
 
@@ -55,10 +59,10 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def start(self, file_name: str, source: Source, policy: Policy = "update", run_id: str | None = None) -> Job:
+    def start(self, file_name: str, source: Source, run_id: str | None = None) -> Job:
         """The job of these bytes: a new pending one, or the one that they already have (`Job.file_name` is its first name)."""
         with self._rows("start") as cursor:
-            values = [file_name[-255:], source.sha256, source.byte_size, policy, run_id]
+            values = [file_name[-255:], source.sha256, source.byte_size, run_id]
             while True:
                 row = cursor.execute(_START, values).fetchone()
                 row = (
@@ -118,14 +122,16 @@ class JobStore:
         with self.database.lock(_lock(job.id), f"kintell {purpose}", f"{job.file_name} (job {job.id})"):
             yield
 
-    def begin(self, job: Job, run_id: str | None = None) -> Job:
+    def begin(self, job: Job, run_id: str | None = None, policy: Policy | None = None) -> Job:
         """Start or resume: the returned job's checkpoint and `attempt` are what batches go on from. Call while held.
+
+        `policy` counts as long as no row was imported.
 
         Waits for a commit that a killed process may have sent, and puts off whoever believes to hold the job still.
         """
         with self._rows("begin") as cursor:
             columns = [row["attname"] for row in cursor.execute(_TABLE_COLUMNS)]
-            values = {"id": job.id, "run_id": run_id, "columns": columns}
+            values = {"id": job.id, "run_id": run_id, "columns": columns, "policy": policy}
             row = cursor.execute(_BEGIN, values).fetchone()
             if row is None:
                 self.get(job.id).require_resumable()
@@ -137,7 +143,7 @@ class JobStore:
         with self._rows("describe") as cursor:
             cursor.execute(
                 "UPDATE backfill_jobs SET total_rows = %s, header = %s, encoding = %s, updated_at = now() WHERE id = %s",
-                [total_rows, json.dumps(header), encoding, job.id],
+                [total_rows, json.dumps(header), encoding or UTF_8, job.id],
             )
         return self.get(job.id)
 
@@ -183,6 +189,7 @@ class JobStore:
         Raises `LockHeld` while somebody works on it, `UsageError` for a completed job.
         """
         job = self.get(job_id)
+        job.require_kept()
         if job.finished:
             raise UsageError(f"Job {job.id} is over ({job.reason or job.status}). To take its rows back, revert it.")
         try:

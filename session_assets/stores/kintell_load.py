@@ -35,6 +35,10 @@ _QUICK, _PATIENT = "2s", "60s"  # waits for a row: while a neighbour holds rows 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
+class _LeftOut(Exception):
+    """A trigger of the table leaves rows out, or gives them other ids."""
+
+
 @dataclass
 class Lane:
     """One transaction at a time: `write`, then `commit` or `rollback`."""
@@ -48,7 +52,7 @@ class Lane:
     def __post_init__(self) -> None:
         self._connection = self.database.connect(f"kintell import {self.job.id[:8]}", autocommit=False)
         with self.database.attempting():
-            self._connection.execute(statements.STAGING)
+            statements.make_staging(self._connection)
             self._digest = statements.digest(self._connection, self.job.digest_columns or [])
             self._connection.commit()
 
@@ -65,6 +69,9 @@ class Lane:
         except _CONFLICTS as error:
             self.rollback()
             raise Conflict(f"{error.diag.message_primary}") from None
+        except _LeftOut:
+            self.rollback()
+            raise Conflict("a trigger of the table leaves rows out") from None
         except errors.ForeignKeyViolation:
             self.rollback()
             raise SessionAssetsError(
@@ -115,7 +122,7 @@ class Lane:
         patience = _PATIENT if alone else _QUICK
         try:
             return self._written(batch, patience)
-        except (*REFUSALS, errors.UniqueViolation):
+        except (*REFUSALS, errors.UniqueViolation, _LeftOut):
             self._connection.rollback()
             refused = self._refused(batch, patience) if alone else {}
             self._connection.rollback()
@@ -144,9 +151,10 @@ class Lane:
             stage(cursor, batch)
             failpoint("kintell.staged")
             updated = told = 0
-            if cursor.execute(statements.CLASSIFY).rowcount and self.job.policy == "update":
+            known = cursor.execute(statements.CLASSIFY).rowcount
+            if known and self.job.policy == "update":
                 failpoint("kintell.classified")
-                cursor.execute(statements.differing(self.absent))
+                differing = cursor.execute(statements.differing(self.absent)).rowcount
                 failpoint("kintell.locked")
                 cursor.execute(
                     "SET LOCAL enable_seqscan = off"
@@ -155,15 +163,19 @@ class Lane:
                     raise Conflict("a session was deleted at the same moment")
                 updated, told = _counts(cursor.execute(statements.update(self._digest, self.absent), job))
                 cursor.execute("SET LOCAL enable_seqscan = on")
+                if updated != differing:
+                    raise _LeftOut
                 failpoint("kintell.updated")
             inserted, news = _counts(cursor.execute(statements.write(self._digest), job))
+            if inserted != batch.accepted.height - known:
+                raise _LeftOut
             failpoint("kintell.inserted")
         skipped = batch.accepted.height - inserted - updated + batch.skipped
         return Written(inserted, updated, skipped, batch.rejected.height, told + news)
 
 
 def stage(cursor: psycopg.Cursor, batch: Batch) -> None:
-    """Copy the accepted rows of a batch into the staging table of `STAGING`."""
+    """Copy the accepted rows of a batch into the staging table of `make_staging`."""
     with cursor.copy(statements.COPY_BATCH) as copy:
         copy.write(_csv(_staged(batch.accepted)))
 

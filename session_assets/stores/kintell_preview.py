@@ -35,7 +35,7 @@ class Preview:
             columns = schema.columns.get("kintell_sessions")
             known = columns is None or (set(statements.SET_COLUMNS) <= columns.keys() and not schema.wrong_types())
             inserted = updated = accepted = 0
-            connection.execute(statements.STAGING)
+            statements.make_staging(connection)
             connection.commit()
             for batch in batches:
                 accepted += batch.accepted.height

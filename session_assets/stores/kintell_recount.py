@@ -70,7 +70,7 @@ _REASONS = """
                 AND c.undone IS DISTINCT FROM 'undone'))) AS repaired
         FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id
         LEFT JOIN LATERAL (SELECT ordinality::integer - 1 AS place FROM json_array_elements_text(j.header)
-            WITH ORDINALITY AS h (name) WHERE lower(btrim(name)) = 'session_id' LIMIT 1) AS id ON true
+            WITH ORDINALITY AS h (name) WHERE lower(btrim(name) COLLATE "C") = 'session_id' LIMIT 1) AS id ON true
         WHERE (%(ids)s::uuid[] IS NULL OR j.id = ANY(%(ids)s::uuid[]))
           AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back'))
     ) AS r CROSS JOIN unnest(r.reasons) AS one (name)

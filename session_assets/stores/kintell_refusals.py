@@ -1,5 +1,8 @@
 """Which rows of a batch the table itself does not take: checks, columns that are too narrow, triggers of its application.
 
+A trigger may also leave a row out without a word, or give it other ids: such a row is refused too, for it could neither be
+told nor be taken back.
+
 Only looked for once a batch was refused. Each row is tried alone, and everything is rolled back.
 """
 
@@ -26,6 +29,7 @@ _FUNCTION = sql.SQL("""
     CREATE FUNCTION pg_temp.refused_rows() RETURNS TABLE (refused bigint, why text) LANGUAGE plpgsql AS $function$
     DECLARE
         b record;
+        made record;
         rule text;
         ours text[] := ARRAY(SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_attribute a
             ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname IN ('id', 'external_session_id')
@@ -34,9 +38,21 @@ _FUNCTION = sql.SQL("""
         FOR b IN SELECT n.*, k.id AS known_id FROM batch n LEFT JOIN known k USING (row) ORDER BY n.row LOOP
             BEGIN
                 IF b.known_id IS NULL THEN
-                    INSERT INTO kintell_sessions (id, {columns}) VALUES (b.id, {given});
+                    INSERT INTO kintell_sessions (id, {columns}) VALUES (b.id, {given})
+                        RETURNING id, external_session_id INTO made;
+                    IF NOT FOUND THEN
+                        RAISE EXCEPTION 'a trigger leaves it out';
+                    ELSIF made.id <> b.id OR made.external_session_id IS DISTINCT FROM b.external_session_id THEN
+                        RAISE EXCEPTION 'a trigger gives it another id';
+                    END IF;
                 ELSIF {updates} THEN
-                    UPDATE kintell_sessions s SET {values} WHERE s.id = b.known_id AND ({differs});
+                    PERFORM FROM kintell_sessions s WHERE s.id = b.known_id AND ({differs});
+                    IF FOUND THEN
+                        UPDATE kintell_sessions s SET {values} WHERE s.id = b.known_id;
+                        IF NOT FOUND THEN
+                            RAISE EXCEPTION 'a trigger leaves it out';
+                        END IF;
+                    END IF;
                 END IF;
             EXCEPTION
                 WHEN foreign_key_violation THEN RAISE;

@@ -31,7 +31,7 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
         "scheduled_at": _TIME,
         "completed_at": _TIME,
         "duration_minutes": _INT,
-        "rating": ("numeric",),
+        "rating": ("numeric", "numeric(3,2)"),
         "feedback_text": _TEXT,
         "language_level": _TEXT,
         "metadata": ("jsonb",),
@@ -59,11 +59,17 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Columns that imports work with, and the types that will do."""
 
+# A numeric that cannot hold 0.25 or 1 is shown with its digits, which makes it another type.
 _FOUND = """
-    SELECT c.relname, a.attname, format_type(a.atttypid, NULL), a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+    SELECT c.relname, a.attname, format_type(a.atttypid, CASE WHEN a.atttypid = 'numeric'::regtype
+            AND a.atttypmod >= 0 AND ((a.atttypmod - 4) & 2047 < 2 OR (a.atttypmod - 4 >> 16) <= (a.atttypmod - 4) & 2047)
+            THEN a.atttypmod END), a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE c.oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t) AND a.attnum > 0 AND NOT a.attisdropped
 """
+_RELATIONS = (
+    "SELECT relname, relkind::text FROM pg_class WHERE oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)"
+)
 _DUPLICATES = """
     SELECT external_session_id, count(*), count(*) OVER () FROM kintell_sessions WHERE external_session_id IS NOT NULL
     GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 20
@@ -78,10 +84,9 @@ _KEYS = """
     SELECT conrelid::regclass::text FROM pg_constraint
     WHERE contype = 'p' AND conrelid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) t)
 """
-_UNIQUE_COLUMNS = {("users", "id"), ("users", "email"), ("kintell_sessions", "id"), ("backfill_jobs", "id")} | {
-    ("kintell_sessions", "external_session_id"),
-    ("backfill_jobs", "sha256"),
-}
+_IDS = {("users", "id"), ("kintell_sessions", "id"), ("backfill_jobs", "id")}
+_MADE = {("kintell_sessions", "external_session_id"), ("backfill_jobs", "sha256")}
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
 class Schema:
@@ -93,6 +98,7 @@ class Schema:
         self.columns: dict[str, dict[str, tuple[str, bool]]] = {}
         for table, column, kind, required in connection.execute(_FOUND, [names]):
             self.columns.setdefault(table, {})[column] = (kind, required)
+        self._kinds: dict[str, str] = dict(connection.execute(_RELATIONS, [names]).fetchall())
         self._unique = set(connection.execute(_UNIQUE, [names]).fetchall())
         self._keyed = {row[0].rpartition(".")[2] for row in connection.execute(_KEYS, [names])}
         version = connection.execute("SELECT to_regclass(%s)", [VERSION_TABLE]).fetchone()
@@ -121,19 +127,28 @@ class Schema:
             if column in self.columns.get(table, {}) and self.columns[table][column][0] not in kinds
         ]
 
-    def unknown_required(self) -> list[str]:
-        """Columns that must be given a value, have no default, and are none that imports fill."""
+    def unknown_required(self, *tables: str) -> list[str]:
+        """Columns of tables that must be given a value, have no default, and are none that imports fill."""
         filled = {table: set(wanted) for table, wanted in COLUMNS.items()}
         return [
             f"{table}.{column}"
-            for table in ("kintell_sessions", "backfill_jobs")
+            for table in tables
             for column, (_, required) in self.columns.get(table, {}).items()
             if required and column not in filled[table]
         ]
 
+    def no_tables(self) -> list[str]:
+        """What bears the name of a table and is none that the migrations can adopt, as `users is a view`."""
+        return [f"{name} is {_KINDS.get(kind, 'no table')}" for name, kind in self._kinds.items() if kind not in "rp"]
+
+    def missing_keys(self) -> list[tuple[str, str]]:
+        """Tables that are there and whose ids are not unique, with the column."""
+        there = {name for name, kind in self._kinds.items() if kind in "rp"}
+        return sorted((table, column) for table, column in _IDS - self._unique if table in there)
+
     def missing_indexes(self) -> list[str]:
-        """Unique indexes and primary keys that imports rely on."""
-        lacking = sorted(f"a unique index on {table} ({column})" for table, column in _UNIQUE_COLUMNS - self._unique)
+        """Unique indexes and primary keys that imports rely on and that the migrations make."""
+        lacking = sorted(f"a unique index on {table} ({column})" for table, column in _MADE - self._unique)
         ours = [table for table in COLUMNS if table.startswith("backfill_") and table not in self._keyed]
         return lacking + [f"the primary key of {table}" for table in ours]
 

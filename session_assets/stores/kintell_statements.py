@@ -48,6 +48,10 @@ STAGING = sql.SQL("""
     CREATE TEMP TABLE known (row bigint, id uuid) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE differing (row bigint, id uuid, before jsonb) ON COMMIT DELETE ROWS
 """)
+_ROUNDED = """
+    SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass('kintell_sessions')
+        AND attname IN ('scheduled_at', 'completed_at') AND atttypmod >= 0
+"""
 COPY_BATCH = sql.SQL("COPY batch (row, id, {}) FROM STDIN (FORMAT csv)").format(
     sql.SQL(", ").join(map(sql.Identifier, SET_COLUMNS))
 )
@@ -67,6 +71,13 @@ COUNT = sql.SQL("""
         skipped_rows = skipped_rows + %(skipped)s, events_total = events_total + %(events)s, updated_at = now()
     WHERE id = %(job)s AND attempt = %(attempt)s AND last_processed_row = %(previous)s RETURNING pause_requested
 """)
+
+
+def make_staging(connection: psycopg.Connection) -> None:
+    """The temporary tables of a lane. Moments are as exact as an adopted table keeps them, else each would seem to differ."""
+    connection.execute(STAGING)
+    for name, kind in connection.execute(_ROUNDED).fetchall():
+        connection.execute(sql.SQL("ALTER TABLE batch ALTER {} TYPE {}").format(sql.Identifier(name), sql.SQL(kind)))
 
 
 def differing(absent: Collection[str]) -> sql.Composed:
@@ -101,13 +112,13 @@ def write(digest: sql.Composable) -> sql.Composed:
         WITH inserted AS (
             INSERT INTO kintell_sessions AS s (id, {columns})
             SELECT id, {columns} FROM batch b WHERE NOT EXISTS (SELECT FROM known k WHERE k.row = b.row)
-            ORDER BY external_session_id RETURNING s.id, {digest} AS digest
+            ORDER BY external_session_id RETURNING s.id, s.external_session_id, {digest} AS digest
         ), logged AS (
             INSERT INTO backfill_row_changes (job_id, row, session_id, change, digest)
-            SELECT %(job)s, b.row, b.id, 'inserted', i.digest FROM inserted i JOIN batch b USING (id)
+            SELECT %(job)s, b.row, b.id, 'inserted', i.digest FROM inserted i JOIN batch b USING (id, external_session_id)
             RETURNING row, session_id
         ), told AS ({outbox} RETURNING number)
-        SELECT (SELECT count(*) FROM inserted), (SELECT count(*) FROM told)
+        SELECT (SELECT count(*) FROM logged), (SELECT count(*) FROM told)
     """).format(columns=columns, digest=digest, outbox=_OUTBOX)
 
 

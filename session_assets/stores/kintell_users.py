@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import polars as pl
+import psycopg
 
-from session_assets.stores.postgres import Database
+from session_assets.errors import UsageError
+from session_assets.masking import safe_text
+from session_assets.stores.kintell_refusals import REFUSALS
+from session_assets.stores.kintell_schema import Schema
+from session_assets.stores.postgres import Database, lock_key
 
 FOUND = pl.Schema({"email": pl.String, "id": pl.String})
+# Compared and folded by characters, whatever the collation of the column: a Turkish one makes another letter of `I`.
+_EMAIL = 'email COLLATE "C"'
 _BLANKS = r"E' \t\n\r\f\v'"
-_ASCII = r"email !~ '[^\x01-\x7f]'"
+_ASCII = rf"{_EMAIL} !~ '[^\x01-\x7f]'"
 _FOLD = f"""
     CREATE TEMP TABLE folded AS
-        SELECT fold AS email, (array_agg(id ORDER BY email <> fold, id))[1] AS id,
-            count(*) FILTER (WHERE email = fold) AS exact, count(*) AS found
-        FROM (SELECT id, email, lower(btrim(email, {_BLANKS})) AS fold FROM users WHERE {_ASCII}) AS u GROUP BY 1;
+        SELECT fold AS email, (array_agg(id ORDER BY {_EMAIL} <> fold, id))[1] AS id,
+            count(*) FILTER (WHERE {_EMAIL} = fold) AS exact, count(*) AS found
+        FROM (SELECT id, email, lower(btrim({_EMAIL}, {_BLANKS})) AS fold FROM users WHERE {_ASCII}) AS u GROUP BY 1;
     CREATE INDEX ON folded (email);
     ANALYZE folded
 """
@@ -21,9 +28,9 @@ _OTHERS = f"SELECT email, id::text FROM users WHERE NOT ({_ASCII})"
 _CREATE = f"""
     INSERT INTO users (id, email, role)
     SELECT DISTINCT ON (w.email) gen_random_uuid(), w.email, w.role FROM wanted w
-    WHERE NOT EXISTS (SELECT FROM users u WHERE lower(btrim(u.email, {_BLANKS})) = w.email)
+    WHERE NOT EXISTS (SELECT FROM users u WHERE lower(btrim(u.{_EMAIL}, {_BLANKS})) = w.email)
     ORDER BY w.email, w.role
-    ON CONFLICT (email) DO NOTHING
+    ON CONFLICT DO NOTHING
 """
 
 
@@ -62,11 +69,18 @@ class Users:
         """Create the users of a `MISSING_USERS` frame that still do not exist, with their roles; returns how many.
 
         An e-mail that is missing in both roles becomes a participant. They have no name and no password: inviting them is
-        the user management's work.
+        the user management's work. Raises `UsageError`, with none created, where the table wants more than that.
         """
-        with self._database.attempting(), self._connection.transaction():
-            self._wanted(missing.select("email", "role").filter(~pl.col("email").is_in(self._taken.implode())))
-            return self._connection.execute(_CREATE).rowcount
+        wanted = missing.select("email", "role").filter(~pl.col("email").is_in(self._taken.implode()))
+        with self._database.attempting():
+            _require_creatable(self._connection)
+            try:
+                with self._connection.transaction():
+                    self._wanted(wanted)
+                    self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key("kintell.users")])
+                    return self._connection.execute(_CREATE).rowcount
+            except REFUSALS as error:
+                raise _not_created(f"the table users refuses one: {safe_text(error.diag.message_primary)}") from None
 
     def close(self) -> None:
         self._connection.close()
@@ -81,6 +95,24 @@ class Users:
         self._connection.execute("TRUNCATE wanted")
         with self._connection.cursor().copy("COPY wanted FROM STDIN (FORMAT csv)") as copy:
             copy.write(frame.write_csv(include_header=False, quote_style="non_numeric").encode())
+
+
+def require_creatable(database: Database) -> None:
+    """Raises `UsageError` where a user has more to say than an e-mail and a role."""
+    with database.connected("kintell users") as connection:
+        _require_creatable(connection)
+
+
+def _require_creatable(connection: psycopg.Connection) -> None:
+    if unknown := Schema(connection).unknown_required("users"):
+        raise _not_created(f"{', '.join(unknown)} must be given a value, and an e-mail does not tell it")
+
+
+def _not_created(why: str) -> UsageError:
+    return UsageError(
+        f"No user was created, and nothing was imported: {why}. Give such columns a default or allow NULL. Or create the users"
+        " yourself, as kintell/missing_users and `session-assets import FILE --dry-run` list them, and import without creating."
+    )
 
 
 def _folded(email: str) -> str:

@@ -145,10 +145,10 @@ class Kintell:
             _USERS[self.database.url] = dict(self.all("SELECT email, id::text FROM users"))
         return _USERS[self.database.url]
 
-    def run(self, file: File, *, batch_size: int = 10, policy: Any = "update") -> Job:
+    def run(self, file: File, *, batch_size: int = 10, policy: Any = None) -> Job:
         """Import a file as `session-assets import` does, from its job's checkpoint on."""
-        job = self.jobs.start(file.name, file.source, policy)
-        return run_import(self.jobs, job, lambda: file, batch_size=batch_size)
+        job = self.jobs.start(file.name, file.source)
+        return run_import(self.jobs, job, lambda _: file, batch_size=batch_size, policy=policy)
 
     def revert(self, job_id: str) -> Reverted:
         return Undo(self.jobs, self.jobs.get(job_id)).run()

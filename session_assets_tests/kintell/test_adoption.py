@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psycopg
 import pytest
 
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
+from session_assets.kintell.model import MISSING_USERS
 from session_assets.kintell.preflight import PreflightFailed
 from session_assets.stores import postgres
 from session_assets.stores.kintell_preflight import make_ready, preflight
 from session_assets.stores.kintell_schema import Schema, migrate
+from session_assets.stores.kintell_users import Users
 from session_assets.stores.postgres import Database
 from session_assets_tests.kintell.scenario import VARIABLE, File, Kintell
 
@@ -80,16 +83,28 @@ def test_an_empty_database_gets_all_tables(database: Database, tmp_path: Path) -
 
 
 def test_the_tables_of_the_original_are_adopted_with_their_rows(database: Database, tmp_path: Path) -> None:
-    execute(database, ORIGINAL)
+    execute(
+        database,
+        ORIGINAL
+        + "; ALTER TABLE kintell_sessions ALTER rating TYPE numeric(4,3), ALTER scheduled_at TYPE timestamptz(3)"
+        "; ALTER TABLE users DROP CONSTRAINT users_email_key; CREATE UNIQUE INDEX ON users (lower(email))",
+    )
     make_ready(database, tmp_path, 1000)
     kintell = Kintell.new(database.url)
+    missing = pl.DataFrame(
+        [(f"{name}@example.com", "volunteer", 1) for name in ("mary", "bob")], MISSING_USERS, orient="row"
+    )
+    with Users(database) as users:
+        assert [users.create(missing) for _ in range(2)] == [1, 0]
     assert kintell.one("SELECT count(*) FROM kintell_sessions") == 5
     with pytest.raises(psycopg.errors.UniqueViolation):
         execute(database, "INSERT INTO kintell_sessions SELECT gen_random_uuid(), 'old-1', 'language', participant_id,"
                 " volunteer_id FROM kintell_sessions LIMIT 1")  # fmt: skip
     job = kintell.run(File([kintell.row(1), kintell.row(2, external_session_id="old-2")]))
     assert (job.inserted_rows, job.updated_rows) == (1, 1)
-    assert [one.file_name for one in kintell.jobs.newest()] == ["sessions.csv", "old.csv"]
+    again = kintell.run(File([kintell.row(1), kintell.row(2, external_session_id="old-2"), "one more line"]))
+    assert (again.skipped_rows, again.failed_rows) == (2, 1), "moments are compared as the table keeps them"
+    assert [one.file_name for one in kintell.jobs.newest()] == ["sessions.csv", "sessions.csv", "old.csv"]
     kintell.revert(job.id)
     assert kintell.one("SELECT count(*) FROM kintell_sessions") == 5
 
@@ -148,15 +163,22 @@ def test_an_index_that_was_dropped_is_found_before_the_first_row(database: Datab
         ("ALTER duration_minutes TYPE text", "column_types_are_right", "kintell_sessions.duration_minutes is text, not integer"),
         ("ADD tenant uuid NOT NULL DEFAULT gen_random_uuid(); ALTER TABLE kintell_sessions ALTER tenant DROP DEFAULT",
          "no_unknown_column_is_required", "kintell_sessions.tenant must be given a value"),
+        ("ALTER rating TYPE numeric(2,1)", "column_types_are_right", "kintell_sessions.rating is numeric(2,1), not numeric"),
+        ("DROP CONSTRAINT kintell_sessions_pkey; ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", "ids_are_keys",
+         "kintell_sessions.id, users.id is not unique. Add what is missing, then run again: `ALTER TABLE kintell_sessions ADD"
+         " PRIMARY KEY (id);` `ALTER TABLE users ADD PRIMARY KEY (id);`"),
+        ("RENAME TO old; CREATE VIEW kintell_sessions AS SELECT * FROM old", "tables_are_tables", "kintell_sessions is a view"),
     ],
 )  # fmt: skip
 def test_a_table_that_imports_cannot_write_to_is_refused(
     database: Database, tmp_path: Path, change: str, check: str, message: str
 ) -> None:
     execute(database, f"{ORIGINAL}; ALTER TABLE kintell_sessions {change}")
+    before = catalog(database)
     assert failed(database, tmp_path)[check].startswith(message)
     with pytest.raises(PreflightFailed, match="nothing was changed"):
         make_ready(database, tmp_path, 1000)
+    assert catalog(database) == before
 
 
 def test_a_full_disk_is_found_before_the_first_row(database: Database, tmp_path: Path) -> None:

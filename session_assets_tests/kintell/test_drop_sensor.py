@@ -12,7 +12,7 @@ import pytest
 from session_assets.definitions import defs
 from session_assets.graph.environment import Environment
 from session_assets.kintell.assets import FILES_NAME, open_imports
-from session_assets.kintell.imports import Options
+from session_assets.kintell.attempt import Options
 from session_assets.kintell.sensors import kintell_session_drops_sensor
 from session_assets_tests.kintell.files import SAMPLE, clean, write
 from session_assets_tests.kintell.scenario import Kintell

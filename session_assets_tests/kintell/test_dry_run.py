@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
 from session_assets.cli.files import partition_of
-from session_assets.kintell.imports import Imports, Options
+from session_assets.cli.imports import import_files
+from session_assets.errors import UsageError
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job
 from session_assets.stores.kintell_recount import rejected_reasons
 from session_assets_tests.kintell.files import clean, write
@@ -20,6 +25,12 @@ def run(imports: Imports, path: Path, **options: Any) -> Job:
 def would(imports: Imports, path: Path, **options: Any) -> dict[str, int]:
     report = imports.dry_run(path, Options(batch_size=3, **options))
     return {name.removeprefix("would_"): count for name, count in report.items() if name.startswith("would_")}
+
+
+def test_what_a_dry_run_does_not_do_is_not_asked_of_it() -> None:
+    for option in (["--create-users"], ["--resume", "1"]):
+        result = CliRunner().invoke(import_files, ["a.csv", "--dry-run", *option])
+        assert isinstance(result.exception, UsageError)
 
 
 def test_dry_run_counts_what_the_import_then_does(imports: Imports, kintell: Kintell, tmp_path: Path) -> None:

@@ -52,10 +52,13 @@ def test_error_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_formulas_are_inert_and_come_back_unchanged(tmp_path: Path) -> None:
-    values = [f"{mark}cmd|'/c calc'!A1" for mark in FORMULAS] + ["'=1", "''", "'x", "'", "plain", " =1"]
-    extra = "=HYPERLINK(1)"
-    rows = [clean(number, date="soon", feedback_text=value) | {extra: value} for number, value in enumerate(values)]
-    path, found = errors_of(write(tmp_path / "a.csv", rows, columns=[*COLUMNS, extra]), tmp_path)
+    values = [f"{mark}cmd|'/c calc'!A1" for mark in FORMULAS] + ["'=1", "''", "'x", "'", "plain", " =1", "\ufeffx"]
+    first, extra = "\ufeff=", "=HYPERLINK(1)"  # a byte order mark that is none
+    rows = [
+        {first: value, **clean(number, date="soon", feedback_text=value), extra: value}
+        for number, value in enumerate(values)
+    ]
+    path, found = errors_of(write(tmp_path / "a.csv", rows, columns=[first, *COLUMNS, extra]), tmp_path)
     for row in cells(path):
         assert not [cell for cell in row if cell.startswith(FORMULAS)]
     again, found_again = errors_of(path, tmp_path, "again.csv")

@@ -9,7 +9,7 @@ import pytest
 
 from session_assets.errors import BadInput, SessionAssetsError, UsageError
 from session_assets.kintell.importing import run_import
-from session_assets.kintell.jobs import SourceChanged
+from session_assets.kintell.jobs import Job, SourceChanged
 from session_assets_tests.kintell.scenario import File, Kintell
 
 
@@ -152,7 +152,7 @@ def test_another_file_is_not_taken_for_the_one_that_began(kintell: Kintell) -> N
 
 
 def test_a_file_that_fails_its_check_commits_nothing(kintell: Kintell) -> None:
-    def check() -> File:
+    def check(_: Job) -> File:
         raise BadInput("sessions.csv: 60 % of the rows are rejected. Contact mary@example.com.")
 
     job = kintell.jobs.start("sessions.csv", mixed(kintell).source)

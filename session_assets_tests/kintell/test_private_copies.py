@@ -13,7 +13,8 @@ import pytest
 from session_assets.cli.files import partition_of
 from session_assets.errors import LockHeld, SessionAssetsError, UsageError
 from session_assets.failpoints import FailpointRaised
-from session_assets.kintell.imports import Imports, Options
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Source, SourceChanged
 from session_assets.stores.kintell_revert import Undo
 from session_assets_tests.kintell.files import clean, write
@@ -60,6 +61,33 @@ def test_resume_reads_with_the_encoding_that_the_job_began_with(
     job = run(latin_1, usual_encoding="utf-16", batch_size=3)
     assert (job.status, job.inserted_rows, job.failed_rows) == ("completed", 5, 1)
     assert texts(kintell) == [f"très bien {n}" for n in range(5)]
+
+
+def test_a_job_of_an_earlier_version_asks_for_the_encoding_that_it_did_not_note(
+    run: Run, latin_1: Path, kintell: Kintell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(run, latin_1, monkeypatch, encoding="latin-1")
+    with kintell.connect() as connection:
+        connection.execute("UPDATE backfill_jobs SET encoding = NULL")
+    with pytest.raises(UsageError, match=r"did not note the encoding.*--encoding E"):
+        run(latin_1, usual_encoding="latin-1")
+    assert run(latin_1, encoding="latin-1").inserted_rows == 5
+    assert texts(kintell) == [f"très bien {n}" for n in range(5)]
+
+
+def test_a_policy_counts_from_the_first_row_on(
+    run: Run, tmp_path: Path, kintell: Kintell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(write(tmp_path / "a.csv", [clean(n) for n in range(5)]))
+    path = write(tmp_path / "b.csv", [clean(n, duration_min="700", rating="" if n else "9") for n in range(6)])
+    with pytest.raises(UsageError, match="would be rejected"):
+        run(path, max_rejected_share=0.1)
+    interrupted(run, path, monkeypatch, policy="skip")
+    with pytest.raises(UsageError, match="began with the policy skip: resume it without --policy"):
+        run(path, policy="update")
+    job = run(path)
+    assert (job.inserted_rows, job.updated_rows, job.skipped_rows, job.failed_rows) == (1, 0, 4, 1)
+    assert kintell.one("SELECT count(*) FROM kintell_sessions WHERE duration_minutes = 700") == 1
 
 
 def test_an_encoding_may_be_told_while_nothing_is_imported(run: Run, latin_1: Path) -> None:
@@ -140,6 +168,7 @@ def test_errors_show_no_file_name_that_is_somebodys_address(run: Run, imports: I
     for attempt in (
         lambda: run(path, max_rejected_share=0.1),
         lambda: run(path, encoding="klingon"),
+        lambda: run(path, encoding="utf-16"),
         lambda: imports.jobs.newest()[0].require_same(dataclasses.replace(Source.of(path), byte_size=1)),
         lambda: Source.of(path.parent / "mary.jane@example.com.txt"),
     ):
@@ -150,4 +179,4 @@ def test_errors_show_no_file_name_that_is_somebodys_address(run: Run, imports: I
         run(path)
     told.append(str(held.value))
     assert not [text for text in told if "mary.jane" in text]
-    assert sum("m***@example.com" in text for text in told) >= 3, told
+    assert sum("m***@example.com" in text for text in told) >= 4, told

@@ -63,6 +63,11 @@ def test_encodings(tmp_path: Path, encoding: str, told: str | None) -> None:
     assert accepted.height == 3
 
 
+def test_utf_16_without_a_mark_asks_for_the_order_of_its_bytes(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"cannot be read as utf-16: .*does not start with BOM. Say another.*utf-16-le"):
+        read(given_file(tmp_path, SAMPLE.encode("utf-16-le")), encoding="utf-16")
+
+
 def test_latin_1_that_nobody_told_is_rejected_with_its_bytes(tmp_path: Path) -> None:
     found = judged(checked(given_file(tmp_path, SAMPLE.replace("Excellent", "Réussi").encode("latin-1")), tmp_path))
     assert found.reasons == {1: ["wrong_encoding"]}
@@ -141,7 +146,7 @@ HEAD, GOOD = "a,b,c\n", "1,2,3\n"
         ("1,\0,3\n" + GOOD, [(1, 2, "holds_nul", b"1,\0,3"), (2, 3, None, ["1", "2", "3"])]),
         ('"","",""\n,,\n', [(1, 2, None, ["", "", ""]), (2, 3, None, ["", "", ""])]),
         ("1,2, 3 ", [(1, 2, None, ["1", "2", " 3 "])]),
-        ("\ufeff1,2,3\n", [(1, 2, None, ["\ufeff1", "2", "3"])]),
+        ("\ufeff1,2,\ufeff3\n", [(1, 2, None, ["1", "2", "\ufeff3"])]),
         ("x\x01,2,3\n", [(1, 2, None, ["x\x01", "2", "3"])]),
     ],
 )
@@ -239,7 +244,7 @@ def test_reading_agrees_with_the_csv_module_and_with_itself(tmp_path: Path, body
         quick = read(path)
         patch.setattr(CsvFile, "_quick", lambda *_: None)
         assert read(path) == quick
-    if "\0" in body:
+    if "\0" in body or any(f"{end}\ufeff" in HEAD + body for end in "\r\n"):
         return
     try:
         wanted = [one for one in csv.reader(io.StringIO(HEAD + body, newline=""), strict=True) if one][1:]
@@ -247,6 +252,20 @@ def test_reading_agrees_with_the_csv_module_and_with_itself(tmp_path: Path, body
         return
     assert [one[3] if one[2] is None else None for one in quick] == [one if len(one) == 3 else None for one in wanted]
     assert [one[0] for one in quick] == [*range(1, len(quick) + 1)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_that_were_put_together_carry_a_mark_each(tmp_path: Path, encoding: str) -> None:
+    """A mark is no part of an id, a quote, or an empty line; inside a record it is a character as any other."""
+    lines = ["session_id,a,b", "x1,2,3", '"x2",2,"3\n\ufeff"', "", "x3,\ufeff2,3", "x4,2"]
+    parts = [f"{line}\n".encode(encoding) for line in lines]
+    values = [["x1", "2", "3"], ["x2", "2", "3\n\ufeff"], ["x3", "\ufeff2", "3"], b"\xef\xbb\xbfx4,2"]
+    for name, data in (("a.csv", b"".join(parts)), ("a.csv.gz", b"".join(map(gzip.compress, parts)))):
+        (tmp_path / name).write_bytes(data)
+        found = read(tmp_path / name)
+        assert [one[3] for one in found] == values
+        assert [one[2] for one in found] == [None, None, None, "ragged"]
+        assert [one[1] for one in found] == [2, 3, 6, 7]
 
 
 def test_gzip_members_may_be_tiny_and_padded(tmp_path: Path) -> None:

@@ -16,6 +16,10 @@ _TRIGGER = """
         IF NEW.duration_minutes = 700 THEN RAISE EXCEPTION 'ask mary@example.com'; END IF; RETURN NEW; END $$;
     CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON kintell_sessions FOR EACH ROW EXECUTE FUNCTION refuse()
 """
+_LEAVING_OUT = _TRIGGER.replace("RAISE EXCEPTION 'ask mary@example.com'", "RETURN NULL")
+_OTHER_IDS = _TRIGGER.replace("RAISE EXCEPTION 'ask mary@example.com'", "NEW.id := gen_random_uuid()").replace(
+    "INSERT OR UPDATE", "INSERT"
+)
 
 
 def file(kintell: Kintell, bad: set[int], changed: dict[str, object]) -> File:
@@ -34,6 +38,7 @@ def alter(kintell: Kintell, statement: str) -> None:
          'violates check constraint "short"'),
         ("ALTER TABLE kintell_sessions ALTER feedback_text TYPE varchar(40)", {"feedback_text": "x" * 41}, "value too long"),
         (_TRIGGER, {"duration_minutes": 700}, "ask m***@example.com"),
+        (_LEAVING_OUT, {"duration_minutes": 700}, "a trigger leaves it out"),
     ],
 )  # fmt: skip
 def test_rows_that_the_table_refuses_are_rejected(
@@ -56,6 +61,15 @@ def test_a_whole_file_may_be_refused(kintell: Kintell) -> None:
     alter(kintell, "ALTER TABLE kintell_sessions ALTER feedback_text SET NOT NULL")
     job = kintell.run(File([kintell.row(n, feedback_text=None) for n in range(25)]))
     assert (job.status, job.failed_rows, job.events_total) == ("completed", 25, 0)
+
+
+def test_sessions_that_get_other_ids_from_a_trigger_are_rejected(kintell: Kintell) -> None:
+    """They could not be told, nor be taken back."""
+    alter(kintell, _OTHER_IDS)
+    job = kintell.run(file(kintell, {3, 17}, {"duration_minutes": 700}))
+    assert (job.inserted_rows, job.failed_rows) == (38, 2)
+    assert kintell.revert(job.id).removed == 38
+    assert kintell.one("SELECT count(*) FROM kintell_sessions") == 0
 
 
 def test_another_unique_rule_of_the_table(kintell: Kintell) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from session_assets.errors import UsageError
 from session_assets.kintell.jobs import Job
+from session_assets.kintell.revert import relied_on
+from session_assets.stores.kintell_revert import Undo
 from session_assets_tests.kintell.killed import Work, run
 from session_assets_tests.kintell.scenario import File, Kintell
 
@@ -154,6 +156,9 @@ def test_a_later_job_that_came_back_to_the_same_content_is_seen(kintell: Kintell
     kintell.run(File([kintell.row(1, duration_minutes=700)]))
     last = kintell.run(File([kintell.row(1), "one more line"]))
     assert kintell.look(job.id).classes == {"removed": 0, "restored": 0, "changed_later": 1}
+    same = kintell.run(File([kintell.row(1), "another line"]))
+    assert Undo(kintell.jobs, last).skipped_since() == [(same.id, "sessions.csv", 1)]
+    assert f"{same.id} (sessions.csv, 1 rows)" in (relied_on(last.id, Undo(kintell.jobs, last).skipped_since()) or "")
     assert kintell.look(last.id).classes == {"removed": 0, "restored": 1}
 
 
@@ -168,7 +173,49 @@ def test_rows_that_others_refer_to_are_left(kintell: Kintell) -> None:
     assert kintell.one("SELECT count(*) FROM notes") == 1
 
 
+def test_rows_that_a_trigger_keeps_are_listed_and_not_told(kintell: Kintell) -> None:
+    """For example one that marks a session as deleted instead."""
+    first(kintell, 4)
+    edit(kintell, "UPDATE kintell_sessions SET feedback_text = 'old'")
+    job = kintell.run(File([kintell.row(n) for n in range(2, 6)]))
+    edit(
+        kintell, """CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF OLD.external_session_id IN ('kintell-session-00002', 'kintell-session-00005') THEN RETURN NULL; END IF;
+            RETURN coalesce(NEW, OLD); END $$;
+            CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON kintell_sessions FOR EACH ROW EXECUTE FUNCTION keep()"""
+    )  # fmt: skip
+    told = kintell.jobs.get(job.id).events_total
+    found = kintell.revert(job.id)
+    assert found.classes == {"removed": 1, "restored": 1, "kept": 2}
+    assert found.refused["external_session_id"].to_list() == ["kintell-session-00002", "kintell-session-00005"]
+    assert kintell.jobs.get(job.id).events_total == told + 2
+    assert kintell.one("SELECT count(*) FROM backfill_outbox WHERE job_id = %s", job.id) == told + 2
+    edit(kintell, "DROP TRIGGER keep ON kintell_sessions")
+    assert kintell.revert(job.id).classes == {"removed": 2, "restored": 2}
+
+
+def test_rows_that_the_table_refuses_are_left_and_the_others_taken_back(kintell: Kintell) -> None:
+    first(kintell, 4)
+    job = kintell.run(File([kintell.row(n, duration_minutes=700) for n in range(2, 6)]))
+    edit(kintell, "ALTER TABLE kintell_sessions ADD CHECK (external_session_id <> 'kintell-session-00003' OR"
+                  " duration_minutes = 700)")  # fmt: skip
+    edit(
+        kintell, """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF OLD.external_session_id = 'kintell-session-00004' THEN RAISE 'never'; END IF; RETURN OLD; END $$;
+            CREATE TRIGGER refuse BEFORE DELETE ON kintell_sessions FOR EACH ROW EXECUTE FUNCTION refuse()"""
+    )  # fmt: skip
+    assert kintell.revert(job.id).classes == {"removed": 1, "restored": 1, "refused": 2}
+    assert kintell.one("SELECT count(*) FROM kintell_sessions WHERE duration_minutes = 700") == 2
+    assert kintell.jobs.get(job.id).rolled_back
+    edit(kintell, "DROP TRIGGER refuse ON kintell_sessions")
+    assert kintell.revert(job.id).classes == {"removed": 2, "restored": 1, "refused": 1}
+
+
 def test_a_restored_row_needs_its_users(kintell: Kintell) -> None:
+    edit(kintell, "ALTER TABLE kintell_sessions ALTER participant_id DROP NOT NULL")
+    edit(kintell, "INSERT INTO kintell_sessions (external_session_id, session_type, volunteer_id)"
+                  " SELECT 'kintell-session-00007', 'language', id FROM users LIMIT 1")  # fmt: skip
+    assert kintell.revert(kintell.run(File([kintell.row(7)])).id).classes == {"removed": 0, "restored": 1}
     kintell.run(File([kintell.row(1)]))
     users = kintell.users()
     job = kintell.run(File([kintell.row(1, participant_id=users["participant2@example.com"])]))
@@ -208,6 +255,8 @@ def test_a_killed_revert_is_finished_by_running_again(kintell: Kintell, point: s
     if point != "finished":
         with pytest.raises(UsageError, match="is being rolled back"):
             kintell.jobs.get(job.id).require_resumable()
+        with pytest.raises(UsageError, match="is being rolled back"):  # else it could be resumed without what is undone
+            kintell.jobs.fail(job.id)
     assert kintell.revert(job.id).classes == {"removed": 15, "restored": 15}
     assert sessions(kintell) == before
     assert kintell.jobs.get(job.id).events_total == 30 + 30

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import polars as pl
+from pathlib import Path
 
+import polars as pl
+import pytest
+
+from session_assets.cli.files import partition_of
+from session_assets.errors import UsageError
+from session_assets.kintell.attempt import Options
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.model import MISSING_USERS
 from session_assets.stores.kintell_users import Users
+from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 
 
@@ -37,6 +45,8 @@ def test_case_and_blanks_do_not_matter(kintell: Kintell) -> None:
 
 
 def test_of_users_that_differ_in_case_only_the_lower_one_is_meant(kintell: Kintell) -> None:
+    with kintell.connect() as connection:
+        connection.execute('ALTER TABLE users ALTER email TYPE varchar(255) COLLATE "POSIX"')
     add(
         kintell,
         "Two@example.com",
@@ -78,3 +88,31 @@ def test_missing_users_are_created_once_with_their_roles(kintell: Kintell) -> No
         "grösse@example.com": "grösse@example.com",
     }
     assert find(kintell, "new@example.com") == {"new@example.com": "new@example.com"}
+
+
+def test_users_that_have_more_to_say_are_not_created(kintell: Kintell, imports: Imports, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [clean(1), clean(2, participant_email="new@example.com")])
+    taken = imports.take(partition_of(path), path)
+    before = kintell.dump()
+
+    def run(alteration: str, *, create: bool = False) -> tuple[int, int]:
+        with kintell.connect() as connection:
+            connection.execute(alteration.encode())
+        job, _ = imports.run(taken, Options(create_users=create), say=print)
+        return job.inserted_rows, job.failed_rows
+
+    with pytest.raises(
+        UsageError, match=r"^No user was created.*: users.tenant, users.born must be given a value.*--dry-run"
+    ):
+        run("ALTER TABLE users ADD tenant int NOT NULL DEFAULT 1, ADD born date NOT NULL DEFAULT now();"
+            "ALTER TABLE users ALTER tenant DROP DEFAULT, ALTER born DROP DEFAULT", create=True)  # fmt: skip
+    with pytest.raises(UsageError, match=r'^No user was created.*: the table users refuses one: .*"company"'):
+        run("ALTER TABLE users DROP tenant, DROP born; ALTER TABLE users ADD CONSTRAINT company"
+            " CHECK (email NOT LIKE 'new@%') NOT VALID", create=True)  # fmt: skip
+    assert kintell.dump() | {"jobs": []} == before
+    assert run("SELECT") == (1, 1)
+    with kintell.connect() as connection, pytest.raises(UsageError, match="No user was created"):
+        connection.execute(
+            "ALTER TABLE users ADD tenant int; UPDATE users SET tenant = 1; ALTER TABLE users ALTER tenant SET NOT NULL"
+        )
+        imports.create_users(imports.missing_users(taken.partition))

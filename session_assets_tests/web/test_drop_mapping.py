@@ -94,8 +94,14 @@ def test_file_is_complete_when_marked_or_at_rest(tmp_path: Path) -> None:
     assert not is_complete(path, seen)
 
 
-def test_key_is_a_partition_key() -> None:
+def test_key_is_a_partition_key(tmp_path: Path) -> None:
     assert drop_key(Path("x/Clicks (1) é.csv"), "abcdef0123456789") == "Clicks__1___.csv@abcdef012345"
+    (tmp_path / f"{'x' * 240}.csv.gz").touch()
+    (found,) = tmp_path.iterdir()
+    copy, sha256, _ = private_copy(found, tmp_path / "copies")
+    assert copy.name.endswith("x.csv.gz")
+    assert drop_key(found, sha256) == f"{copy.name[13:]}@{sha256[:12]}"
+    assert len(copy.name) == 213
 
 
 def test_private_copy_is_ours_alone(tmp_path: Path) -> None:
