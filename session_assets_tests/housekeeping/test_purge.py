@@ -85,6 +85,8 @@ def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, w
     with collection_lock(SESSIONS.lock, [DAYS[0].date().isoformat()], "test"):
         held = purge_storage(storage, loops, later, dry_run=False)
         assert (held.plans, len(held.left)) == ([], 1) and "locked by" in held.left[0]
+        chosen = {"sessions": [*web.sessions.distinct("session_id")], "command": "plan"}
+        assert not location.run("web_session", config={"ops": {"repair_web_sessions": {"config": chosen}}})
     assert sorted((home / "ledger").rglob("*")) == kept
     assert purge_storage(storage, loops, later, dry_run=False).plans == listed
     assert not location.run("web_revert", config=undo)
