@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from session_assets.stored_facts import StoredFacts
 
 _ANY = (Exception, pl.exceptions.PanicException)  # a panic of Polars is no Exception
 RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
+Locked = Callable[[list[str]], AbstractContextManager[None]]
 Failures = dict[str, str]
 """Partitions that failed, with the reason."""
 
@@ -181,12 +183,15 @@ class Pipeline(ABC):
         run_id: str,
         *,
         visited: Iterable[str] = (),
-        progress: Progress | None = None,
+        locked: Locked = lambda _: nullcontext(),
     ) -> Planned:
-        """Plan changes from the collections as they stand, without stored facts. `visited` counts as planned, if empty."""
+        """Plan changes from the collections as they stand, without stored facts. `visited` counts as planned, if empty.
+
+        `locked` is what the plan is recorded in, where its partitions were not known and locked before.
+        """
         with self.storage.scratch() as scratch:
             tally, writer = Tally(scratch), PlanWriter(scratch)
-            for frame in self.buckets(selection, scratch, progress):
+            for frame in self.buckets(selection, scratch):
                 tally.read(frame)
                 self._plan_frame(self.classified(frame), tally, writer, rows_of)
             unaccounted = tally.unaccounted()
@@ -194,7 +199,8 @@ class Pipeline(ABC):
                 raise SessionAssetsError(f"documents are not accounted for, nothing is planned: {unaccounted}")
             lists = self.publish_lists("plans", run_id, tally)
             partitions = sorted({*visited, *tally.reads})
-            plan = ledger.record(writer, run_id, partitions, tally.summary() | {"lists": lists})
+            with locked(partitions):
+                plan = ledger.record(writer, run_id, partitions, tally.summary() | {"lists": lists})
         return Planned(plan, tally, lists, {})
 
     def _plan_frame(self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ import psutil
 from upath import UPath
 
 from session_assets.errors import UsageError
+from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 
 
@@ -97,6 +99,13 @@ class Storage:
         """The JSON object of a name; raises FileNotFoundError."""
         return json.loads(self.path(name).read_text(encoding="utf-8"))
 
+    def find_json(self, name: str) -> Any:
+        """The JSON object of a name, or None where there is none."""
+        try:
+            return self.read_json(name)
+        except FileNotFoundError:
+            return None
+
     def write_parquet(self, name: str, frame: pl.DataFrame) -> None:
         """Write one frame, durably."""
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -132,6 +141,7 @@ class Storage:
         """Remove a folder; the file without which it does not count goes first, and stays gone whatever happens then."""
         if first is not None:
             self.remove_file(f"{folder}/{first}")
+            failpoint("remove.rest")
         path = self.path(folder)
         if not path.exists():
             return
@@ -157,8 +167,8 @@ class Storage:
         if not path.exists():
             return 0.0
         if self._local:
-            local = Path(str(path))
-            return max((one.stat().st_mtime for one in (local, *local.rglob("*")) if one.is_file()), default=0.0)
+            below = (Path(folder) / one for folder, _, files in os.walk(str(path)) for one in files)
+            return max(map(_written, (Path(str(path)), *below)))
         try:
             return max((path.fs.modified(one).timestamp() for one in path.fs.find(path.path)), default=0.0)
         except NotImplementedError:
@@ -176,6 +186,14 @@ def file_name(text: str) -> str:
     """A text as one safe path segment, never hidden."""
     name = quote(text, safe="@+") or "_"
     return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def _written(path: Path) -> float:
+    """When a file was written; 0 for a folder, and for a file that has gone meanwhile."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_mtime if stat.S_ISREG(found.st_mode) else 0.0
+    return 0.0
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ again, with the same id: at least once, and receivers can tell.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 from session_assets.alerts.channels import NotSent
 from session_assets.alerts.message import Message
 
-_PER_TICK = 20  # a tick has 60 seconds
-
-Send = Callable[[str, Message], None]
+_PER_TICK = 20
+_SECONDS = 6.0  # of a tick for each channel, after which no other message is begun
+Send = Callable[[str, Message], str | None]
+"""Channel and message; returns what is to be told although it was taken."""
 
 
 @dataclass
@@ -53,22 +55,26 @@ class Desk:
         self.waiting.append((one, list(channels)))
         return True
 
-    def deliver(self, send: Send, channels: list[str]) -> tuple[int, list[str]]:
+    def deliver(self, send: Send, channels: list[str], seconds: float = _SECONDS) -> tuple[int, list[str]]:
         """Send what waits, oldest first, by channels that are still configured; how many went out, and what went wrong."""
         sent, wrong, left = 0, dict[str, str](), list[tuple[Message, list[str]]]()
+        notes, spent = list[str](), dict.fromkeys(channels, 0.0)
         for one, wanted in self.waiting:
             rest = [channel for channel in wanted if channel in channels]
             for channel in list(rest):
-                if channel in wrong or sent >= _PER_TICK:
+                if channel in wrong or sent >= _PER_TICK or spent[channel] > seconds:
                     continue
+                began = time.monotonic()
                 try:
-                    send(channel, one)
+                    note = send(channel, one)
                 except NotSent as error:
                     wrong[channel] = str(error)
                 else:
                     sent += 1
                     rest.remove(channel)
+                    notes += [note] if note else []
+                spent[channel] += time.monotonic() - began
             if rest:
                 left.append((one, rest))
         self.waiting = left
-        return sent, [f"{reason}; {len(left)} messages wait" for reason in wrong.values()]
+        return sent, [*dict.fromkeys(notes), *(f"{reason}; {len(left)} messages wait" for reason in wrong.values())]

@@ -28,7 +28,10 @@ def of_check(state: CheckState, settings: AlertSettings, *, recovered: bool, sin
     now = state.seen or datetime.now(UTC)
     if recovered:
         title = f"{state.slice_}: {state.key.name} recovered"
-        text = f"The check {state.name} passes again. It was told as failing at {since}."
+        now_it = (
+            "passes again" if state.passed else f"has only findings for a person to decide now ({state.count:,}, WARN)"
+        )
+        text = f"The check {state.name} {now_it}. It was told as failing at {since}."
         return message(f"check {state.name}", True, now, title, text, link)
     word = "finding" if state.count == 1 else "findings"
     title = f"{state.slice_}: {state.key.name} fails, {state.count:,} {word}"

@@ -31,7 +31,7 @@ from session_assets.stores.kintell_rejects import reason_counts, rejects
 
 JobId = Annotated[str, Path(alias="jobId", description="As `start` answered it.")]
 _LINES = 1000
-_NO_FILE = "The request brings no file. Send it in the field file: -F file=@sessions.csv"
+_NO_FILE = "The request brings no file. Send it in the field file, with a file name, as curl -F does."
 _CREATED = "Backfill job created. Call resume endpoint to start processing."
 
 

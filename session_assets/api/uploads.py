@@ -25,6 +25,7 @@ FIELD = "file"
 _BLOCK = 1024 * 1024  # bytes that are parsed, hashed and written together
 _FRAMING = 64 * 1024  # bytes of a request that are not of its file
 _NAME = 200  # characters of a file name that are kept
+_HOW = "as curl -F does."
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -62,7 +63,7 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[U
     length = request.headers.get("content-length", "")
     if kind != b"multipart/form-data":
         if kind or length not in ("", "0"):
-            raise HTTPException(415, f"Send the file as multipart/form-data in the field {FIELD}: -F {FIELD}=@x.csv")
+            raise HTTPException(415, f"Send the file as multipart/form-data in the field {FIELD}: {_HOW}")
         yield None
         return
     if length.isdigit() and int(length) > most + _FRAMING:
@@ -90,7 +91,7 @@ class _Parts:
     def __init__(self, file: Any, boundary: bytes, most: int) -> None:
         self._file, self._most, self._read = file, most, 0
         self._header, self._value, self._disposition = b"", b"", b""
-        self._is_file = False
+        self._is_file = self._is_whole = False
         self.name: str | None = None
         self.size = 0
         self.digest = hashlib.sha256()
@@ -104,6 +105,7 @@ class _Parts:
                     "on_header_end": self._on_header,
                     "on_headers_finished": self._on_headers,
                     "on_part_data": self._on_data,
+                    "on_end": self._on_end,
                 },
             )
         except FormParserError:
@@ -117,15 +119,18 @@ class _Parts:
             self._parser.write(block)
         except FormParserError:
             raise _unreadable() from None
+        if self._read - self.size > _FRAMING:
+            raise HTTPException(413, f"The request brings too much beside its file. Send the field {FIELD} alone.")
 
     def end(self, block: bytes) -> None:
         self.feed(block)
-        try:
-            self._parser.finalize()
-        except FormParserError:
-            raise _unreadable() from None
+        if not self._is_whole:  # cut off: the rest of the file would be missing
+            raise _unreadable()
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def _on_end(self) -> None:
+        self._is_whole = True
 
     def _begin(self) -> None:
         self._disposition, self._is_file = b"", False
@@ -176,4 +181,4 @@ def _too_large(most: int) -> HTTPException:
 
 
 def _unreadable() -> HTTPException:
-    return HTTPException(400, f"The body cannot be read as multipart/form-data. Send it as -F {FIELD}=@x.csv")
+    return HTTPException(400, f"The body cannot be read as multipart/form-data, or breaks off. Send it {_HOW}")

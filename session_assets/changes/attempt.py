@@ -39,8 +39,11 @@ class Attempt:
     undoes: dict[str, int] | None = None
 
     @staticmethod
-    def load(storage: Storage, folder: str) -> Attempt:
-        stored: dict[str, Any] = storage.read_json(f"{folder}/started.json")
+    def find(storage: Storage, folder: str) -> Attempt | None:
+        """None where it was not begun, or is being purged."""
+        stored: dict[str, Any] | None = storage.find_json(f"{folder}/started.json")
+        if stored is None:
+            return None
         stored["partitions"] = tuple(stored["partitions"])
         return Attempt(storage, folder, **stored)
 
@@ -65,6 +68,11 @@ class Attempt:
     def is_finished(self, partition: str) -> bool:
         return self.storage.exists(self._name(partition, "finished"))
 
+    def is_counted(self, partition: str) -> bool:
+        """Whether this partition was gone through to its end, so that each of its rows has an outcome."""
+        summary = self.storage.find_json(self._name(partition, "finished"))
+        return summary is not None and not summary.get("abandoned")
+
     def is_stopped_apply(self, partition: str) -> bool:
         """Whether this is an apply that was killed in this partition, or is at work in it now."""
         return not self.is_revert and not self.is_finished(partition)
@@ -77,16 +85,16 @@ class Attempt:
 
     def intent(self, partition: str, batch: int) -> str | None:
         """State letters of the rows as seen before the write, or None when the batch was never begun."""
-        return self._read(partition, f"{batch:06d}-intent", "states")
+        stored = self.storage.find_json(self._name(partition, f"{batch:06d}-intent"))
+        return None if stored is None else stored["states"]
 
     def write_intent(self, partition: str, batch: int, states: str) -> None:
         self.storage.write_json(self._name(partition, f"{batch:06d}-intent"), {"states": states})
 
     def outcome(self, partition: str, batch: int) -> BatchOutcome | None:
         """What became of a batch, or None when it is not known yet."""
-        try:
-            stored = self.storage.read_json(self._name(partition, f"{batch:06d}-outcome"))
-        except FileNotFoundError:
+        stored = self.storage.find_json(self._name(partition, f"{batch:06d}-outcome"))
+        if stored is None:
             return None
         return BatchOutcome(stored["letters"], {int(row): reason for row, reason in stored["errors"].items()})
 
@@ -101,12 +109,6 @@ class Attempt:
         folder = f"{self.folder}/{file_name(partition)}"
         names = [name for name in self.storage.names(folder) if name.endswith("-outcome.json")]
         return sum(len(self.storage.read_json(f"{folder}/{name}")["letters"]) for name in names)
-
-    def _read(self, partition: str, name: str, field_name: str) -> str | None:
-        try:
-            return self.storage.read_json(self._name(partition, name))[field_name]
-        except FileNotFoundError:
-            return None
 
     def _name(self, partition: str, name: str) -> str:
         return f"{self.folder}/{file_name(partition)}/{name}.json"

@@ -93,10 +93,12 @@ class Ledger:
             yield self._storage.read_parquet(f"{self.part_folder(part)}/{number:03d}.parquet")
 
     def recordings(self) -> Iterator[Recording]:
-        """All recordings of this source, the newest first."""
+        """All recordings of this source, the newest first; those that a purge removes meanwhile are left out."""
         folder = f"{self._base}/recorded"
         for name in reversed(self._storage.names(folder)):
-            stored: dict[str, Any] = self._storage.read_json(f"{folder}/{name}")
+            stored: dict[str, Any] | None = self._storage.find_json(f"{folder}/{name}")
+            if stored is None:
+                continue
             stored["partitions"] = tuple(stored["partitions"])
             recording = Recording(**stored)
             if self.source in (None, recording.source):
@@ -125,9 +127,10 @@ class Ledger:
         for recording in self.recordings():
             fresh = [key for key in recording.partitions if key not in seen and (wanted is None or key in wanted)]
             seen.update(recording.partitions)
-            changed = {part.partition for part in self.plan(recording.plan_id).parts if part.rows}
+            parts = self.plan(recording.plan_id).parts if fresh else ()
+            changed = {part.partition for part in parts if part.rows}.intersection(fresh)
             attempts = self.attempts(recording.plan_id) if changed else []
-            for key in changed.intersection(fresh):
+            for key in changed:
                 newest = next((attempt for attempt in reversed(attempts) if key in attempt.partitions), None)
                 if newest is None or newest.at_ns < recording.at_ns or newest.is_stopped_apply(key):
                     result.setdefault(recording.plan_id, []).append(key)
@@ -143,14 +146,10 @@ class Ledger:
     # -- attempts ------------------------------------------------------------------------------------------------------
 
     def attempts(self, plan_id: str) -> list[Attempt]:
-        """All attempts on a plan, oldest first."""
+        """All attempts on a plan, oldest first, but for those that are half gone."""
         folder = f"{self._base}/attempts/{plan_id}"
-        numbers = self._storage.names(folder)
-        return [
-            Attempt.load(self._storage, f"{folder}/{number}")
-            for number in numbers
-            if self._storage.exists(f"{folder}/{number}/started.json")
-        ]
+        found = (Attempt.find(self._storage, f"{folder}/{number}") for number in self._storage.names(folder))
+        return [attempt for attempt in found if attempt is not None]
 
     def last_applies(self, partitions: Iterable[str]) -> dict[str, tuple[Plan, Attempt]]:
         """The newest finished apply of each partition, with its plan."""
@@ -162,7 +161,7 @@ class Ledger:
                     known = newest.get(partition)
                     if attempt.is_revert or (known is not None and known[1].at_ns > attempt.at_ns):
                         continue
-                    if attempt.is_finished(partition) and not attempt.summary(partition).get("abandoned"):
+                    if attempt.is_counted(partition):
                         newest[partition] = (plan_id, attempt)
         plans = {plan_id: self.plan(plan_id) for plan_id, _ in newest.values()}
         return {partition: (plans[plan_id], attempt) for partition, (plan_id, attempt) in newest.items()}
@@ -196,8 +195,8 @@ class Ledger:
 
     def purged_at(self, plan_id: str) -> str | None:
         """The day on which a plan was removed, or None. It may have been made again since."""
-        name = self._purged_name(plan_id)
-        return self._storage.read_json(name)["on"] if self._storage.exists(name) else None
+        noted = self._storage.find_json(self._purged_name(plan_id))
+        return None if noted is None else noted["on"]
 
     def plan_name(self, plan_id: str) -> str:
         return f"{self._base}/plans/{file_name(plan_id)}.json"

@@ -125,7 +125,7 @@ class Purge:
                 continue
             for source in sources:
                 for one in attempts:
-                    for partition in () if one.is_revert else one.partitions:
+                    for partition in () if one.is_revert else filter(one.is_counted, one.partitions):
                         key = (source, partition)
                         applied[key] = max(applied.get(key, (0, "")), (one.at_ns, plan_id))
                 if self._storage.exists(self._ledger.plan_name(plan_id)):

@@ -6,6 +6,7 @@ SESSION_ASSETS_MAX_CHANGE_SHARE. Folds of duplicates and deletes of orphans have
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from session_assets.errors import SessionAssetsError, UsageError
-from session_assets.graph.check_states import CheckState, check_states, keys_of
+from session_assets.graph.check_states import LONGEST, CheckState, check_states, keys_of
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_jobs import standing_request
 from session_assets.masking import safe_text
@@ -107,14 +108,17 @@ class _Repair:
         return self._request("apply", newest.run_id)
 
     def _after_apply(self, cause: str) -> dg.SensorResult | dg.SkipReason:
-        """The verify of a repair that went through; one that failed is told by the alert of failed runs."""
-        found = self._context.instance.get_runs(
-            dg.RunsFilter(job_name=f"{self._collection.slice_}_apply", tags={REPAIR_TAG: cause}), limit=1
-        )
-        if found and not found[0].is_finished:
-            return dg.SkipReason(f"run {found[0].run_id} repairs")
+        """The verify of a repair that went through; one that failed is told by the alert of failed runs.
+
+        A run that was killed, with its machine for example, may be said to run for ever: it has some hours.
+        """
+        wanted = dg.RunsFilter(job_name=f"{self._collection.slice_}_apply", tags={REPAIR_TAG: cause})
+        found = self._context.instance.get_run_records(wanted, limit=1)
+        run = found[0].dagster_run if found else None
+        if run is not None and not run.is_finished and time.time() - found[0].create_timestamp.timestamp() < LONGEST:
+            return dg.SkipReason(f"run {run.run_id} repairs")
         self._kept.pop("apply")
-        if found and found[0].is_success:
+        if run is not None and run.is_success:
             return self._request("verify", cause)
         return dg.SensorResult(skip_reason=dg.SkipReason("the repair failed"), cursor=json.dumps(self._kept))
 

@@ -26,7 +26,8 @@ from session_assets.graph.partition_checks import keep_connections
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _SUMMARIES = 25  # of a check that are looked through for one of the whole collection
 _MOST_SUMMARIES = 2000  # where none of those is
-_LONGEST_SECONDS = 6 * 3600
+LONGEST = 6 * 3600
+"""Seconds for which a run that is not over is believed to be at work."""
 _PARTITIONS = 100  # failing ones that are counted one by one
 
 
@@ -167,7 +168,7 @@ def _is_open(verdict: Any, runs: Mapping[str, _Run], failing: list[str]) -> bool
     if run is None or run.is_success:
         return False
     if not run.is_over:
-        return time.time() - run.began < _LONGEST_SECONDS
+        return time.time() - run.began < LONGEST
     return verdict.latest_execution_status.value == "PLANNED" and not failing
 
 

@@ -69,9 +69,14 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
             reports = [report.as_json(report.severity) for report in check_reports(collection.rules, tally, lists)]
             environment.report(context.run_id, "checks_sessions", {"checks": reports})
             return
-        planned = pipeline.plan_now(loop.ledger(environment), selection, collection.rows_of, context.run_id)
-        with collection_lock(collection.lock, planned.tally.partitions, "session-assets --session"):
-            environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
+        planned = pipeline.plan_now(
+            loop.ledger(environment),
+            selection,
+            collection.rows_of,
+            context.run_id,
+            locked=lambda partitions: collection_lock(collection.lock, partitions, f"plan {loop.name}"),
+        )
+        environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
         if config.command == "apply":
             _apply(loop, environment, planned.plan.plan_id, config.batch_size, context)
 

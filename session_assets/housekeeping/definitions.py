@@ -9,13 +9,13 @@ from session_assets.graph.environment import Environment
 from session_assets.housekeeping.ledgers import purge_ledgers, weekly_ledger_purge
 from session_assets.housekeeping.purge import purge
 
-_LEAST_DAYS, _DAYS = 7, 90
+_LEAST_DAYS, _DAYS, _MOST_DAYS = 7, 90, 36_500
 
 
 class PurgeConfig(dg.Config):
     """How much is kept. Start with `dry_run`."""
 
-    keep_days: int = Field(default=_DAYS, ge=_LEAST_DAYS)
+    keep_days: int = Field(default=_DAYS, ge=_LEAST_DAYS, le=_MOST_DAYS)
     dry_run: bool = True
 
 

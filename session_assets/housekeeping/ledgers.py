@@ -18,7 +18,7 @@ from session_assets.storage import Storage, file_name
 from session_assets.stores.locks import collection_lock
 
 VARIABLE = "SESSION_ASSETS_KEEP_LEDGER_DAYS"
-_LEAST_DAYS = 7
+_LEAST_DAYS, _MOST_DAYS = 7, 36_500
 _LISTED = 200
 _DRY_RUNS = "kintell/dry_runs"
 
@@ -26,7 +26,7 @@ _DRY_RUNS = "kintell/dry_runs"
 class LedgerPurgeConfig(dg.Config):
     """For how many days plans are kept; without it the environment says so. Start with `dry_run`."""
 
-    keep_days: int | None = Field(default=None, ge=_LEAST_DAYS)
+    keep_days: int | None = Field(default=None, ge=_LEAST_DAYS, le=_MOST_DAYS)
     dry_run: bool = True
 
 
@@ -49,7 +49,7 @@ def days_kept(env: Mapping[str, str] | None = None) -> float | None:
     days = number(env, VARIABLE, 0)
     if days < _LEAST_DAYS:
         raise UsageError(f"{VARIABLE} must be at least {_LEAST_DAYS}. Correct it, or unset it to keep all ledgers.")
-    return min(days, 36_500)
+    return min(days, _MOST_DAYS)
 
 
 def purge_storage(storage: Storage, loops: list[Loop], before: datetime, *, dry_run: bool) -> Gone:

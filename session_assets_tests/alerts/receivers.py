@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +21,11 @@ from aiosmtpd.smtp import Envelope
 
 @dataclass
 class Webhook:
-    """What was posted; it answers `status`."""
+    """What was posted; it answers `status`, after some seconds."""
 
     port: int
     status: int = 200
+    slow: float = 0
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     raw: list[str] = field(default_factory=list[str])
 
@@ -47,6 +50,7 @@ def webhook() -> Iterator[Webhook]:
             if found.status == 200:
                 found.bodies.append(json.loads(body))
                 found.raw.append(body.decode())
+            time.sleep(found.slow)
             self.send_response(found.status)
             self.send_header("Location", "http://127.0.0.1:1/elsewhere")
             self.end_headers()
@@ -64,11 +68,22 @@ def webhook() -> Iterator[Webhook]:
 
 
 class Mailbox:
-    """What was mailed."""
+    """What was mailed. It answers each recipient after some seconds, and refuses some."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.to: list[list[str]] = []
+        self.refused: set[str] = set()
+        self.slow: float = 0
+
+    async def handle_RCPT(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        await asyncio.sleep(self.slow)
+        if address in self.refused:
+            return "550 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 known"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
         self.mails.append(message_from_bytes(envelope.content or b"", policy=policy.default))  # pyright: ignore

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 from pymongo.database import Database
 
@@ -23,17 +24,18 @@ class Repairs:
     def __init__(self, location: Location) -> None:
         self._location = location
         self._cursor: str | None = None
-        self._keys: set[str] = set()
+        self._keys: set[str | None] = set()
 
-    def tick(self) -> list[tuple[str, bool]]:
+    def asked(self) -> list[dg.RunRequest]:
         found = self._location.sensor("web_repair_sensor", self._cursor)
         self._cursor = found.cursor or self._cursor
-        done: list[tuple[str, bool]] = []
-        for request in found.run_requests or []:
-            assert request.run_key not in self._keys
-            self._keys.add(request.run_key)
-            done.append((request.job_name, self._location.run(request.job_name, request.tags)))
-        return done
+        requests = list(found.run_requests or [])
+        assert self._keys.isdisjoint(one.run_key for one in requests)
+        self._keys.update(one.run_key for one in requests)
+        return requests
+
+    def tick(self) -> list[tuple[str, bool]]:
+        return [(str(one.job_name), self._location.run(str(one.job_name), one.tags)) for one in self.asked()]
 
 
 @pytest.fixture
@@ -96,6 +98,27 @@ def test_a_repair_beyond_the_share_changes_nothing_and_is_told(
     assert "SESSION_ASSETS_MAX_CHANGE_SHARE=0.1" in body["text"] and "--force" in body["text"]
     location.tick("web_daily_verify")  # the next day it is tried again
     assert [job for job, _ in repairs.tick()] == ["web_apply"]
+
+
+def test_a_repair_that_was_killed_stands_in_the_way_for_some_hours_only(
+    location: Location, web: Web, repairs: Repairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(REPAIR, "automatic")
+    fill(web, sessions=4)
+    location.tick("web_daily_verify")
+    (request,) = repairs.asked()
+    killed = location.instance.create_run_for_job(
+        defs.resolve_job_def("web_apply"), tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED
+    )
+    assert repairs.asked() == []
+    location.tick("web_daily_verify")
+    assert repairs.asked() == []
+    with psycopg.connect(location.database, autocommit=True) as connection:
+        query = "UPDATE runs SET create_timestamp = create_timestamp - interval '7 hours' WHERE run_id = %s"
+        connection.execute(query, [killed.run_id])
+    assert repairs.tick() == []  # given up
+    assert repairs.tick() == [("web_apply", True)] and repairs.tick() == [("web_verify", True)]
+    assert not wrong_sessions(web)
 
 
 def test_a_mistyped_mode_repairs_nothing(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:

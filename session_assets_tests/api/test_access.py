@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from session_assets_tests.api.server import TOKEN, TOKEN_VARIABLE, Api, started
-from session_assets_tests.kintell.files import clean, write
+from session_assets_tests.kintell.files import SAMPLE, clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.web.acceptance.terminal import Terminal
 
@@ -70,7 +70,13 @@ def test_mistakes_are_told_as_problems(api: Api, tmp_path: Path) -> None:
     is_problem(api.post(START, json={"file": "x"}), 415)
     is_problem(api.post(START, data={"file": "x"}), 415)
     is_problem(api.post(START, content=b"--x\r\nbroken", headers={"content-type": "multipart/form-data"}), 400)
-    is_problem(api.post(START, content=b"broken", headers={"content-type": "multipart/form-data; boundary=x"}), 400)
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    is_problem(api.post(START, content=b"broken", headers=headers), 400)
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    told = str(is_problem(api.post(START, content=head + SAMPLE.encode(), headers=headers), 400)["detail"])
+    assert "breaks off" in told and "***" not in told
+    much = b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\n\r\n' * 2000
+    is_problem(api.post(START, content=much + head + SAMPLE.encode() + b"\r\n--x--\r\n", headers=headers), 413)
     empty, headless = tmp_path / "empty.csv", write(tmp_path / "m@example.com.csv", [{"a": "1"}], columns=["a"])
     empty.touch()
     assert "empty.csv: empty" in str(is_problem(api.upload(START, empty), 422)["detail"])

@@ -1,4 +1,4 @@
-"""An apply or a revert in a process of its own that dies at a failpoint, in the middle of a write, or when it is told to.
+"""An apply, a revert or a purge in a process of its own that dies at a failpoint, in the middle of a write, or when told to.
 
 Processes come from a fork server that has loaded everything, so that a kill costs a fraction of a second.
 """
@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pymongo import MongoClient
 from session_assets.changes import revert as revert_module
 from session_assets.changes import session as session_module
 from session_assets.changes.apply import apply_part
+from session_assets.changes.purge import Purge
 from session_assets.changes.store import Written
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets_tests.changes.scenario import Loop
@@ -29,7 +31,7 @@ _CONTEXT.set_forkserver_preload([__name__])
 
 @dataclass(frozen=True)
 class Work:
-    """What the process does: `apply`, or `revert` of a plan."""
+    """What the process does: `apply`, `revert` of a plan, or `purge` of all that nothing stands on."""
 
     uri: str
     base: str
@@ -67,6 +69,9 @@ def _work(work: Work) -> None:
     revert_module.apply_part = partial(apply_part, workers=work.workers)
     with MongoClient(work.uri) as client:
         loop = _Loop.new(client.get_default_database()["documents"], work.folder, base=work.base)
+        if work.action == "purge":
+            Purge(loop.storage, loop.ledger.loop, datetime.now(UTC) + timedelta(days=1)).remove()
+            return
         plan = loop.ledger.plan(work.plan_id)
         loop.apply() if work.action == "apply" else loop.revert(plan)
 

@@ -17,6 +17,7 @@ from session_assets.changes.ledger import Ledger
 from session_assets.changes.purge import Purge
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import FailpointRaised
+from session_assets_tests.changes.killed import Work, run
 from session_assets_tests.changes.scenario import PARTITIONS, Change, Loop, doc, outcomes, rows_of
 
 FIRST, SECOND = PARTITIONS
@@ -131,24 +132,24 @@ def test_rows_that_another_plan_names_stay(loop: Loop) -> None:
     assert parts(loop) == 2 and outcomes(loop.apply(second)) == {"applied": 2}
 
 
-@pytest.mark.parametrize("where", ["recording", "recording@2", "attempt", "attempt@2", "plan", "part"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("purge.recording", "purge.recording@2", "purge.attempt", "purge.attempt@2", "purge.plan", "purge.part"),
+        *("remove.rest", "remove.rest@4"),
+    ],
+)
 def test_a_killed_purge_leaves_a_plan_that_is_complete_or_gone(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch, where: str
+    loop: Loop, mongo_uri: str, tmp_path: Path, where: str
 ) -> None:
     first = applied(loop, 2)
     loop.revert(first)
     planned(loop, 2)  # recorded twice
     loop.apply(first)
     second = applied(loop, 3)
-    name, _, nth = where.partition("@")
-    monkeypatch.setenv("SESSION_ASSETS_FAILPOINTS", f"purge.{name}=raise")
-    if nth:
-        monkeypatch.setattr("session_assets.failpoints._seen", Counter[str]())
-        monkeypatch.setenv("SESSION_ASSETS_FAILPOINTS", f"purge.{name}@{nth}=raise")
-    with pytest.raises(FailpointRaised):
-        purge(loop)
-    monkeypatch.delenv("SESSION_ASSETS_FAILPOINTS")
-    if name == "recording":
+    base = str(tmp_path / "storage")
+    assert run(Work(mongo_uri, base, tmp_path, first.plan_id, "purge", failpoints=f"{where}=kill"))
+    if where.startswith("purge.recording"):
         assert outcomes(loop.preview(first)) == {} and loop.ledger.plan(first.plan_id) == first
     else:
         with pytest.raises(PlanRefused, match="was removed by the purge"):
@@ -160,6 +161,26 @@ def test_a_killed_purge_leaves_a_plan_that_is_complete_or_gone(
     left = [name for name in loop.ledger_files() if first.plan_id in name]
     assert [Path(name).parent.name for name in left] == ["purged"] and parts(loop) == 1
     assert outcomes(loop.revert(again)) == {"applied": 1}
+
+
+def test_whoever_reads_meanwhile_is_not_in_the_way(loop: Loop) -> None:
+    applied(loop, 2)
+    second = applied(loop, 3)
+    recordings = loop.ledger.recordings()
+    assert next(recordings).plan_id == second.plan_id
+    assert len(purge(loop)) == 1
+    assert list(recordings) == []
+
+
+def test_an_apply_that_counts_is_no_stopped_one(loop: Loop) -> None:
+    first = applied(loop, 2)
+    loop.revert(first)
+    second = planned(loop, 5)
+    loop.ledger.start_attempt(second, [FIRST], batch_size=3, run_id="killed")
+    loop.revert(second)  # settles what was stopped
+    planned(loop, 6)
+    assert purge(loop) == {second.plan_id}
+    assert loop.ledger.last_applies([FIRST])[FIRST][0] == first
 
 
 def test_a_plan_that_is_made_again_is_as_new(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
