@@ -55,7 +55,8 @@ def _pieces(text: str, offset: int, result: Scan) -> Iterator[_Piece]:
         elif token.token_type in _QUOTED:
             yield STRING, _ESCAPES.get(token.token_type, str)(piece), piece, offset + token.start
         else:
-            value = piece if token.token_type is TokenType.IDENTIFIER else piece.lower()
+            quoted = unicode_unescaped(piece) if "\\" in piece else piece  # U&"…"
+            value = quoted if token.token_type is TokenType.IDENTIFIER else piece.lower()
             yield IDENTIFIER, value, piece, offset + token.start
         before = piece.upper()
     if is_whole:
