@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from session_assets.flow import code_python
 from session_assets.flow.code_names import Names
@@ -53,7 +53,7 @@ def scan_source(source: Source, names: Names, largest: int) -> Scan:
     """The tokens of one source, or why it cannot be read. Never raises for what a file holds."""
     content = source.content
     if content is None:
-        content = _read(source, largest)
+        content = _read(source, names, largest)
         if isinstance(content, Scan):
             return content
     return scan_content(content, source.language, names, largest)
@@ -160,7 +160,7 @@ def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
         yield chunk
 
 
-def _read(source: Source, largest: int) -> bytes | Scan:
+def _read(source: Source, names: Names, largest: int) -> bytes | Scan:
     """The bytes of a regular file that is no link, however it is swapped meanwhile; a huge one is not read."""
     assert source.path is not None
     try:
@@ -173,9 +173,22 @@ def _read(source: Source, largest: int) -> bytes | Scan:
         if not stat.S_ISREG(status.st_mode):
             return Scan(reason="not_a_file", skipped=True)
         if status.st_size > largest:
-            is_other = source.language == OTHER
-            return Scan(reason=None if is_other else "too_large", skipped=True, may_hold=not is_other)
+            if source.language == OTHER:
+                return _searched(file, names)
+            return Scan(reason="too_large", skipped=True, may_hold=True)
         return file.read()
+
+
+def _searched(file: BinaryIO, names: Names) -> Scan:
+    """A large file of another kind, piece by piece, unless it is binary."""
+    longest, before = max(map(len, names.names)), b""
+    while piece := file.read(_CHUNK_BYTES):
+        if b"\0" in piece:
+            break
+        if _holds(before + piece, names):
+            return Scan(reason="other_language", skipped=True, may_hold=True)
+        before = piece[-longest:]
+    return Scan(skipped=True)
 
 
 def _decoded(content: bytes, language: str) -> tuple[str, bool]:
