@@ -34,7 +34,7 @@ class CodeSettings:
         """Raises `NotConfigured` where FLOW_CODE_ROOT is unset, `UsageError` where a setting cannot be used."""
         env = os.environ if env is None else env
         if not env.get(VARIABLE):
-            raise NotConfigured(VARIABLE, "Code references")
+            raise NotConfigured(VARIABLE, "Code references", "the source code")
         root = Path(env[VARIABLE]).absolute()
         if not root.is_dir():
             raise UsageError(f"{VARIABLE} is no folder. Correct it and try again.")

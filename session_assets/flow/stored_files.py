@@ -53,7 +53,7 @@ def validation_root(env: Mapping[str, str] | None = None) -> Path:
     """The folder that holds `validation_sessions`. Raises `NotConfigured` and `UsageError`."""
     given = (os.environ if env is None else env).get(VARIABLE)
     if not given:
-        raise NotConfigured(VARIABLE, "Stored validation files")
+        raise NotConfigured(VARIABLE, "Stored validation files", SESSIONS)
     root = Path(given).absolute()
     if not root.is_dir():
         raise UsageError(f"{VARIABLE} is no folder. It should hold {SESSIONS}.")

@@ -222,7 +222,7 @@ def test_an_account_that_may_not_write_loses_nothing(folder: Folder) -> None:
 
 
 def test_the_root_must_be_a_folder_without_links(tmp_path: Path) -> None:
-    with pytest.raises(NotConfigured, match="FLOW_VALIDATION_ROOT"):
+    with pytest.raises(NotConfigured, match="Set it to the folder that holds validation_sessions"):
         validation_root({})
     with pytest.raises(UsageError, match="no folder"):
         validation_root({"FLOW_VALIDATION_ROOT": str(tmp_path / "nowhere")})
