@@ -15,7 +15,7 @@ from session_assets.flow.stored_model import NAMES, NEW_KEY, OLD_KEY
 ToFlow = Callable[[str], str | None]
 """The flow of a session, or None."""
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
 
 
 class NotJson(ValueError):
