@@ -19,12 +19,12 @@ class UsageError(SessionAssetsError):
 
 
 class NotConfigured(UsageError):
-    """A slice's environment variable is unset."""
+    """A slice's environment variable is unset. `folder` is what it should lead to, where that is no server."""
 
-    def __init__(self, variable: str, what: str) -> None:
+    def __init__(self, variable: str, what: str, folder: str = "") -> None:
+        servers = 'Set it, or start local servers with `session-assets up` and run `eval "$(session-assets env)"`.'
         super().__init__(
-            f"{what}: {variable} is not set. Set it, or start local servers with"
-            ' `session-assets up` and run `eval "$(session-assets env)"`.'
+            f"{what}: {variable} is not set. {f'Set it to the folder that holds {folder}.' if folder else servers}"
         )
         self.variable = variable
 

@@ -26,7 +26,8 @@ def work(
         )
     job = {"verify": target.verify, "plan": target.plan, "apply": target.apply}[command]
     if job is None:
-        raise UsageError(f"{target.name} has nothing to {command}.")
+        word, slice_ = {"verify": "checks", "plan": "dry run"}.get(command, "apply"), target.name.split("/")[0]
+        raise UsageError(f"{target.name} has no {word} of its own. Run: session-assets {command} {slice_}")
     run_id, error, code = runner.execute(job, {}, _config(target, command, config.get("waive_staging")))
     body = _body(runner, target, command, run_id)
     if body.get("gates"):
@@ -39,7 +40,8 @@ def revert(runner: Runner, target: StepTarget, step_id: str, dry_run: bool) -> R
     """Take a step back."""
     if target.revert is None:
         raise UsageError(
-            f"Take a step of {target.name} back by its slice: session-assets revert {target.name.split('/')[0]}"
+            f"Take a step of {target.name} back by its slice:"
+            f" session-assets revert {target.name.split('/')[0]} --plan-id {step_id}"
         )
     config = {"ops": {f"revert_{target.name}_step": {"config": {"plan_id": step_id, "dry_run": dry_run}}}}
     run_id, error, code = runner.execute(target.revert, {}, config)

@@ -9,13 +9,14 @@ import polars as pl
 from session_assets.errors import BadInput
 from session_assets.flow.code_facts import by_file, by_folder, frames, totals, unread
 from session_assets.flow.code_history import trend
-from session_assets.flow.code_model import REASONS, REFERENCES, SLICE
+from session_assets.flow.code_model import LEFT_OUT, REASONS, REFERENCES, SLICE
 from session_assets.flow.code_python import tokenized_by
-from session_assets.flow.code_scan import scan_many
+from session_assets.flow.code_scan import LANGUAGES, OTHER, scan_many
 from session_assets.flow.code_tree import CodeSettings, Tree
 from session_assets.graph.environment import Environment
 from session_assets.graph.plots import count_lines
 from session_assets.graph.tables import column_schema, markdown
+from session_assets.masking import safe_text
 
 OWNERS = ["team:data-platform"]
 KEY = dg.AssetKey([SLICE, "code_references"])
@@ -24,6 +25,7 @@ REFERENCES_FILE, FILES_FILE, TREND_FILE = (f"flow/code_{name}.parquet" for name 
 _SHOWN, _LINES = 20, 12
 _NEXT = "Replace them with the flow's name; what must stay goes on the allow-list, FLOW_CODE_ALLOW (docs/flow_code.md)."
 _NEXT_UNREAD = "Correct the files, raise FLOW_CODE_MAX_BYTES, or put them on the allow-list, FLOW_CODE_ALLOW."
+_NO_CODE = f"no file below FLOW_CODE_ROOT is of a language that is tokenized here ({', '.join(LANGUAGES)})"
 
 
 @dg.asset(
@@ -49,7 +51,8 @@ def code_references(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     history, note = _history(environment, settings)
     if note:
         context.log.warning(note)
-    results = [_no_active(environment, references), _read(environment, files, tree)]
+    missed = _left_out(files, tree)
+    results = [_no_active(environment, references, len(missed[1])), _read(environment, files, *missed)]
     environment.report(context.run_id, "checks_code", {"checks": [_as_json(one) for one in results]})
     return dg.MaterializeResult(
         asset_key=KEY,
@@ -70,7 +73,8 @@ def _history(environment: Environment, settings: CodeSettings) -> tuple[pl.DataF
     return found, ""
 
 
-def _no_active(environment: Environment, references: pl.DataFrame) -> dg.AssetCheckResult:
+def _no_active(environment: Environment, references: pl.DataFrame, missed: int) -> dg.AssetCheckResult:
+    """Passes only where nothing was left out: what was not read may hold a reference."""
     counts = totals(references)
     worst = by_file(references).filter(pl.col("active") > 0)
     places = [
@@ -80,11 +84,15 @@ def _no_active(environment: Environment, references: pl.DataFrame) -> dg.AssetCh
         f"{counts['active']:,} active references ({counts['identifiers']:,} identifiers, {counts['strings']:,} strings)"
         f" in {worst.height:,} files; comments {counts['comments']:,}, allowed {counts['allowed']:,}."
     )
+    if counts["active"]:
+        text = f"{text} {'; '.join(places[:5])}. {_NEXT}"
+    elif missed:
+        text = f"{text} But {missed:,} left out may hold some: see {READ}."
     return dg.AssetCheckResult(
         check_name=NO_ACTIVE,
-        passed=not counts["active"],
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{text} {'; '.join(places[:5])}. {_NEXT}" if counts["active"] else text,
+        passed=not counts["active"] and not missed,
+        severity=dg.AssetCheckSeverity.ERROR if counts["active"] else dg.AssetCheckSeverity.WARN,
+        description=text,
         metadata={
             "count": counts["active"],
             "sample": " ".join(places[:_SHOWN]),
@@ -94,16 +102,21 @@ def _no_active(environment: Environment, references: pl.DataFrame) -> dg.AssetCh
     )
 
 
-def _read(environment: Environment, files: pl.DataFrame, tree: Tree) -> dg.AssetCheckResult:
+def _left_out(files: pl.DataFrame, tree: Tree) -> tuple[list[str], list[str]]:
+    """What was not read and may hold a name: words, and places."""
     missed = unread(files)
     reasons = Counter(missed["reason"].to_list())
     said = [f"{count:,} {'file' if count == 1 else 'files'}: {REASONS[name]}" for name, count in reasons.most_common()]
     places = [
         path if line is None else f"{path}:{line}" for path, line in missed.select("path", "problem_line").iter_rows()
     ]
-    if tree.unreadable:
-        said.append(f"{len(tree.unreadable):,} folders cannot be opened")
-        places.extend(tree.unreadable)
+    for what in filter(tree.left_out.__contains__, LEFT_OUT):
+        said.append(f"{LEFT_OUT[what]}: {len(tree.left_out[what]):,}")
+        places.extend(map(safe_text, tree.left_out[what]))
+    return (said, places) if tree.seen.total() > tree.seen[OTHER] else ([*said, _NO_CODE], [*places, "."])
+
+
+def _read(environment: Environment, files: pl.DataFrame, said: list[str], places: list[str]) -> dg.AssetCheckResult:
     text = "; ".join(said) or f"0 of {files.height:,} files"
     return dg.AssetCheckResult(
         check_name=READ,
@@ -139,6 +152,7 @@ def _metadata(
             markdown(by_file(references).head(_SHOWN).drop("lines").rows(), ["file", *named])
         ),
         "files": dg.MetadataValue.md(markdown(states.sort("state", "reason").rows(), ["state", "reason", "files"])),
+        "files_of_other_kinds": f"{tree.seen[OTHER]:,}, of which {files['language'].eq(OTHER).sum():,} hold a name",
         "folders_passed_over": ", ".join(f"{name} {count}" for name, count in sorted(tree.passed_over.items()))
         or "none",
         "allow_list": ", ".join(settings.allowed),

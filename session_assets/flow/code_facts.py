@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from session_assets.flow.code_model import FILES, REFERENCES
+from session_assets.flow.code_model import FILES, PROSE, REFERENCES
 from session_assets.flow.code_scan import OTHER, Source
 from session_assets.flow.code_tokens import ACTIVE, COMMENT, IDENTIFIER, STRING, Scan
 from session_assets.flow.code_tree import CodeSettings
@@ -73,9 +73,10 @@ def totals(references: pl.DataFrame) -> dict[str, int]:
 
 
 def unread(files: pl.DataFrame) -> pl.DataFrame:
-    """Files of our languages that were not read to their end and may hold a name, allow-listed ones aside."""
-    ours = pl.col("language") != OTHER
-    return files.filter(ours & (pl.col("state") != "scanned") & pl.col("may_hold") & ~pl.col("allowed"))
+    """Files that may hold a name and were not read to their end; allow-listed ones, prose and binaries of other kinds aside."""
+    is_prose = pl.any_horizontal(pl.col("path").str.to_lowercase().str.ends_with(one) for one in PROSE)
+    is_code = (pl.col("language") != OTHER) | (pl.col("reason").is_in(["other_language", "unreadable"]) & ~is_prose)
+    return files.filter(is_code & (pl.col("state") != "scanned") & pl.col("may_hold") & ~pl.col("allowed"))
 
 
 def _counted(references: pl.DataFrame, column: str, *others: pl.Expr) -> pl.DataFrame:

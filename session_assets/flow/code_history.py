@@ -18,7 +18,7 @@ from session_assets.flow.code_tree import CodeSettings
 from session_assets.storage import Storage
 from session_assets.stores.git import Blob, Commit, Repository
 
-_RULES = 1  # raise it where the rules of counting change, so that no older count is used
+_RULES = 2  # raise it where the rules of counting change, so that no older count is used
 _COUNTS = pl.Schema(
     {
         "blob": pl.String,

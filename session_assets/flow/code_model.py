@@ -21,7 +21,8 @@ SKIPPED = (
     ".pytest_cache", ".ruff_cache", ".session_assets",
 )  # fmt: skip
 """Folders that are no source of this tree."""
-
+PROSE = (".md", ".markdown", ".rst", ".adoc", ".txt")
+"""Texts for people: they may say the old names. Other kinds of files that hold one may be code that nobody counted."""
 
 REFERENCES = pl.Schema(
     {
@@ -81,3 +82,9 @@ REASONS = {
     "other_language": "is of no language that is tokenized here, and holds a name",
 }
 """Why a file was skipped, or not read to its end."""
+LEFT_OUT = {
+    "folder": "folders that cannot be opened",
+    "link": "links that lead out of the tree, and are not followed",
+    "submodule": "submodules that are not checked out, or cannot be read",
+}
+"""What else of a tree was not read."""

@@ -20,6 +20,7 @@ _KINDS = {token.NAME: IDENTIFIER, token.STRING: STRING, token.COMMENT: COMMENT} 
     getattr(token, name): STRING for name in ("FSTRING_MIDDLE", "TSTRING_MIDDLE") if hasattr(token, name)
 }
 _RAW = re.compile(r"[a-z]*r[a-z]*['\"]", re.IGNORECASE)
+_CARRIAGE_RETURN = re.compile(r"\r(?!\n)")
 _QUOTES = re.compile(r"""^[a-z]*('''|\"\"\"|'|\")""", re.IGNORECASE)
 
 
@@ -31,9 +32,14 @@ def decode(content: bytes) -> tuple[str, bool]:
     """Source as Python reads it (byte order mark, coding cookie), and whether all of it could be decoded."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return content.decode(encoding), True
+        return _with_lines(content.decode(encoding)), True
     except (SyntaxError, UnicodeError, LookupError):  # an unknown cookie, or bytes that are not of it
-        return content.decode("utf-8-sig", errors="replace"), False
+        return _with_lines(content.decode("utf-8-sig", errors="replace")), False
+
+
+def _with_lines(text: str) -> str:
+    """A lone carriage return ends a line of Python, so also a comment; `tokenize` is not told by itself."""
+    return _CARRIAGE_RETURN.sub("\n", text) if "\r" in text else text
 
 
 def scan(text: str, names: Names) -> Scan:

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from session_assets.flow import code_python
 from session_assets.flow.code_names import Names
@@ -53,7 +53,7 @@ def scan_source(source: Source, names: Names, largest: int) -> Scan:
     """The tokens of one source, or why it cannot be read. Never raises for what a file holds."""
     content = source.content
     if content is None:
-        content = _read(source, largest)
+        content = _read(source, names, largest)
         if isinstance(content, Scan):
             return content
     return scan_content(content, source.language, names, largest)
@@ -61,15 +61,15 @@ def scan_source(source: Source, names: Names, largest: int) -> Scan:
 
 def scan_content(content: bytes, language: str, names: Names, largest: int) -> Scan:
     """The tokens of bytes in a language."""
-    raw = [name.encode() for name in names.names]
     if language == OTHER:
-        holds = any(one in content for one in raw) and b"\0" not in content
-        return Scan(reason="other_language" if holds else None, skipped=True, may_hold=holds)
+        return _other(content, names)
     if len(content) > largest:
-        return Scan(reason="too_large", skipped=True, may_hold=any(one in content for one in raw))
+        return Scan(reason="too_large", skipped=True, may_hold=_holds(content, names))
     text, is_whole = _decoded(content, language)
-    if "\0" in text:
-        return Scan(reason="binary", skipped=True, may_hold=any(one in content for one in raw))
+    if "\0" in text:  # also UTF-16 that does not say so
+        may_hold = _may_hold(text.replace("\0", ""), language, names)
+        return Scan(reason="binary", skipped=True, may_hold=may_hold)
+    is_whole = is_whole and (not _holds(content, names) or bool(names.plain.search(text)))  # else by a false cookie
     if not _may_hold(text, language, names):
         found = Scan()
     elif language == PYTHON:
@@ -82,10 +82,24 @@ def scan_content(content: bytes, language: str, names: Names, largest: int) -> S
         from session_assets.flow import code_script
 
         found = code_script.scan(text, names, language)
-    found.may_hold = _may_hold(text, language, names) if found.reason or not is_whole else False
+    if found.reason or not is_whole:
+        found.may_hold = _may_hold(text, language, names) or _holds(content, names)
     if not is_whole and found.reason is None:
         found.reason = "undecodable"
     return found
+
+
+def _other(content: bytes, names: Names) -> Scan:
+    """A file of another kind is searched for the bytes of a name, and never counted."""
+    if (encoding := _MARKS.get(content[:2])) is not None:
+        content = content.decode(encoding, errors="replace").encode(errors="replace")
+    if not _holds(content, names):
+        return Scan(skipped=True)
+    return Scan(reason="binary" if b"\0" in content else "other_language", skipped=True, may_hold=True)
+
+
+def _holds(content: bytes, names: Names) -> bool:
+    return any(name.encode() in content for name in names.names)
 
 
 def _may_hold(text: str, language: str, names: Names) -> bool:
@@ -146,7 +160,7 @@ def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
         yield chunk
 
 
-def _read(source: Source, largest: int) -> bytes | Scan:
+def _read(source: Source, names: Names, largest: int) -> bytes | Scan:
     """The bytes of a regular file that is no link, however it is swapped meanwhile; a huge one is not read."""
     assert source.path is not None
     try:
@@ -159,9 +173,22 @@ def _read(source: Source, largest: int) -> bytes | Scan:
         if not stat.S_ISREG(status.st_mode):
             return Scan(reason="not_a_file", skipped=True)
         if status.st_size > largest:
-            is_other = source.language == OTHER
-            return Scan(reason=None if is_other else "too_large", skipped=True, may_hold=not is_other)
+            if source.language == OTHER:
+                return _searched(file, names)
+            return Scan(reason="too_large", skipped=True, may_hold=True)
         return file.read()
+
+
+def _searched(file: BinaryIO, names: Names) -> Scan:
+    """A large file of another kind, piece by piece, unless it is binary."""
+    longest, before = max(map(len, names.names)), b""
+    while piece := file.read(_CHUNK_BYTES):
+        if b"\0" in piece:
+            break
+        if _holds(before + piece, names):
+            return Scan(reason="other_language", skipped=True, may_hold=True)
+        before = piece[-longest:]
+    return Scan(skipped=True)
 
 
 def _decoded(content: bytes, language: str) -> tuple[str, bool]:

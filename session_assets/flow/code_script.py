@@ -64,7 +64,7 @@ def _token(root: Node, begin: int, end: int) -> Node:
     node = root.descendant_for_byte_range(begin, end)
     assert node is not None  # the root spans all
     around: Node | None = node
-    while around is not None and around.type not in ("template_substitution", "jsx_expression"):
+    while around is not None and around.type not in ("template_substitution", "template_type", "jsx_expression"):
         if around.type in (*_STRINGS, *_COMMENTS):
             return around
         around = around.parent
@@ -72,7 +72,7 @@ def _token(root: Node, begin: int, end: int) -> Node:
 
 
 def _add(hits: list[Hit], token: Node, source: bytes, place: int, names: Names) -> None:
-    kind = COMMENT if token.type in _COMMENTS else IDENTIFIER if token.type.endswith("identifier") else STRING
+    kind = COMMENT if token.type in _COMMENTS else IDENTIFIER if "identifier" in token.type else STRING
     text = source[token.start_byte : token.end_byte].decode("utf-8", errors="replace")
     own = _own_text(token, source) if token.type.startswith("template") else text
     held = [name for name in names.names if name in unescaped(own) or (kind == COMMENT and name in own)]

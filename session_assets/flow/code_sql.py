@@ -5,6 +5,8 @@ Comments are what stands between tokens. Bodies of functions and of DO are code,
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -31,14 +33,15 @@ class _Tokenizer(Postgres.Tokenizer):
 def scan(text: str, names: Names) -> Scan:
     """All tokens that hold a name; unquoted identifiers in any case, as SQL folds them."""
     result = Scan()
+    ends = [found.start() for found in re.finditer("\n", text)]
     for kind, value, piece, begin in _pieces(text, 0, result):
         held = sorted((name for name in names.names if name in value), key=lambda name: (-len(name), name))
         if held:
             found = names.spelled.search(piece)
             at = begin + (found.start() if found else 0)
-            result.hits.append(Hit(kind, text.count("\n", 0, at) + 1, tuple(held), _inner(kind, value) == held[0]))
+            result.hits.append(Hit(kind, bisect_left(ends, at) + 1, tuple(held), _inner(kind, value) == held[0]))
     if result.line is not None:
-        result.line = text.count("\n", 0, result.line) + 1
+        result.line = bisect_left(ends, result.line) + 1
     return result
 
 
@@ -55,7 +58,8 @@ def _pieces(text: str, offset: int, result: Scan) -> Iterator[_Piece]:
         elif token.token_type in _QUOTED:
             yield STRING, _ESCAPES.get(token.token_type, str)(piece), piece, offset + token.start
         else:
-            value = piece if token.token_type is TokenType.IDENTIFIER else piece.lower()
+            quoted = unicode_unescaped(piece) if "\\" in piece else piece  # U&"…"
+            value = quoted if token.token_type is TokenType.IDENTIFIER else piece.lower()
             yield IDENTIFIER, value, piece, offset + token.start
         before = piece.upper()
     if is_whole:

@@ -1,9 +1,10 @@
-"""The files of a source tree: which are scanned, and which folders are passed over."""
+"""The files of a source tree: which are scanned, which folders are passed over, and what else is left out."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from pathlib import Path
 from session_assets.errors import NotConfigured, UsageError
 from session_assets.flow.code_model import ALLOWED, IDENTIFIERS, SKIPPED, VARIABLE
 from session_assets.flow.code_names import Names
-from session_assets.flow.code_scan import Source, language_of
+from session_assets.flow.code_scan import OTHER, Source, language_of
 from session_assets.settings import number
 
 
@@ -33,7 +34,7 @@ class CodeSettings:
         """Raises `NotConfigured` where FLOW_CODE_ROOT is unset, `UsageError` where a setting cannot be used."""
         env = os.environ if env is None else env
         if not env.get(VARIABLE):
-            raise NotConfigured(VARIABLE, "Code references")
+            raise NotConfigured(VARIABLE, "Code references", "the source code")
         root = Path(env[VARIABLE]).absolute()
         if not root.is_dir():
             raise UsageError(f"{VARIABLE} is no folder. Correct it and try again.")
@@ -51,8 +52,8 @@ class CodeSettings:
         )
 
     def is_allowed(self, path: str) -> bool:
-        """Whether a path below the root is on the allow-list; `*` also matches `/`."""
-        return any(fnmatchcase(path, pattern) for pattern in self.allowed)
+        """Whether a path below the root is on the allow-list, as it is or by a pattern; `*` also matches `/`."""
+        return any(path == pattern or fnmatchcase(path, pattern) for pattern in self.allowed)
 
     def is_skipped(self, path: str) -> bool:
         """Whether a path lies in a folder that is passed over."""
@@ -61,18 +62,22 @@ class CodeSettings:
 
 @dataclass
 class Tree:
-    """The files below a root. `passed_over` counts folders by name, after `files` was gone through."""
+    """The files below a root. After `files` was gone through, `passed_over` counts folders by name, `seen` files by language.
+
+    `left_out` names what may be code and was not read, by a name of `LEFT_OUT`; what is on the allow-list aside.
+    """
 
     settings: CodeSettings
     passed_over: Counter[str] = field(default_factory=Counter[str])
-    unreadable: list[str] = field(default_factory=list[str])
+    seen: Counter[str] = field(default_factory=Counter[str])
+    left_out: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def files(self) -> Iterator[Source]:
         """All files, also links and those of other languages, in the order of their names."""
         root = self.settings.root
 
         def failed(error: OSError) -> None:
-            self.unreadable.append(os.path.relpath(error.filename, root))
+            self._miss("folder", error.filename)
 
         for folder, folders, files in os.walk(root, onerror=failed):
             self.passed_over.update(self.settings.skipped.intersection(folders))
@@ -81,7 +86,39 @@ class Tree:
             for name in sorted([*files, *links]):
                 path = os.path.join(folder, name)  # noqa: PTH118 - names may be no UTF-8
                 size = os.lstat(path).st_size if os.path.lexists(path) else 0
-                yield Source(os.path.relpath(path, root).replace(os.sep, "/"), language_of(name), size, path)
+                self._look(Path(path), language_of(name))
+                yield Source(self._relative(path), language_of(name), size, path)
+
+    def _look(self, path: Path, language: str) -> None:
+        """Count a file, and note where code is that it only names."""
+        self.seen[language] += 1
+        if path.is_symlink() and (language != OTHER or path.is_dir()):
+            target, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.settings.root))
+            if target.exists() and not target.is_relative_to(root):
+                self._miss("link", str(path))
+        elif path.name == ".gitmodules" and path.is_file():
+            self._look_at_submodules(path)
+
+    def _look_at_submodules(self, listing: Path) -> None:
+        module = listing
+        try:
+            for place in _SUBMODULE.findall(listing.read_text(errors="replace")):
+                module = listing.parent / place
+                if not module.is_dir() or not any(module.iterdir()):
+                    self._miss("submodule", str(module))
+        except OSError:
+            self._miss("submodule", str(module))
+
+    def _miss(self, what: str, path: str) -> None:
+        relative = self._relative(path)
+        if not self.settings.is_allowed(relative) and not self.settings.is_skipped(f"{relative}/"):
+            self.left_out[what].append(relative)
+
+    def _relative(self, path: str) -> str:
+        return os.path.relpath(path, self.settings.root).replace(os.sep, "/")
+
+
+_SUBMODULE = re.compile(r"^[ \t]*path[ \t]*=[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 
 
 def _listed(env: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:

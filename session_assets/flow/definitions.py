@@ -7,7 +7,7 @@ from session_assets.flow.assets import ASSETS, key
 from session_assets.flow.checks import CHECKS, STEPS
 from session_assets.flow.health import HEALTH
 from session_assets.flow.model import SLICE, VARIABLE
-from session_assets.graph.automation import daily_verify
+from session_assets.graph.automation import daily, daily_verify
 from session_assets.graph.target import StepTarget
 
 _BESIDE = (code_assets, stored_assets, metrics_assets)
@@ -71,6 +71,13 @@ LOOPS = stored_assets.LOOPS
 SCHEDULES = [
     daily_verify(SLICE, VARIABLE, "45 6 * * *", "tables of the migration"),
     daily_verify("flow_files", stored_assets.VARIABLE, "50 6 * * *", "stored validation files"),
+    daily(
+        "flow_daily_metrics",
+        "flow_metrics",
+        VARIABLE,
+        "55 6 * * *",
+        "Measure the migration against its thresholds each morning (UTC): reads only.",
+    ),
 ]
 
 DEFINITIONS = dg.Definitions(

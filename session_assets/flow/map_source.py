@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from session_assets.errors import BadInput, NotConfigured
 from session_assets.flow.model import VARIABLE as DATABASE
-from session_assets.flow.session_map import SessionMap
+from session_assets.flow.session_map import SessionMap, canonical
 from session_assets.masking import safe_text
 from session_assets.stores.flow_compat import pairs
 from session_assets.stores.postgres import Database
@@ -36,4 +37,9 @@ def _file(path: Path) -> pl.DataFrame:
         raise BadInput(f"{VARIABLE}: the file cannot be read: {safe_text(error).partition(chr(10))[0][:200]}") from None
     if missing := [name for name in _COLUMNS if name not in frame.columns]:
         raise BadInput(f"{VARIABLE}: the file has no column {missing[0]}. It needs {' and '.join(_COLUMNS)}.")
-    return frame.select(pl.col(name).cast(pl.String) for name in _COLUMNS)
+    found = frame.select(pl.col(name).cast(pl.String) for name in _COLUMNS)
+    flows: dict[str, str] = {}
+    for session, flow in map(partial(map, canonical), found.drop_nulls().iter_rows()):
+        if flows.setdefault(session, flow) != flow:
+            raise BadInput(f"{VARIABLE}: the file gives session {safe_text(session)} two flows. Keep the right one.")
+    return found

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -83,8 +84,9 @@ def _row(metric: Metric, measured: Figures, samples: Samples) -> tuple[object, .
     if value is None:
         value, source = measured.values.get(metric.name), "database"
         note = measured.notes.get(metric.name, "")
-    if value is None:
+    if value is None or (source == "database" and samples.told(metric) is not None):
         note = "; ".join(filter(None, [note, samples.why_not(metric) if metric.formula else ""]))
+    if value is None:
         source = "application" if metric.formula else "database"
     state = "no_data" if value is None else "ok" if metric.holds(value) else "failed"
     return (
@@ -101,7 +103,9 @@ def _check(metric: Metric, row: Mapping[str, Any]) -> dg.AssetCheckResult:
         text = f"{metric.shown(value)} {metric.text}{note}; wanted {metric.wanted}"
         text += "." if row["state"] == "ok" else f". {metric.next_step}"
         severity = _ALERTS.get(metric.severity, dg.AssetCheckSeverity.WARN)
-    goal = {} if metric.goal is None or value is None else {"goal": metric.goal, "goal_is_reached": value < metric.goal}
+    goal = {}
+    if metric.goal is not None and value is not None:
+        goal = {"goal": metric.goal, "goal_is_reached": replace(metric, threshold=metric.goal).holds(value)}
     return dg.AssetCheckResult(
         check_name=metric.name,
         passed=row["state"] == "ok",

@@ -55,8 +55,15 @@ class Metric:
             return value > self.threshold
         return value < self.threshold if self.comparison == "below" else value <= self.threshold
 
+    def is_possible(self, value: float) -> bool:
+        return 0 <= value <= (1 if self.is_share else math.inf)
+
     def shown(self, value: float) -> str:
         return f"{value:.2%}" if self.is_share else f"{value:,.4g}"
+
+    @property
+    def range(self) -> str:
+        return "a share between 0 and 1" if self.is_share else "at least 0"
 
     @property
     def wanted(self) -> str:
@@ -126,6 +133,8 @@ def _changed(metric: Metric, given: Any) -> Metric:
         value = given.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UsageError(f"{FILE}: {name} of {metric.name} is no number.")
+        if not metric.is_possible(value):
+            raise UsageError(f"{FILE}: {name} of {metric.name} must be {metric.range}.")
     if given.get("severity", "high") not in SEVERITIES:
         raise UsageError(f"{FILE}: severity of {metric.name} must be one of {', '.join(SEVERITIES)}.")
     if not isinstance(given.get("formula", ""), str):

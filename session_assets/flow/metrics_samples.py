@@ -40,7 +40,12 @@ class Samples:
     reason: str = ""
 
     def value(self, metric: Metric) -> float | None:
-        """A metric's value: the sample of its own name, else its formula; None where a sample is missing or 0 divides."""
+        """A metric's value; None where a sample is missing, 0 divides, or it is not in the metric's range."""
+        told = self.told(metric)
+        return told if told is not None and metric.is_possible(told) else None
+
+    def told(self, metric: Metric) -> float | None:
+        """The sample of a metric's own name, else what its formula gives, whatever that is."""
         own = self._sum(metric.name)
         if own is not None or not metric.formula:
             return own
@@ -57,6 +62,8 @@ class Samples:
         """Why a metric has no value from the application."""
         if self.reason:
             return self.reason
+        if (told := self.told(metric)) is not None:
+            return f"the application says {told:g}, but it must be {metric.range}"
         if any(one.name == metric.name for one in self.samples):
             return f"the sample {metric.name} is no number"
         first, *others = terms(metric.formula)
@@ -112,9 +119,17 @@ def _file(path: Path) -> Samples:
     try:
         text = path.read_text(encoding="utf-8-sig")
         pairs = _from_json(text) if path.suffix == ".json" else _from_csv(text)
-        return Samples([Sample(name, {}, float(value)) for name, value in pairs])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return Samples([Sample(name, {}, _number(value)) for name, value in pairs])
+    except (OSError, ValueError) as error:
         return Samples(reason=f"{PATH} cannot be read: {type(error).__name__}: {safe_text(error)[:200]}")
+
+
+def _number(value: Any) -> float:
+    """NaN for what is none, so that only the metric that needs it has no data."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _from_json(text: str) -> list[tuple[str, Any]]:

@@ -53,7 +53,7 @@ def validation_root(env: Mapping[str, str] | None = None) -> Path:
     """The folder that holds `validation_sessions`. Raises `NotConfigured` and `UsageError`."""
     given = (os.environ if env is None else env).get(VARIABLE)
     if not given:
-        raise NotConfigured(VARIABLE, "Stored validation files")
+        raise NotConfigured(VARIABLE, "Stored validation files", SESSIONS)
     root = Path(given).absolute()
     if not root.is_dir():
         raise UsageError(f"{VARIABLE} is no folder. It should hold {SESSIONS}.")
@@ -146,7 +146,7 @@ class StoredFiles:
         path, size = image.path, len(image.content)
         first = path.split("/")[1]
         session = _session_of(first) if "/" in path.removeprefix(f"{SESSIONS}/") else _session_of(_stem(first))
-        content, rewritten, inside = image.content, 0, list[str]()
+        content, rewritten, inside = image.content, 0, list[tuple[int, str]]()
         if path.lower().endswith(".json"):
             try:
                 done = rewrite(content, self._map.to_flow)
@@ -156,15 +156,21 @@ class StoredFiles:
             except RecursionError:
                 return Found(path, size, "listed", "too_deep", session)
             content, rewritten, inside = done.content, done.edits, done.sessions
-        known = next((one for one in (session, *inside) if self._map.to_flow(one)), None)
-        flow = self._map.to_flow(known) if known else None
-        if known is None or flow is None:
-            return Found(path, size, "listed", "unknown_session", session)
+        owners = {session: flow} if (flow := self._map.to_flow(session)) else self._owners(inside)
+        if len(set(owners.values())) != 1:
+            return Found(path, size, "listed", "several_sessions" if owners else "unknown_session", session)
+        known, flow = next(iter(owners.items()))
         rest = path.split("/")[2:] or [first]
         target = "/".join((FLOWS, flow, *(self._renamed(one) for one in rest)))
         return Found(
             path, size, "planned", "to_move", known, rewritten, image, replace(image, path=target, content=content)
         )
+
+    def _owners(self, inside: list[tuple[int, str]]) -> dict[str, str]:
+        """Known sessions that a file names inside, with their flows: those of the outermost level that names one."""
+        known = [(depth, one, flow) for depth, one in inside if (flow := self._map.to_flow(one))]
+        outermost = min((depth for depth, *_ in known), default=0)
+        return {one: flow for depth, one, flow in known if depth == outermost}
 
     def _aside(self, image: Image, reason: str, session: str | None) -> Found:
         """Into quarantine as it is, under a name that is free."""
@@ -224,7 +230,8 @@ def _walk(root: Path, top: str) -> Iterator[tuple[str, int]]:
     def failed(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError) or Path(error.filename) != root / top:
             raise SessionAssetsError(
-                f"a folder in {VARIABLE} cannot be read: {safe_text(error.strerror)}. Nothing was planned or counted."
+                f"a folder in {VARIABLE} cannot be read, {safe_text(os.path.relpath(error.filename, root))}:"
+                f" {safe_text(error.strerror)}. Nothing was planned or counted. Give the account the right, then run again."
             )
 
     for folder, folders, files in os.walk(root / top, onerror=failed):

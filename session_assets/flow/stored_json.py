@@ -15,7 +15,7 @@ from session_assets.flow.stored_model import NAMES, NEW_KEY, OLD_KEY
 ToFlow = Callable[[str], str | None]
 """The flow of a session, or None."""
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
 
 
 class NotJson(ValueError):
@@ -28,11 +28,11 @@ class NotJson(ValueError):
 
 @dataclass
 class Rewritten:
-    """The new bytes, and how many strings were rewritten; `sessions` are the values under session-id names, as they stood."""
+    """The new bytes, and how many strings were rewritten; `sessions` are the values under session-id names, with their depth."""
 
     content: bytes
     edits: int = 0
-    sessions: list[str] = field(default_factory=list[str])
+    sessions: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
 @dataclass
@@ -63,7 +63,7 @@ def rewrite(content: bytes, to_flow: ToFlow) -> Rewritten:
         elif letter == "," and around is not None:
             around.key = None
         elif letter == '"':
-            _string(text, token.span(), around, to_flow, edits, result)
+            _string(text, token.span(), stack, to_flow, edits, result)
     result.edits = sum(old != new for old, new in ((text[slice(*span)], new) for span, new in edits.items()))
     if result.edits:
         written = _applied(text, edits)
@@ -86,11 +86,12 @@ def flow_value(text: str, to_flow: ToFlow) -> str:
 def _string(
     text: str,
     span: tuple[int, int],
-    around: _Object | None,
+    stack: list[_Object],
     to_flow: ToFlow,
     edits: dict[tuple[int, int], str],
     result: Rewritten,
 ) -> None:
+    around = stack[-1] if stack else None
     value: str = json.loads(text[slice(*span)])
     new = flow_value(value, to_flow)
     if around is not None and around.is_object and around.key is None:
@@ -103,7 +104,7 @@ def _string(
         edits[span] = json.dumps(new)
     if around is None or not around.is_object or around.key not in NAMES:
         return
-    result.sessions.append(value)
+    result.sessions.append((len(stack), value))
     if to_flow(value) is not None and around.key_at is not None:
         around.renames.append((around.key_at, NAMES[around.key]))
 
@@ -163,9 +164,8 @@ def _verify(old: str, new: str, to_flow: ToFlow) -> None:
 
 
 def _parsed(text: str) -> object:
-    return json.loads(
-        text, parse_int=lambda one: ("number", one), parse_float=lambda one: ("number", one), object_pairs_hook=_Pairs
-    )
+    """Numbers as bytes: their text, and no string."""
+    return json.loads(text, parse_int=str.encode, parse_float=str.encode, object_pairs_hook=_Pairs)
 
 
 class _Pairs(list[tuple[str, object]]):

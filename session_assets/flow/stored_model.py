@@ -92,6 +92,13 @@ REASONS = (
         "Find out whose they are: complete the map (flow/session_flow_map), or move them by hand.",
     ),
     Reason(
+        "several_sessions",
+        "validation_files_known",
+        "files name sessions of several flows and no owner, and stay",
+        False,
+        "Decide whose they are, and move them by hand, or into the folder of that session.",
+    ),
+    Reason(
         "unsafe_path",
         "validation_files_known",
         "names are links, devices or no UTF-8, and stay",

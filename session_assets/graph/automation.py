@@ -50,14 +50,27 @@ def daily_verify(
     what: str,
     request: Callable[[], dg.RunRequest | dg.SkipReason] = dg.RunRequest,
 ) -> dg.ScheduleDefinition:
-    """The daily run of the job `NAME_verify`, on by default; skipped where its store is not configured."""
+    """The daily run of the job `NAME_verify`."""
+    text = f"Verify all {what} each morning (UTC): reads only."
+    return daily(f"{name}_daily_verify", f"{name}_verify", variable, cron, text, request)
+
+
+def daily(
+    name: str,
+    job: str,
+    variable: str,
+    cron: str,
+    text: str,
+    request: Callable[[], dg.RunRequest | dg.SkipReason] = dg.RunRequest,
+) -> dg.ScheduleDefinition:
+    """The daily run of a job, on by default; skipped where its store is not configured."""
 
     @dg.schedule(
-        name=f"{name}_daily_verify",
-        job_name=f"{name}_verify",
+        name=name,
+        job_name=job,
         cron_schedule=cron,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Verify all {what} each morning (UTC): reads only.",
+        description=text,
     )
     def scheduled(_: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return request() if os.environ.get(variable) else dg.SkipReason(f"{variable} is not set")

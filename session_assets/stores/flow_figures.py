@@ -22,6 +22,7 @@ COUNTED = (
 )  # fmt: skip
 """Metrics that the database gives."""
 _SESSIONS = "data_import_sessions"
+_DAYS, _SECONDS = 365_000, 2_000_000  # what PostgreSQL can count with
 _KEYS = """
     SELECT k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.convalidated, n.nspname, c.relname, fn.nspname,
            f.relname,
@@ -50,7 +51,8 @@ class Figures:
 
 
 def figures(database: Database, days: int, seconds: float, flows: Flows = FLOWS) -> Figures:
-    """Count over the last so many days; each figure may take so many seconds."""
+    """Count over the last so many days; each figure may take so many seconds. One that is refused leaves the others."""
+    days, seconds = min(days, _DAYS), min(max(seconds, 0.001), _SECONDS)
     result = Figures()
     with database.connected("session_assets metrics") as connection:
         connection.execute("SET default_transaction_read_only = on")
@@ -68,11 +70,8 @@ def figures(database: Database, days: int, seconds: float, flows: Flows = FLOWS)
                 result.values[name], result.notes[name] = count()
             except errors.QueryCanceled:
                 result.values[name], result.notes[name] = None, f"counting took longer than {seconds:g} s"
-            except errors.InsufficientPrivilege:
-                result.values[name], result.notes[name] = (
-                    None,
-                    "the account of FLOW_DATABASE_URL may not read the tables",
-                )
+            except (psycopg.ProgrammingError, psycopg.DataError, errors.LockNotAvailable) as error:
+                result.values[name], result.notes[name] = None, str(database.explained(error)).rstrip(".")
     return result
 
 
@@ -126,9 +125,9 @@ def _finished(connection: psycopg.Connection, table: str, created: str, days: in
     if not all(has_column(connection, table, name) for name in ("status", created)):
         return None, f"{table} has no status"
     query = sql.SQL(
-        "SELECT count(*), count(*) FILTER (WHERE status IN ('completed', 'complete', 'success', 'succeeded')) FROM {table}"
-        " WHERE status IN ('completed', 'complete', 'success', 'succeeded', 'failed', 'error', 'cancelled', 'aborted')"
-        " AND {created} > now() - make_interval(days => {days})"
+        "SELECT count(*), count(*) FILTER (WHERE ended IN ('completed', 'complete', 'success', 'succeeded'))"
+        " FROM (SELECT lower(status::text) ended FROM {table} WHERE {created} > now() - make_interval(days => {days})) flows"
+        " WHERE ended IN ('completed', 'complete', 'success', 'succeeded', 'failed', 'error', 'cancelled', 'aborted')"
     ).format(table=sql.Identifier(table), created=sql.Identifier(created), days=sql.Literal(days))
     return _share(connection, query, f"nothing in {table} ended that began in {days} days")
 

@@ -90,11 +90,18 @@ def test_files_that_are_not_read_to_their_end_are_said(root: Path, monkeypatch: 
     _write(root / "app/huge.py", "#" * 200)
     (root / "app/link.py").symlink_to(root / "app/service.py")
     (root / "loop").symlink_to(root)
-    _, checks = _run()
+    (root / "outside").symlink_to(root.parent)
+    _write(root / "web/App.vue", "x" * 200 + "session_id")
+    _write(root / ".gitmodules", '[submodule "a"]\n\tpath = lib/a\n\turl = ../a\n[submodule "b"]\n\tpath = app\n')
+    metadata, checks = _run()
     check = checks["code_files_are_read"]
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
-    assert check.metadata["count"].value == 4
+    assert (
+        check.metadata["sample"].value
+        == "app/binary.py app/huge.py app/latin.py web/App.vue web/broken.py:1 outside lib/a"
+    )
+    assert metadata["files_of_other_kinds"] == "5, of which 2 hold a name"  # loop and outside are links
     files = Environment.load().storage.read_parquet(FILES_FILE)
     states = {path: (state, reason) for path, state, reason in files.select("path", "state", "reason").iter_rows()}
     assert states["app/binary.py"] == ("skipped", "binary")
@@ -105,12 +112,17 @@ def test_files_that_are_not_read_to_their_end_are_said(root: Path, monkeypatch: 
     assert states["docs/readme.md"] == ("skipped", "other_language")
 
 
-def test_it_passes_where_only_comments_and_allowed_files_are_left(root: Path) -> None:
+def test_it_passes_where_only_comments_and_allowed_files_are_left(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("app/api/import.ts", "db/query.sql", "web/broken.py"):
         (root / name).unlink()
     (root / "app/service.py").write_text("# session_id\n")
-    _, checks = _run()
-    assert all(check.passed for check in checks.values())
+    assert all(check.passed for check in _run()[1].values())
+    _write(root / "web/[id].ts", "let a = {\n// session_id")
+    assert {(check.passed, check.severity.value) for check in _run()[1].values()} == {(False, "WARN")}
+    monkeypatch.setenv("FLOW_CODE_ALLOW", "alembic/*,web/[id].ts")
+    assert all(check.passed for check in _run()[1].values())
+    monkeypatch.setenv("FLOW_CODE_ROOT", str(root / "docs"))
+    assert not any(check.passed for check in _run()[1].values()), "a folder without code proves nothing"
 
 
 def test_the_trend_is_that_of_the_revisions_and_each_blob_is_read_once(root: Path, commit: Callable[[], None]) -> None:

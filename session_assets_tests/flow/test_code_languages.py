@@ -29,6 +29,11 @@ def test_javascript_by_its_own_tokens(source: str, expected: list[str]) -> None:
 def test_jsx_and_types() -> None:
     jsx = "a = <b session_id='session_id {x}'>it's session_id {/* session_id */} {o.session_id}</b>"
     assert sorted(kind for kind, *_ in seen(jsx, "tsx")) == sorted([ID, STRING, STRING, COMMENT, ID])
+    assert [kind for kind, *_ in seen("type T = `session_id ${session_id}`; ({a: {session_id}} = x)", "tsx")] == [
+        STRING,
+        ID,
+        ID,
+    ]
     assert [kind for kind, *_ in seen("type T = {session_id?: string}; let x = <session_id>y", "typescript")] == [
         ID,
         ID,
@@ -48,6 +53,7 @@ def test_a_script_is_read_on_behind_a_syntax_error() -> None:
         ("/* a /* session_id */ session_id */ SELECT 'session_id'", [COMMENT, STRING]),
         ("SELECT 'it''s session_id', E'a\\'session_id' -- session_id", [STRING, STRING, COMMENT]),
         ("SELECT E'session\\x5fid', U&'session\\005fid', 'session\\x5fid'", [STRING, STRING]),
+        ('SELECT U&"session\\005fid", `session_id`, [session_id]', [ID, ID, ID]),
         ("DO $$ BEGIN x := session_id; -- session_id\n y := $a$session_id$a$; END $$", [ID, COMMENT, STRING]),
         ("CREATE FUNCTION f() RETURNS text AS $f$ SELECT session_id $f$ LANGUAGE sql", [ID]),
         ("SELECT $q$ -- session_id $q$, a ->> 'session_id', :session_id", [STRING, STRING, ID]),

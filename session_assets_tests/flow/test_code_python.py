@@ -98,7 +98,13 @@ def test_an_encoding_is_read_from_its_cookie() -> None:
     assert seen(b"\xef\xbb\xbfsession_id") == [("identifier", 1, "session_id", True)]
     broken = scanned(b"session_id = '\xe9'\n")
     assert (len(broken.hits), broken.reason, broken.state) == (1, "undecodable", "partly")
-    assert scanned(b"# coding: nonsense\nsession_id").reason == "undecodable"
+    for false in (b"# coding: nonsense\nsession_id", b"# coding: utf-16\nsession_id\n"):
+        assert (scanned(false).reason, scanned(false).may_hold) == ("undecodable", True)
+    assert scanned("session_id".encode("utf-16-le")) == Scan(reason="binary", skipped=True, may_hold=True)
+
+
+def test_a_lone_carriage_return_ends_a_comment_as_it_does_for_python() -> None:
+    assert seen("# a\rsession_id = 1\r") == [("identifier", 2, "session_id", True)]
 
 
 def test_a_syntax_error_is_said_and_what_stands_before_it_is_counted() -> None:

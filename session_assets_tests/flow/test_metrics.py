@@ -155,7 +155,10 @@ def test_an_empty_database_and_one_after_contract_say_what_they_cannot_tell(url:
         url, "DROP TABLE data_import_sessions, assets, access_audit_log, flow_deletion_audit, llm_usage_logs CASCADE"
     )
     _execute(url, "TRUNCATE discovery_flows")
+    _execute(url, "CREATE TABLE data_import_sessions (key int, status text, created_at timestamptz)")
     checks, _ = _run()
+    assert _failed(checks)["migration_errors"] == "ERROR", "a figure that cannot be counted leaves the others"
+    assert "s.id does not exist" in str(checks["user_session_continuity"].description)
     assert checks["user_session_continuity"].description is not None
     assert {"user_session_continuity", "discovery_flow_completion_rate", "data_import_success_rate"} <= _failed(
         checks
@@ -199,11 +202,14 @@ def test_samples_of_files(tmp_path: Path) -> None:
     assert "no columns name and value" in read_samples({"FLOW_METRICS_PATH": str(table)}).reason
     assert "FileNotFoundError" in read_samples({"FLOW_METRICS_PATH": str(tmp_path / "none.json")}).reason
     table.write_text(
-        "name,value\nflow_creation_total,0\nflow_creation_success_total,0\nerror_rate,nan\nerror_rate_ratio,nan\n"
+        "name,value\nflow_creation_total,0\nflow_creation_success_total,0\nerror_rate,nan\nerror_rate_ratio,nan\nversion,1.2.3\n"
+        "data_import_success_rate,97.2\nflow_creation_errors,-1\n"
     )
     samples = read_samples({"FLOW_METRICS_PATH": str(table)})
     for name, why in {
         "flow_creation_success_rate": "no sample of flow_creation_success_rate, and flow_creation_total is 0",
+        "data_import_success_rate": "the application says 97.2, but it must be a share between 0 and 1",
+        "flow_creation_errors": "the application says -1, but it must be at least 0",
         "error_rate_ratio": "the sample error_rate_ratio is no number",
         "api_response_time_ratio": "no sample of api_response_time_ratio, and none of api_response_seconds that is a number",
     }.items():
@@ -225,6 +231,8 @@ def test_thresholds_are_configuration(tmp_path: Path) -> None:
     for text in (
         "[no_such_metric]\nthreshold = 1",
         "[error_rate_ratio]\nlimit = 1",
+        "[user_session_continuity]\nthreshold = 98",
+        "[api_response_time_ratio]\ngoal = -1",
         '[error_rate_ratio]\nthreshold = "1"',
         '[error_rate_ratio]\nseverity = "awful"',
         '[error_rate_ratio]\nformula = "a + b"',

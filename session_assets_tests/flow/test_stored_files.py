@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from session_assets.errors import BadInput, NotConfigured, UsageError
+from session_assets.flow.map_source import load_map
 from session_assets.flow.stored_files import validation_root
 from session_assets.stores.files import checked
 from session_assets_tests.counts import times
@@ -64,6 +65,10 @@ def test_each_file_has_one_class_and_a_reason(folder: Folder) -> None:
     put(f"validation_sessions/{known}/tower.json", b"[" * 100_000 + b"]" * 100_000)
     put(f"validation_sessions/{unknown}/a.json", b"{}")
     put("validation_sessions/file.json", b'{"x": [{"session_id": "%s"}]}' % other.encode())
+    inner = f'{{"parent": {{"session_id": "{known}"}}, "session_id": "{other}"}}'
+    both = f'{{"session_id": "{known}"}}, {{"session_id": "{other}"}}'
+    put("validation_sessions/inner.json", inner.encode())
+    put("validation_sessions/several.json", f"[{both}]".encode())
     put("validation_sessions/nobody.json", b'{"session_id": 1}')
     put(f"validation_sessions/{FLOWS[5]}/a.json", b"{}")
     put(f"validation_sessions/{other}/taken.json", b"{}")
@@ -82,6 +87,8 @@ def test_each_file_has_one_class_and_a_reason(folder: Folder) -> None:
         f"{known}/link.json": ("listed", "unsafe_path", None),
         f"{unknown}/a.json": ("listed", "unknown_session", None),
         "file.json": ("planned", "to_move", f"validation_flows/{FLOWS[1]}/file.json"),
+        "inner.json": ("planned", "to_move", f"validation_flows/{FLOWS[1]}/inner.json"),
+        "several.json": ("listed", "several_sessions", None),
         "nobody.json": ("listed", "unknown_session", None),
         "up": ("listed", "unsafe_path", None),
         f"{FLOWS[5]}/a.json": ("planned", "to_move", f"validation_flows/{FLOWS[5]}/a.json"),
@@ -215,7 +222,7 @@ def test_an_account_that_may_not_write_loses_nothing(folder: Folder) -> None:
 
 
 def test_the_root_must_be_a_folder_without_links(tmp_path: Path) -> None:
-    with pytest.raises(NotConfigured, match="FLOW_VALIDATION_ROOT"):
+    with pytest.raises(NotConfigured, match="Set it to the folder that holds validation_sessions"):
         validation_root({})
     with pytest.raises(UsageError, match="no folder"):
         validation_root({"FLOW_VALIDATION_ROOT": str(tmp_path / "nowhere")})
@@ -224,3 +231,12 @@ def test_the_root_must_be_a_folder_without_links(tmp_path: Path) -> None:
     (tmp_path / "validation_flows").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="validation_flows"):
         validation_root({"FLOW_VALIDATION_ROOT": str(tmp_path)})
+
+
+def test_a_map_that_gives_a_session_two_flows_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "map.csv"
+    file.write_text(f"session_id,flow_id\n{SESSIONS[0]},{FLOWS[0]}\n{SESSIONS[0]},{FLOWS[0]}\n,{FLOWS[2]}\n")
+    assert load_map({"FLOW_SESSION_MAP": str(file)}).to_flow(SESSIONS[0]) == FLOWS[0]
+    file.write_text(f"{file.read_text()}{SESSIONS[0]},{FLOWS[1]}\n")
+    with pytest.raises(BadInput, match="two flows"):
+        load_map({"FLOW_SESSION_MAP": str(file)})
