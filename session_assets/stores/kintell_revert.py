@@ -14,9 +14,10 @@ from session_assets.failpoints import failpoint
 from session_assets.kintell.jobs import ROLLED_BACK, ROLLING_BACK, Job
 from session_assets.kintell.revert import REFUSED, UNDONE, Reverted
 from session_assets.progress import tell
+from session_assets.stores import kintell_undo as statements
 from session_assets.stores.kintell_jobs import JobStore
 from session_assets.stores.kintell_refusals import REFUSALS as TABLE_REFUSALS
-from session_assets.stores.kintell_statements import REVERTED, SET_COLUMNS, digest
+from session_assets.stores.kintell_statements import REVERTED
 
 _BATCH = 10_000
 _ONE_BY_ONE = 1000
@@ -27,87 +28,6 @@ _CONFLICTS = (
     errors.SerializationFailure,
     errors.ForeignKeyViolation,
 )
-_TEMPORARY = """
-    CREATE TEMP TABLE verdicts (row bigint, session_id uuid, change text, before jsonb, verdict text) ON COMMIT DELETE ROWS
-"""
-_BEGIN = """
-    UPDATE backfill_jobs SET status = 'failed', reason = %s, attempt = attempt + 1, updated_at = now()
-    WHERE id = %s AND reason IS DISTINCT FROM %s
-"""
-_JUDGE = sql.SQL("""
-    INSERT INTO verdicts SELECT c.row, c.session_id, c.change, c.before,
-        CASE WHEN s.id IS NULL THEN 'gone'
-            WHEN EXISTS (SELECT FROM backfill_row_changes l WHERE l.session_id = c.session_id AND l.change = 'updated'
-                AND l.changed_at > c.changed_at AND l.undone IS DISTINCT FROM 'undone' AND l.job_id <> c.job_id)
-            THEN 'changed_later'
-            WHEN s.digest IS DISTINCT FROM c.digest THEN 'edited'
-            WHEN c.change = 'inserted' AND ({referenced}) THEN 'referenced'
-            WHEN c.change = 'updated' AND EXISTS (SELECT FROM (VALUES (c.before ->> 'participant_id'),
-                (c.before ->> 'volunteer_id')) AS p (id) WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = p.id::uuid)
-                AND p.id IS NOT NULL) THEN 'user_gone'
-            ELSE 'undone' END
-    FROM (SELECT * FROM backfill_row_changes WHERE job_id = %(job)s AND row > %(after)s
-        AND (undone IS NULL OR (%(again)s AND undone <> 'undone')) ORDER BY row LIMIT %(limit)s) AS c
-    LEFT JOIN LATERAL (SELECT s.id, {digest} AS digest FROM kintell_sessions s WHERE s.id = c.session_id {lock}) AS s ON true
-""")
-# Not once the same bytes were imported anew: what was left then belongs to that job too.
-_AGAIN = """
-    SELECT NOT EXISTS (SELECT FROM backfill_jobs o JOIN backfill_jobs m ON m.sha256 = o.sha256
-        WHERE m.id = %s AND o.id <> m.id AND o.reason IS DISTINCT FROM 'rolled back')
-"""
-_NEXT = "SELECT min(row) FROM backfill_row_changes WHERE job_id = %s AND row > %s AND undone IS NULL"
-_REFUSE = "UPDATE backfill_row_changes SET undone = 'refused' WHERE job_id = %s AND row = %s"
-_SKIPPED_SINCE = """
-    SELECT l.id::text, l.file_name, l.skipped_rows FROM backfill_jobs l JOIN backfill_jobs j ON j.id = %s
-    WHERE l.skipped_rows > 0 AND l.created_at > j.created_at AND l.reason IS DISTINCT FROM 'rolled back'
-        AND l.reason IS DISTINCT FROM 'rolling back' ORDER BY l.created_at
-"""
-_FORGET = "UPDATE backfill_row_changes SET undone = NULL WHERE job_id = %s AND undone <> 'undone'"
-_LAST = "SELECT greatest(max(number), %s) FROM backfill_outbox WHERE job_id = %s"
-_TELL = """
-    INSERT INTO backfill_outbox (job_id, number, kind, session_id, external_session_id, session_type, participant_id,
-        volunteer_id, scheduled_at, completed_at, duration_minutes, language_level, rating)
-    SELECT %(job)s, %(base)s + undone_row, %(kind)s, id, external_session_id, session_type, participant_id, volunteer_id,
-        scheduled_at, completed_at, duration_minutes, language_level, rating FROM undone
-"""
-_UNDO = sql.SQL("""
-    WITH undone AS ({what} RETURNING v.row AS undone_row, s.*), told AS ({tell})
-    SELECT coalesce(array_agg(undone_row), '{{}}') FROM undone
-""")
-_REMOVE = _UNDO.format(
-    tell=sql.SQL(_TELL),
-    what=sql.SQL("""DELETE FROM kintell_sessions s USING verdicts v
-        WHERE v.verdict = 'undone' AND v.change = 'inserted' AND s.id = v.session_id"""),
-)
-_RESTORE = _UNDO.format(
-    tell=sql.SQL(_TELL),
-    what=sql.SQL("""UPDATE kintell_sessions s SET {values} FROM verdicts v
-        CROSS JOIN LATERAL jsonb_populate_record(NULL::kintell_sessions, v.before) AS b
-        WHERE v.verdict = 'undone' AND v.change = 'updated' AND s.id = v.session_id""").format(
-        values=sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(sql.Identifier(name)) for name in SET_COLUMNS)
-    ),
-)
-# A trigger may leave a row as it is without a word.
-_LEFT = "SELECT count(*) FROM verdicts WHERE verdict = 'undone'"
-_KEPT = "UPDATE verdicts SET verdict = 'kept' WHERE verdict = 'undone' AND row <> ALL (%s)"
-_NOTE = """
-    UPDATE backfill_row_changes c SET undone = v.verdict FROM verdicts v WHERE c.job_id = %s AND c.row = v.row
-"""
-_COUNT = "UPDATE backfill_jobs SET events_total = events_total + %s, updated_at = now() WHERE id = %s"
-_REFUSED = """
-    SELECT c.row, c.session_id::text, s.external_session_id, c.undone FROM backfill_row_changes c
-    LEFT JOIN kintell_sessions s ON s.id = c.session_id WHERE c.job_id = %s AND c.undone <> 'undone' ORDER BY c.row
-"""
-_WOULD_REFUSE = """
-    SELECT v.row, v.session_id::text, s.external_session_id, v.verdict FROM verdicts v
-    LEFT JOIN kintell_sessions s ON s.id = v.session_id WHERE v.verdict <> 'undone' ORDER BY v.row
-"""
-_FOREIGN_KEYS = """
-    SELECT conrelid::regclass::text, a.attname, r.attname FROM pg_constraint k
-    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
-    JOIN pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = k.confkey[1]
-    WHERE k.contype = 'f' AND k.confrelid = 'kintell_sessions'::regclass AND cardinality(k.conkey) = 1
-"""
 
 
 class Undo:
@@ -128,7 +48,7 @@ class Undo:
     def look(self) -> Reverted:
         """What `run` would do now, with what it did before; writes nothing."""
         with self._database.attempting(), self._connection() as connection:
-            connection.execute(_TEMPORARY)
+            connection.execute(statements.TEMPORARY)
             again = self._again(connection)
             values = {"job": self._job.id, "after": 0, "limit": None, "again": again}
             connection.execute(self._judge(connection, lock=False), values)
@@ -137,8 +57,8 @@ class Undo:
                     "SELECT change, count(*) FROM verdicts WHERE verdict = 'undone' GROUP BY 1"
                 ).fetchall()
             )
-            refused = connection.execute(_WOULD_REFUSE).fetchall()
-            refused += [] if again else connection.execute(_REFUSED, [self._job.id]).fetchall()
+            refused = connection.execute(statements.WOULD_REFUSE).fetchall()
+            refused += [] if again else connection.execute(statements.REFUSED, [self._job.id]).fetchall()
             done = self._done(connection)
             connection.rollback()
         frame = pl.DataFrame(refused, schema=REFUSED, orient="row").sort("row")
@@ -148,7 +68,7 @@ class Undo:
     def skipped_since(self) -> list[tuple[str, str, int]]:
         """Later imports, by job, file name and number of rows, that skipped rows: some may be rows which this job inserted."""
         with self._database.connected("kintell revert") as connection:
-            return connection.execute(_SKIPPED_SINCE, [self._job.id]).fetchall()
+            return connection.execute(statements.SKIPPED_SINCE, [self._job.id]).fetchall()
 
     def run(self) -> Reverted:
         """Undo what can be undone; the job is failed then, with the reason `rolled back`.
@@ -157,17 +77,17 @@ class Undo:
         """
         with self._jobs.hold(self._job, "revert"):
             with self._database.connected("kintell revert") as connection:
-                connection.execute(_BEGIN, [ROLLING_BACK, self._job.id, ROLLED_BACK])
+                connection.execute(statements.BEGIN, [ROLLING_BACK, self._job.id, ROLLED_BACK])
             failpoint("kintell.revert.begun")
             with self._database.attempting(), self._connection() as connection:
                 connection.execute(
                     "SET lock_timeout = '10s'; SET enable_seqscan = off"
                 )  # a batch is looked up by its ids
-                connection.execute(_TEMPORARY)
+                connection.execute(statements.TEMPORARY)
                 judge = self._judge(connection, lock=True)
                 if self._again(connection):
-                    connection.execute(_FORGET, [self._job.id])
-                base = _first(connection.execute(_LAST, [REVERTED, self._job.id]))
+                    connection.execute(statements.FORGET, [self._job.id])
+                base = _first(connection.execute(statements.LAST, [REVERTED, self._job.id]))
                 connection.commit()
                 undone = 0
                 while count := self._batch(connection, judge, base):
@@ -203,14 +123,14 @@ class Undo:
         """Some rows alone, after the table refused one of a batch: what it refuses is left, and noted."""
         row = 0
         for count in range(_ONE_BY_ONE):
-            last, row = row, _first(connection.execute(_NEXT, [self._job.id, row]))
+            last, row = row, _first(connection.execute(statements.NEXT, [self._job.id, row]))
             if row is None:
                 return count
             try:
                 self._undo(connection, judge, base, after=last, limit=1)
             except TABLE_REFUSALS:
                 connection.rollback()
-                connection.execute(_REFUSE, [self._job.id, row])
+                connection.execute(statements.REFUSE, [self._job.id, row])
                 connection.commit()
         return _ONE_BY_ONE
 
@@ -228,40 +148,31 @@ class Undo:
         count = connection.execute(judge, job).rowcount
         failpoint("kintell.revert.judged")
         if count:
-            rows = _first(connection.execute(_REMOVE, {**job, "kind": "removed"}))
+            rows = _first(connection.execute(statements.REMOVE, {**job, "kind": "removed"}))
             failpoint("kintell.revert.removed")
-            rows += _first(connection.execute(_RESTORE, {**job, "kind": "restored"}))
+            rows += _first(connection.execute(statements.RESTORE, {**job, "kind": "restored"}))
+            statements.pass_on(connection, self._job.id, self._job.digest_columns or [])
             failpoint("kintell.revert.restored")
-            if _first(connection.execute(_LEFT)) != len(rows):
-                connection.execute(_KEPT, [rows])
-            connection.execute(_NOTE, [self._job.id])
-            connection.execute(_COUNT, [len(rows), self._job.id])
+            if _first(connection.execute(statements.LEFT)) != len(rows):
+                connection.execute(statements.KEPT, [rows])
+            connection.execute(statements.NOTE, [self._job.id])
+            connection.execute(statements.COUNT, [len(rows), self._job.id])
         failpoint("kintell.revert.counted")
         connection.commit()
         failpoint("kintell.revert.committed")
         return count
 
     def _judge(self, connection: psycopg.Connection, *, lock: bool) -> sql.Composed:
-        referring = [
-            sql.SQL(
-                "EXISTS (SELECT FROM {} x WHERE x.{} = (SELECT s.{} FROM kintell_sessions s WHERE s.id = c.session_id))"
-            ).format(sql.SQL(table), sql.Identifier(column), sql.Identifier(referred))
-            for table, column, referred in connection.execute(_FOREIGN_KEYS)
-        ]
-        return _JUDGE.format(
-            referenced=sql.SQL(" OR ").join(referring) if referring else sql.SQL("false"),
-            digest=digest(connection, self._job.digest_columns or []),
-            lock=sql.SQL("FOR UPDATE" if lock else ""),
-        )
+        return statements.judge(connection, self._job.digest_columns or [], lock=lock)
 
     def _again(self, connection: psycopg.Connection) -> bool:
-        return bool(_first(connection.execute(_AGAIN, [self._job.id])))
+        return bool(_first(connection.execute(statements.AGAIN, [self._job.id])))
 
     def _noted(self) -> Reverted:
         """What became of each row."""
         with self._database.connected("kintell revert") as connection:
             done = self._done(connection)
-            refused = connection.execute(_REFUSED, [self._job.id]).fetchall()
+            refused = connection.execute(statements.REFUSED, [self._job.id]).fetchall()
         return Reverted(
             done.get("inserted", 0), done.get("updated", 0), pl.DataFrame(refused, schema=REFUSED, orient="row")
         )

@@ -152,8 +152,8 @@ _OUTBOX = sql.SQL("""
 """)
 
 
-def digest(connection: psycopg.Connection, columns: Collection[str]) -> sql.Composed:
-    """A number that tells whether a session `s` is still as it was, computed from the columns that a job began with.
+def digest(connection: psycopg.Connection, columns: Collection[str], session: str = "s") -> sql.Composed:
+    """A number that tells whether a session is still as it was, computed from the columns that a job began with.
 
     A column that was dropped since counts as changed.
     """
@@ -161,7 +161,7 @@ def digest(connection: psycopg.Connection, columns: Collection[str]) -> sql.Comp
     values = [
         sql.SQL("NULL::text")
         if name not in types
-        else sql.SQL("s.{}" if types[name] in _HASHABLE else "s.{}::text").format(sql.Identifier(name))
+        else sql.SQL("{}" if types[name] in _HASHABLE else "{}::text").format(sql.Identifier(session, name))
         for name in columns
     ]
     return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(values))

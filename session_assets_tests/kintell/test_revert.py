@@ -194,6 +194,22 @@ def test_rows_that_a_trigger_keeps_are_listed_and_not_told(kintell: Kintell) -> 
     assert kintell.revert(job.id).classes == {"removed": 2, "restored": 2}
 
 
+def test_a_trigger_that_stamps_each_change_does_not_make_it_an_edit(kintell: Kintell) -> None:
+    edit(
+        kintell, """ALTER TABLE kintell_sessions ADD updated_at timestamptz;
+            CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                NEW.updated_at := clock_timestamp(); RETURN NEW; END $$;
+            CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON kintell_sessions FOR EACH ROW EXECUTE FUNCTION stamp()"""
+    )  # fmt: skip
+    jobs = [kintell.run(File([kintell.row(n, duration_minutes=length) for n in range(3)])) for length in (1, 2, 3)]
+    edit(kintell, "UPDATE kintell_sessions SET topics = '[1]' WHERE external_session_id = 'kintell-session-00002'")
+    assert kintell.revert(jobs[0].id).classes == {"removed": 0, "restored": 0, "changed_later": 3}
+    assert kintell.revert(jobs[2].id).classes == {"removed": 0, "restored": 2, "edited": 1}
+    assert kintell.revert(jobs[1].id).classes == {"removed": 0, "restored": 2, "changed_later": 1}
+    edit(kintell, "UPDATE kintell_sessions SET topics = '[1]' WHERE external_session_id = 'kintell-session-00001'")
+    assert kintell.revert(jobs[0].id).classes == {"removed": 1, "restored": 0, "edited": 1, "changed_later": 1}
+
+
 def test_rows_that_the_table_refuses_are_left_and_the_others_taken_back(kintell: Kintell) -> None:
     first(kintell, 4)
     job = kintell.run(File([kintell.row(n, duration_minutes=700) for n in range(2, 6)]))
