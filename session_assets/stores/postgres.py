@@ -22,6 +22,7 @@ from session_assets.masking import safe_text
 
 _SCHEMES = ("postgresql+psycopg2", "postgresql+psycopg", "postgresql", "postgres")
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to connect: a server that restarts is back by then
+_PATIENCE = 8.0  # seconds after which no other try is begun: one that hangs takes as many itself
 _LOCK_PAUSES = (0.1, 0.3, 0.1, 0.1, 0.1, 0.1)  # the server needs a moment to see that a killed holder is gone
 _LEAST_TRIES = 2
 _FINAL = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "not permitted",
@@ -60,6 +61,7 @@ class Database:
         Tries for about 8 s where the server cannot be reached. Raises `StoreUnavailable`, `UsageError`.
         """
         name = f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63]
+        began = time.monotonic()
         for pause in (*_PAUSES, None):
             try:
                 connection = psycopg.connect(
@@ -69,7 +71,8 @@ class Database:
                 connection.autocommit = autocommit
                 return connection
             except psycopg.OperationalError as error:
-                if pause is None or any(text in str(error) for text in _FINAL):
+                is_late = time.monotonic() - began > _PATIENCE
+                if pause is None or is_late or any(text in str(error) for text in _FINAL):
                     raise self.explained(error) from None
                 time.sleep(pause)
             except psycopg.ProgrammingError:  # its text would show the URL

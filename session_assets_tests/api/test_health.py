@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pymongo
@@ -57,6 +60,28 @@ def test_a_collection_is_as_its_last_verify_found_it(cli: Terminal, web: Databas
     with started(cli, SESSION_ASSETS_VERIFIED_WITHIN_HOURS="0") as api:
         found = told(api, 503)
         assert (found["status"], found["fresh"]) == ("stale", False)
+
+
+def test_a_store_that_hangs_does_not_hang_the_server(cli: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        place = f"127.0.0.1:{hanging.getsockname()[1]}"
+        stores = {
+            "WEB_MONGO_URI": f"mongodb://{place}/web",
+            "AZURE_COSMOS_ENDPOINT": f"http://{place}",
+            "AZURE_COSMOS_KEY": "Y2FuYXJ5",
+            "COSMOS_DATABASE_NAME": "identity",
+            "KINTELL_DATABASE_URL": f"postgresql://{place}/k",
+        }
+        with started(cli, **stores) as api, ThreadPoolExecutor() as pool:
+            began = time.monotonic()
+            paths = ("/health", "/api/analytics/debug/sessions", "/api/analytics/users/x/session-summary")
+            answers = list(pool.map(api.get, paths))
+            assert time.monotonic() - began < 15
+            assert [one.status_code for one in answers] == [503] * 3, [one.text for one in answers]
+            found = answers[0].json()["stores"]
+            assert found["DAGSTER_POSTGRES_URL"] == "ok" and "ok" not in {
+                found[name] for name in stores if name in found
+            }
 
 
 def test_a_store_that_is_away_is_named(cli: Terminal) -> None:
