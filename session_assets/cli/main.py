@@ -55,7 +55,7 @@ def cli() -> None:
     """Repair session collections: preview, apply beside live traffic, audit, undo.
 
     Exit codes: 0 clean · 1 a check failed as ERROR, or a row failed or was rejected · 2 usage or configuration · 3 a
-    store cannot be reached · 4 someone else holds the lock.
+    store cannot be reached · 4 someone else holds the lock · 130 interrupted.
     """
 
 

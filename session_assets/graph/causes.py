@@ -7,6 +7,9 @@ from typing import Any
 
 from session_assets.errors import SessionAssetsError
 
+_INTERRUPTED, _INTERRUPTED_CODE = "DagsterExecutionInterruptedError", 130
+_GO_ON = "interrupted; the same command goes on where this one stopped"
+
 
 def cause(error: Any) -> tuple[str, str]:
     """The name of the class and the text, from Dagster's serialized error."""
@@ -15,6 +18,8 @@ def cause(error: Any) -> tuple[str, str]:
         error = error.cause
     text = error.message.strip()
     name = (error.cls_name or "").rsplit(".", 1)[-1]
+    if name == _INTERRUPTED:
+        return name, _GO_ON
     if name in known and text.startswith("session_assets"):
         return name, text.removeprefix(f"{error.cls_name}: ").split(": ", 1)[-1]
     return name, text
@@ -22,7 +27,7 @@ def cause(error: Any) -> tuple[str, str]:
 
 def exit_code(name: str) -> int:
     """The exit code of the terminal for a class of errors."""
-    return _known().get(name, 1)
+    return _INTERRUPTED_CODE if name == _INTERRUPTED else _known().get(name, 1)
 
 
 def _known() -> dict[str, int]:

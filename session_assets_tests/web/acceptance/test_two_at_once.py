@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -63,6 +65,16 @@ def test_other_partitions_can_be_worked_on(cli: Terminal, web: Web, tmp_path: Pa
     assert cli("apply", "web", "--partition", DAY, "--json").code == 4
     assert first.release().code == 0
     assert {one["first_event_at"].date().isoformat() for one in wrong_sessions(web).values()} == {"2025-03-05"}
+
+
+def test_an_interrupted_apply_is_finished_by_the_same_command(cli: Terminal, web: Web, tmp_path: Path) -> None:
+    fill(web)
+    first = Paused(cli, tmp_path, "apply.after_intent", "apply", "web", "--json")
+    os.kill(first.running.pid, signal.SIGTERM)  # as Ctrl-C does, which is ignored where the tests run in the background
+    stopped = first.release()
+    assert (stopped.code, "the same command goes on" in stopped.body["error"]) == (130, True), stopped
+    assert cli("apply", "web", "--json").code == 0
+    assert wrong_sessions(web) == {}
 
 
 def test_both_started_at_the_same_moment(cli: Terminal, web: Web) -> None:
