@@ -30,7 +30,7 @@ from session_assets.kintell.attempt import (
 from session_assets.kintell.error_file import write_error_file
 from session_assets.kintell.importing import run_import
 from session_assets.kintell.jobs import Job, Source, SourceChanged
-from session_assets.kintell.users import USERS, LookUp
+from session_assets.kintell.users import USERS, LookUp, as_if_created
 from session_assets.kintell.validation import Validated
 from session_assets.masking import safe_text
 from session_assets.settings import Settings
@@ -211,7 +211,7 @@ class Imports:
         _require_unchanged(taken)
         options = as_begun(job, Path(taken.copy), options)
         if options.create_users:
-            created = self._create_missing(taken, options)
+            created = self._create_missing(job, taken, options)
             say(f"{created:,} users were created")
         with self.storage.scratch() as scratch, Users(self.database) as users:
 
@@ -261,9 +261,15 @@ class Imports:
         with Users(self.database) as users:
             return users.create(missing)
 
-    def _create_missing(self, taken: Taken, options: Options) -> int:
+    def _create_missing(self, job: Job, taken: Taken, options: Options) -> int:
+        """Nobody is created where too many rows would be rejected all the same."""
         with self.storage.scratch() as scratch, Users(self.database) as users:
-            return users.create(judge(Path(taken.copy), taken.file_name, users, scratch, options).missing_users())
+            copy = Path(taken.copy)
+            missing = judge(copy, taken.file_name, users, scratch, options).missing_users()
+            if options.max_rejected_share is not None:
+                would = judge(copy, taken.file_name, as_if_created(users, missing), scratch, options)
+                require_few_rejects(job, would, options)
+            return users.create(missing)
 
     @contextmanager
     def _users(self) -> Iterator[LookUp]:

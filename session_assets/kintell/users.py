@@ -14,8 +14,22 @@ from session_assets.spill import Buckets
 USERS = pl.Schema({"email": pl.String, "id": pl.String})
 LookUp = Callable[[pl.Series], pl.DataFrame]
 """Distinct lower-case e-mails in, `USERS` out: those that somebody has."""
+_TO_BE = "00000000-0000-0000-0000-000000000000"
 _REMEMBERED = 500_000
 _BUCKETS = 16
+
+
+def as_if_created(look_up: LookUp, missing: pl.DataFrame) -> LookUp:
+    """A look-up that finds those of a `MISSING_USERS` frame, too."""
+    created = missing.select(pl.col("email").unique(), id=pl.lit(_TO_BE))
+
+    def found(emails: pl.Series) -> pl.DataFrame:
+        known = look_up(emails)
+        return pl.concat(
+            [known, created.filter(pl.col("email").is_in(emails.implode())).join(known, on="email", how="anti")]
+        )
+
+    return found
 
 
 class Directory:

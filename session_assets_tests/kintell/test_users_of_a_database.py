@@ -8,12 +8,13 @@ import polars as pl
 import pytest
 
 from session_assets.cli.files import partition_of
-from session_assets.errors import UsageError
+from session_assets.errors import PlanRefused, UsageError
 from session_assets.kintell.attempt import Options
 from session_assets.kintell.imports import Imports
+from session_assets.kintell.jobs import Job
 from session_assets.kintell.model import MISSING_USERS
 from session_assets.stores.kintell_users import Users
-from session_assets_tests.kintell.files import clean, write
+from session_assets_tests.kintell.files import Row, clean, write
 from session_assets_tests.kintell.scenario import Kintell
 
 
@@ -116,3 +117,19 @@ def test_users_that_have_more_to_say_are_not_created(kintell: Kintell, imports: 
             "ALTER TABLE users ADD tenant int; UPDATE users SET tenant = 1; ALTER TABLE users ALTER tenant SET NOT NULL"
         )
         imports.create_users(imports.missing_users(taken.partition))
+
+
+def test_nobody_is_created_for_an_import_that_is_refused(kintell: Kintell, imports: Imports, tmp_path: Path) -> None:
+    new = [clean(n, participant_email=f"new{n}@example.com") for n in range(8)]
+
+    def run(name: str, *bad: Row, most: float) -> Job:
+        path = write(tmp_path / name, [*new, *bad])
+        options = Options(create_users=True, max_rejected_share=most)
+        return imports.run(imports.take(partition_of(path), path), options, say=print)[0]
+
+    users = "SELECT count(*) FROM users"
+    before = kintell.one(users)
+    with pytest.raises(PlanRefused, match=r"2 of 10 rows \(20.0%\) would be rejected"):
+        run("a.csv", clean(8, rating="9"), clean(9, rating="9", participant_email="new9@example.com"), most=0.1)
+    assert (kintell.one(users), kintell.one("SELECT count(*) FROM kintell_sessions")) == (before, 0)
+    assert (run("b.csv", most=0).inserted_rows, kintell.one(users)) == (8, before + 8)
