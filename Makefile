@@ -42,7 +42,7 @@ lint: setup ## format, lint, types, and which module may import what
 	$(BIN)/pyright
 
 pictures: setup ## the pictures of the docs, taken by the browser tests (needs Chromium)
-	SESSION_ASSETS_PICTURES=docs/pictures $(BIN)/pytest -q -n 0 session_assets_tests/ui/test_browser.py session_assets_tests/ui/test_contest_page.py
+	SESSION_ASSETS_PICTURES=docs/pictures $(BIN)/pytest -q -n 0 session_assets_tests/ui/test_browser.py
 
 bench: setup ## the figures of docs/benchmarks.md (more than an hour; BENCH=web: those of one slice, about 15 minutes)
 	@for slice in $(BENCH); do $(BIN)/python -m bench.$$slice || exit 1; done

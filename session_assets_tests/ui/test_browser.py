@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pymongo
 import pytest
 
+from session_assets.embedded import contest_sample
 from session_assets.embedded.web_sample import replant
 from session_assets.graph.health import CLASSES
+from session_assets.graph.plots import WIDTH
+from session_assets_tests.conftest import with_database
 from session_assets_tests.ui.browser import CHROMIUM, Browser, browsing
 from session_assets_tests.ui.conftest import Ui
 
@@ -18,6 +24,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PAT
 TODAY = datetime.now(UTC).date()
 FIRST = TODAY - timedelta(days=35)  # the sample has 30 days
 DAYS = [(TODAY - timedelta(days=back)).isoformat() for back in (12, 11, 10)]
+_LAST = (TODAY.replace(day=1) - timedelta(days=1)).replace(day=1)
+MONTHS = ((_LAST - timedelta(days=1)).replace(day=1), _LAST)  # whole ones
 MAPPING = "session: visit\nuser: who\npage: page\ntimestamp: at\ntimestamp_unit: iso\nevent_type_value: pageview\n"
 
 
@@ -26,7 +34,19 @@ def recent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_START_DATE", FIRST.isoformat())
 
 
-@pytest.mark.usefixtures("recent")
+@pytest.fixture
+def contest(monkeypatch: pytest.MonkeyPatch, mongo_server: str) -> Iterator[None]:
+    """Contest sessions in a database of their own."""
+    uri = with_database(mongo_server, f"test_{secrets.token_hex(6)}")
+    monkeypatch.setenv("CONTEST_MONGO_URI", uri)
+    monkeypatch.setenv("CONTEST_START_DATE", (MONTHS[0] - timedelta(days=70)).isoformat())
+    contest_sample.replant(uri, now=datetime.now(UTC))
+    yield
+    with pymongo.MongoClient[dict[str, Any]](uri) as client:
+        client.drop_database(client.get_default_database().name)
+
+
+@pytest.mark.usefixtures("recent", "contest")
 def test_a_defect_is_seen_previewed_repaired_and_a_file_dropped(ui: Ui) -> None:
     planted = replant(ui.environment["WEB_MONGO_URI"], now=datetime.now(UTC))
     assert ui.cli("verify", "web").returncode == 1
@@ -39,6 +59,7 @@ def test_a_defect_is_seen_previewed_repaired_and_a_file_dropped(ui: Ui) -> None:
         _look_at_each_day(browser)
         _drop_a_file(browser)
         _look_at_the_whole(browser)
+        _look_at_performance(browser)
         _see_the_graph(browser)
 
 
@@ -99,6 +120,21 @@ def _look_at_the_whole(browser: Browser) -> None:
     browser.page.get_by_text("[Show Markdown]").last.click()
     browser.page.locator("img[alt^='Defects by partition']").first.wait_for()
     browser.picture("health")
+
+
+def _look_at_performance(browser: Browser) -> None:
+    """The accuracy of a month by topic is a plot."""
+    first, last = (month.isoformat() for month in MONTHS)
+    browser.backfill("contest_performance", first, last)
+    browser.asset("contest/topic_performance", "partitions")
+    browser.text("Materialized (2)")
+    browser.asset("contest/topic_performance", f"partitions&partition={last}")
+    browser.text("accuracy_by_topic", exact=True)
+    browser.text("[Show Markdown]").click()
+    plot = browser.page.locator("img[alt^='Accuracy by topic']")
+    plot.wait_for()
+    assert plot.evaluate("image => image.naturalWidth") == WIDTH
+    browser.picture("contest_topics")
 
 
 def _see_the_graph(browser: Browser) -> None:
