@@ -67,7 +67,9 @@ def test_a_database_that_stays_away_is_one_clear_error_and_the_job_resumes(
     goal = uninterrupted(kintell, whole, 20)
     with ThreadPoolExecutor(1) as pool:
         importing = pool.submit(kintell.run, whole, batch_size=20)
-        time.sleep(0.15)
+        while (begun := kintell.jobs.find(whole.source)) is None or not begun.last_processed_row:
+            time.sleep(0.005)
+        assert not importing.done()
         own_servers.down(["postgresql"])
         with pytest.raises(
             StoreUnavailable, match=r"PostgreSQL \(KINTELL_DATABASE_URL\) cannot be used: .* run the same command"
