@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -210,13 +210,13 @@ class Imports:
             return job, False
         _require_unchanged(taken)
         options = as_begun(job, Path(taken.copy), options)
-        if options.create_users:
-            created = self._create_missing(job, taken, options)
-            say(f"{created:,} users were created")
-        with self.storage.scratch() as scratch, Users(self.database) as users:
+        with self.storage.scratch() as scratch, ExitStack() as opened:
 
             def check(job: Job) -> Validated:
                 now = as_begun(job, Path(taken.copy), options)  # somebody may have gone on with it meanwhile
+                if options.create_users:
+                    say(f"{self._create_missing(job, taken, now):,} users were created")
+                users = opened.enter_context(Users(self.database))
                 validated = judge(Path(taken.copy), taken.file_name, users, scratch, now)
                 require_same_reading(job, validated)
                 self._keep(f"kintell/files/{file_name(taken.partition)}", validated)

@@ -132,4 +132,6 @@ def test_nobody_is_created_for_an_import_that_is_refused(kintell: Kintell, impor
     with pytest.raises(PlanRefused, match=r"2 of 10 rows \(20.0%\) would be rejected"):
         run("a.csv", clean(8, rating="9"), clean(9, rating="9", participant_email="new9@example.com"), most=0.1)
     assert (kintell.one(users), kintell.one("SELECT count(*) FROM kintell_sessions")) == (before, 0)
+    status, reason = kintell.one("SELECT status, reason FROM backfill_jobs")
+    assert status == "failed" and "would be rejected" in reason
     assert (run("b.csv", most=0).inserted_rows, kintell.one(users)) == (8, before + 8)
