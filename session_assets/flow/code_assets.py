@@ -35,7 +35,9 @@ _NO_CODE = f"no file below FLOW_CODE_ROOT is of a language that is tokenized her
     kinds={"python", "git", "parquet"},
     check_specs=[
         dg.AssetCheckSpec(
-            NO_ACTIVE, asset=KEY, description="No identifier and no string holds a name of the sessions."
+            NO_ACTIVE,
+            asset=KEY,
+            description="No identifier or string holds a name of the sessions; nothing that may hold one was left out.",
         ),
         dg.AssetCheckSpec(READ, asset=KEY, description="Every file that may hold such a name was read to its end."),
     ],
