@@ -19,6 +19,7 @@ from azure.cosmos.exceptions import CosmosResourceNotFoundError
 from session_assets.changes.session import apply_plans
 from session_assets.embedded.identity_sample import Document, sample
 from session_assets.graph.environment import Environment
+from session_assets.identity.assets import USER_SESSIONS
 from session_assets.identity.model import CREATED, UPDATED
 from session_assets.identity.pipeline import Identity
 from session_assets.identity.repairs import change_rows
@@ -71,7 +72,7 @@ def plan() -> float:
     identity = Identity.open(environment.settings, environment.storage)
     began = time.perf_counter()
     planned = identity.plan_now(
-        environment.ledger("identity"), identity.selection([], whole=True), change_rows, "bench"
+        USER_SESSIONS.loop.ledger(environment), identity.selection([], whole=True), change_rows, "bench"
     )
     seconds = time.perf_counter() - began
     assert not planned.failures, planned.failures
@@ -80,7 +81,7 @@ def plan() -> float:
 
 def apply() -> float:
     """Guarded, journaled moves of the newest plan."""
-    ledger = Environment.load().ledger("identity")
+    ledger = USER_SESSIONS.loop.ledger(Environment.load())
     recording = next(ledger.recordings())
     store = CosmosStore(container("user_sessions"), UPDATED, CREATED)
     began = time.perf_counter()
@@ -96,7 +97,7 @@ def apply() -> float:
 
 def raw_apply() -> float:
     """The reference of apply: the same requests by the bare client, as many at once, neither compared nor journaled."""
-    ledger = Environment.load().ledger("identity")
+    ledger = USER_SESSIONS.loop.ledger(Environment.load())
     recording = next(ledger.recordings())
     rows = [
         (decode(before)[0], decode(after)[0])

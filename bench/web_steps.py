@@ -21,6 +21,7 @@ from session_assets.stores.bson_documents import id_of
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets.stores.mongo_sessions import EVENT_NAMES
+from session_assets.web.assets import SESSIONS
 from session_assets.web.pipeline import Web
 from session_assets.web.repairs import repair_rows
 
@@ -62,13 +63,13 @@ def plan() -> float:
     web = _web()
     keys = web.source.standing()["partition"].to_list()
     began = time.perf_counter()
-    web.plan(Environment.load().ledger("web"), keys, repair_rows, "bench")
+    web.plan(SESSIONS.loop.ledger(Environment.load()), keys, repair_rows, "bench")
     return time.perf_counter() - began
 
 
 def apply() -> float:
     """Guarded, journaled writes of the newest plan."""
-    ledger = Environment.load().ledger("web")
+    ledger = SESSIONS.loop.ledger(Environment.load())
     recording = next(ledger.recordings())
     store = MongoStore(_db().sessions, "WEB_MONGO_URI")
     began = time.perf_counter()
@@ -82,7 +83,7 @@ def apply() -> float:
 
 def bare_write() -> float:
     """The reference of apply: the same updates by `bulk_write`, by _id, unguarded and unjournaled."""
-    ledger: Ledger = Environment.load().ledger("web")
+    ledger: Ledger = SESSIONS.loop.ledger(Environment.load())
     recording = next(ledger.recordings())
     updates = [
         UpdateOne({"_id": id_of(key)}, {"$set": decode(after)})

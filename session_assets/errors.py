@@ -56,5 +56,9 @@ class PlanRefused(UsageError):
     """A plan is not applied as it stands (too large a share, unknown id, other slice): look at it first."""
 
 
+class NoEvidence(SessionAssetsError):
+    """What was read says nothing: a collection is missing or empty, or nobody can read its documents (docs/evidence.md)."""
+
+
 class Paused(SessionAssetsError):
     """Somebody asked the work to stop: what is done is kept, and it can be resumed."""

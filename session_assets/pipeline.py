@@ -16,8 +16,10 @@ import polars as pl
 
 from session_assets.ahead import ahead
 from session_assets.changes.change_set import Plan
+from session_assets.changes.evidence import Holding
 from session_assets.changes.ledger import Ledger, PlanWriter
 from session_assets.changes.tally import Tally
+from session_assets.changes.target import Known
 from session_assets.errors import SessionAssetsError
 from session_assets.failpoints import failpoint
 from session_assets.partition_files import PartitionWriter
@@ -40,6 +42,11 @@ class Planned:
     tally: Tally
     lists: dict[str, str]
     failures: Failures
+
+
+def has_reason(names: Iterable[str]) -> pl.Expr:
+    """Whether a classified document has one of some reasons."""
+    return pl.col("reasons").list.set_intersection(pl.lit([*names], dtype=pl.List(pl.String))).list.len() > 0
 
 
 def facts_by_partition(
@@ -97,6 +104,22 @@ class Pipeline(ABC):
     def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
         """One row a document and reason: columns of `FINDINGS`."""
 
+    def holdings(self) -> list[Holding]:
+        """The collections that the slice relies on, each with its documents as the server counts them."""
+        return []
+
+    def unreadable(self) -> pl.Expr:
+        """Whether a classified document holds a value that nobody understood."""
+        return pl.lit(False)
+
+    def unmatched(self) -> pl.Expr:
+        """Whether a classified document has nothing that it could be compared with."""
+        return pl.lit(False)
+
+    def types(self) -> str:
+        """The types that the fields compared hold, with counts and an example each: asked only where some were not understood."""
+        return ""
+
     def figures(self, classified: pl.DataFrame) -> pl.DataFrame:
         """What a slice counts beside classes and reasons: `partition`, and a column of counts each."""
         return classified.select("partition").unique()
@@ -120,7 +143,13 @@ class Pipeline(ABC):
         return Selection() if keys.issuperset(self.standing()) else Selection(keys)
 
     def collect(
-        self, partitions: Iterable[str], run_id: str, progress: Progress | None = None, *, whole: bool = False
+        self,
+        partitions: Iterable[str],
+        run_id: str,
+        target: Known,
+        progress: Progress | None = None,
+        *,
+        whole: bool = False,
     ) -> tuple[dict[str, int], Failures]:
         """Store documents and facts of partitions; returns how many documents each holds, and those that failed."""
         partitions = sorted(partitions)
@@ -136,7 +165,7 @@ class Pipeline(ABC):
             files = writer.finish()
             for partition in partitions:
                 if partition not in failures:
-                    self.stored.publish(partition, files.get(partition, []), run_id, counts[partition])
+                    self.stored.publish(partition, files.get(partition, []), run_id, counts[partition], target)
         return {partition: count for partition, count in counts.items() if partition not in failures}, failures
 
     # -- changes -------------------------------------------------------------------------------------------------------
@@ -151,12 +180,14 @@ class Pipeline(ABC):
     ) -> Planned:
         """Plan changes from the stored facts of partitions. A partition that fails is left out and named with its error."""
         partitions = sorted(partitions)
+        assert ledger.target is not None
         failures: Failures = {}
         with self.storage.scratch() as scratch:
             tally, writer = Tally(scratch), PlanWriter(scratch)
             for number, partition in enumerate(partitions):
                 try:
                     failpoint(f"{self.name}.plan.{partition}")
+                    self.stored.require(partition, ledger.target)
                     tally.reads[partition] = self.stored.count(partition)
                     for classified in ahead(self.classified, self.stored.frames(partition)):
                         self._plan_frame(classified, tally, writer, rows_of)
@@ -204,11 +235,16 @@ class Pipeline(ABC):
         return Planned(plan, tally, lists, {})
 
     def _plan_frame(self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:
-        tally.classify(classified)
-        tally.find(self.findings(classified))
+        self._count(tally, classified)
         rows = rows_of(classified)
         for (partition,), part in rows.partition_by("partition", as_dict=True, maintain_order=True).items():
             writer.add(str(partition), part)
+
+    def _count(self, tally: Tally, classified: pl.DataFrame) -> None:
+        tally.classify(classified)
+        states = classified.select("partition", "class", unreadable=self.unreadable(), unmatched=self.unmatched())
+        tally.look(states)
+        tally.find(self.findings(classified))
 
     # -- verify --------------------------------------------------------------------------------------------------------
 
@@ -221,8 +257,7 @@ class Pipeline(ABC):
             for frame in self.buckets(selection, scratch, progress):
                 tally.read(frame)
                 classified = self.classified(frame)
-                tally.classify(classified)
-                tally.find(self.findings(classified))
+                self._count(tally, classified)
                 tally.measure(self.figures(classified))
             return tally, self.publish_lists("checks", run_id, tally)
 

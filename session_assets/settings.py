@@ -19,7 +19,8 @@ _AGES = 365_000  # days: as good as for ever, and within what a calendar holds
 class Settings:
     """Settings that all slices share.
 
-    Times are minutes and days as named; `max_change_share` is a share of the documents read, 0…1, and
+    Times are minutes and days as named; `max_change_share` is a share of the documents read, 0…1,
+    `max_unreadable_share` one of the documents that rules are about, and
     `kintell_max_rejected_share` one of the rows of a file; `kintell_encoding` is that of files that do not tell theirs.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     orphan_grace_days: float
     allow_shrink: bool
     max_change_share: float
+    max_unreadable_share: float
     kintell_encoding: str | None
     kintell_max_rejected_share: float
 
@@ -46,6 +48,7 @@ class Settings:
             orphan_grace_days=min(number(env, "SESSION_ASSETS_ORPHAN_GRACE_DAYS", 7), _AGES),
             allow_shrink=switch(env, "SESSION_ASSETS_ALLOW_SHRINK", False),
             max_change_share=number(env, "SESSION_ASSETS_MAX_CHANGE_SHARE", 1.0),
+            max_unreadable_share=number(env, "SESSION_ASSETS_MAX_UNREADABLE_SHARE", 0.01),
             kintell_encoding=env.get("KINTELL_ENCODING") or None,
             kintell_max_rejected_share=number(env, "KINTELL_MAX_REJECTED_SHARE", 1.0),
         )

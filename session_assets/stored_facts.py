@@ -8,6 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
+from session_assets.changes.target import Known
+from session_assets.changes.targets import Targets
+from session_assets.errors import PlanRefused
 from session_assets.storage import Storage, file_name
 
 _FRAME_ROWS = 10_000
@@ -38,12 +41,21 @@ class StoredFacts:
         """How many documents were read for the stored facts of a partition."""
         return self.storage.read_json(f"{self._folder(partition)}/current.json")["documents"]
 
-    def publish(self, partition: str, files: list[Path], run_id: str, documents: int) -> None:
-        """Make some local Parquet files the facts of a partition, in place of older ones."""
+    def require(self, partition: str, target: Known) -> None:
+        """Raise `PlanRefused` where the stored facts of a partition were worked out on another target (E2)."""
+        found = self.storage.read_json(f"{self._folder(partition)}/current.json").get("target")
+        if found not in target.names:
+            raise PlanRefused(
+                f"the facts of {partition} were worked out on another target ({Targets(self.storage).shown(str(found))});"
+                f" the settings lead to {target.shown}. Materialize {self.slice_}/session_facts again, then plan."
+            )
+
+    def publish(self, partition: str, files: list[Path], run_id: str, documents: int, target: Known) -> None:
+        """Make some local Parquet files the facts of a partition of a target, in place of older ones."""
         folder = self._folder(partition)
         for number, file in enumerate(files):
             self.storage.put(f"{folder}/{run_id}/{number:03d}.parquet", file)
-        current = {"run_id": run_id, "files": len(files), "documents": documents}
+        current = {"run_id": run_id, "files": len(files), "documents": documents, "target": target.id}
         self.storage.write_json(f"{folder}/current.json", current)
         for name in self.storage.names(folder):
             if name not in (run_id, "current.json"):

@@ -37,6 +37,7 @@ class Attempt:
     run_id: str
     at_ns: int
     undoes: dict[str, int] | None = None
+    target: str | None = None  # the id of the target; None of version 0.1
 
     @staticmethod
     def find(storage: Storage, folder: str) -> Attempt | None:
@@ -58,6 +59,7 @@ class Attempt:
                 "run_id": self.run_id,
                 "at_ns": self.at_ns,
                 "undoes": self.undoes,
+                "target": self.target,
             },
         )
 

@@ -23,6 +23,8 @@ import polars as pl
 
 from session_assets.changes.attempt import Attempt
 from session_assets.changes.change_set import Digest, Part, Plan, conform, plan_id_of
+from session_assets.changes.target import Known
+from session_assets.changes.targets import Targets
 from session_assets.compact import compact
 from session_assets.errors import PlanRefused
 from session_assets.partition_files import PartitionWriter
@@ -38,53 +40,58 @@ class Recording:
     run_id: str
     partitions: tuple[str, ...]
     summary: dict[str, Any]
-    source: str | None = None
+    source: str | None = None  # of version 0.1: the database, without its server's word
+    target: str | None = None  # the id of the target
 
 
 class Ledger:
     """The ledger of one loop, that is of one collection and kind of change.
 
-    `source` names the database that plans are made of: those of another one are passed over, and refused when named.
+    Plans belong to a target: those of another one are passed over, and refused when named. Without `target` all are seen, but
+    nothing can be recorded.
     """
 
-    def __init__(self, storage: Storage, loop: str, source: str | None = None) -> None:
+    def __init__(self, storage: Storage, loop: str, target: Known | None = None) -> None:
         self._storage = storage
         self.loop = loop
-        self.source = source
+        self.target = target
         self.base = self._base = f"ledger/{file_name(loop)}"
 
     # -- plans ---------------------------------------------------------------------------------------------------------
 
     def record(self, writer: PlanWriter, run_id: str, partitions: Iterable[str], summary: dict[str, Any]) -> Plan:
-        """Store a finished plan and note that it was made now."""
+        """Store a finished plan and note that it was made now, on the target of this ledger."""
+        if self.target is None:
+            raise ValueError("a plan is recorded on a target")
         parts = tuple(writer.finish(self._store_part))
-        plan = Plan(self.loop, plan_id_of(self.loop, parts), parts)
+        plan = Plan(self.loop, plan_id_of(self.loop, parts, self.target.id), parts)
         name = self.plan_name(plan.plan_id)
         if not self._storage.exists(name):
             self._storage.write_json(name, {"loop": self.loop, "parts": [asdict(part) for part in parts]})
         at = time.time_ns()
-        recording = Recording(at, plan.plan_id, run_id, tuple(partitions), summary, self.source)
+        recording = Recording(at, plan.plan_id, run_id, tuple(partitions), summary, target=self.target.id)
         self._storage.write_json(f"{self._base}/recorded/{at:020d}-{plan.plan_id}.json", asdict(recording))
         return plan
 
     def plan(self, plan_id: str) -> Plan:
-        """A stored plan; raises `PlanRefused` when this loop has none of that id, or when it was purged."""
-        purged = self.purged_at(plan_id)
-        if purged is not None and not self.recording_names(plan_id):
+        """A stored plan of this target; raises `PlanRefused` when there is none, when it was purged, or is of another target."""
+        purged, recorded = self.purged_at(plan_id), self.recording_names(plan_id)
+        if purged is not None and not recorded:
             raise PlanRefused(
                 f"plan {plan_id} of {self.loop} was removed by the purge of {purged}: it can neither be applied nor undone any"
                 f" more. `session-assets plan {self.loop}` makes a plan of how the documents stand now."
             )
-        return self.stored_plan(plan_id)
+        plan = self.stored_plan(plan_id)
+        if self.target is not None and not any(map(self._is_mine, self._read(recorded))):
+            raise PlanRefused(self._of_another(plan_id, recorded) if recorded else self._no_plan(plan_id))
+        return plan
 
     def stored_plan(self, plan_id: str) -> Plan:
         """As `plan`, also where a purge is half-way through it."""
         try:
             stored = self._storage.read_json(self.plan_name(plan_id))
         except FileNotFoundError:
-            raise PlanRefused(
-                f"{self.loop} has no plan {plan_id}. `session-assets plan {self.loop}` makes one and prints its id."
-            ) from None
+            raise PlanRefused(self._no_plan(plan_id)) from None
         return Plan(self.loop, plan_id, tuple(Part(**part) for part in stored["parts"]))
 
     def rows(self, part: Part) -> Iterator[pl.DataFrame]:
@@ -93,21 +100,39 @@ class Ledger:
             yield self._storage.read_parquet(f"{self.part_folder(part)}/{number:03d}.parquet")
 
     def recordings(self) -> Iterator[Recording]:
-        """All recordings of this source, the newest first; those that a purge removes meanwhile are left out."""
+        """All recordings of this target, the newest first; those that a purge removes meanwhile are left out."""
         folder = f"{self._base}/recorded"
-        for name in reversed(self._storage.names(folder)):
-            stored: dict[str, Any] | None = self._storage.find_json(f"{folder}/{name}")
-            if stored is None:
-                continue
-            stored["partitions"] = tuple(stored["partitions"])
-            recording = Recording(**stored)
-            if self.source in (None, recording.source):
-                yield recording
+        names = (f"{folder}/{name}" for name in reversed(self._storage.names(folder)))
+        yield from filter(self._is_mine, self._read(names))
+
+    def _read(self, names: Iterable[str]) -> Iterator[Recording]:
+        for name in names:
+            stored: dict[str, Any] | None = self._storage.find_json(name)
+            if stored is not None:
+                stored["partitions"] = tuple(stored["partitions"])
+                yield Recording(**stored)
+
+    def _is_mine(self, recording: Recording) -> bool:
+        return self.target is None or self.target.owns(recording.target, recording.source)
+
+    def _no_plan(self, plan_id: str) -> str:
+        return f"{self.loop} has no plan {plan_id}. `session-assets plan {self.loop}` makes one and prints its id."
+
+    def _of_another(self, plan_id: str, recorded: list[str]) -> str:
+        """Why a plan is refused: which target it is of, and what to do."""
+        targets, old = Targets(self._storage), next(self._read(reversed(recorded)))
+        other = old.target or old.source or "unknown"
+        assert self.target is not None
+        return (
+            f"plan {plan_id} was made on another target: {targets.shown(other)}. The settings lead to {self.target.shown}."
+            " Nothing was looked at. Correct the settings. If it is the same collection, restored, renamed or moved:"
+            f" session-assets target accept {other} {self.target.id} --note WHY"
+        )
 
     def recorded_at(self, plan_id: str) -> int:
-        """When a plan was last made, in ns since the epoch."""
-        times = [name.rpartition("/")[2].partition("-")[0] for name in self.recording_names(plan_id)]
-        return int(max(times, default="0"))
+        """When a plan was last made on this target, in ns since the epoch."""
+        made = self._read(self.recording_names(plan_id))
+        return max((one.at_ns for one in made if self._is_mine(one)), default=0)
 
     def recording_names(self, plan_id: str) -> list[str]:
         """Files of the recordings of a plan, oldest first."""
@@ -146,10 +171,17 @@ class Ledger:
     # -- attempts ------------------------------------------------------------------------------------------------------
 
     def attempts(self, plan_id: str) -> list[Attempt]:
-        """All attempts on a plan, oldest first, but for those that are half gone."""
+        """All attempts on a plan on this target, oldest first, but for those that are half gone.
+
+        Attempts of version 0.1 name no target: they count for each target on which the plan was recorded.
+        """
         folder = f"{self._base}/attempts/{plan_id}"
         found = (Attempt.find(self._storage, f"{folder}/{number}") for number in self._storage.names(folder))
-        return [attempt for attempt in found if attempt is not None]
+        attempts = [attempt for attempt in found if attempt is not None]
+        if self.target is None or not attempts:
+            return attempts
+        mine = any(map(self._is_mine, self._read(self.recording_names(plan_id))))
+        return [one for one in attempts if (mine if one.target is None else self.target.owns(one.target, None))]
 
     def last_applies(self, partitions: Iterable[str]) -> dict[str, tuple[Plan, Attempt]]:
         """The newest finished apply of each partition, with its plan."""
@@ -163,7 +195,7 @@ class Ledger:
                         continue
                     if attempt.is_counted(partition):
                         newest[partition] = (plan_id, attempt)
-        plans = {plan_id: self.plan(plan_id) for plan_id, _ in newest.values()}
+        plans = {plan_id: self.stored_plan(plan_id) for plan_id, _ in newest.values()}
         return {partition: (plans[plan_id], attempt) for partition, (plan_id, attempt) in newest.items()}
 
     def start_attempt(
@@ -182,8 +214,9 @@ class Ledger:
             f"{base}/{number:05d}-{secrets.token_hex(4)}"  # its own, also where two start at once on other partitions
         )
         attempt = Attempt(
-            self._storage, folder, number, plan.plan_id, tuple(partitions), batch_size, run_id, time.time_ns(), undoes
-        )
+            self._storage, folder, number, plan.plan_id, tuple(partitions), batch_size, run_id, time.time_ns(), undoes,
+            None if self.target is None else self.target.id,
+        )  # fmt: skip
         attempt.save()
         return attempt
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from session_assets.changes.change_set import Part
 from session_assets.changes.ledger import Ledger, Recording
 from session_assets.changes.revert import to_undo
+from session_assets.changes.targets import Targets
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.storage import Storage
@@ -47,6 +48,10 @@ class Purge:
         for plan_id in self._storage.names(f"{self._base}/attempts"):
             found.update(*(attempt.partitions for attempt in self._ledger.attempts(plan_id)))
         return found
+
+    def targets(self) -> set[str]:
+        """What locks of the targets of this home are named after: whoever works on one of them must be locked out."""
+        return {target.coarse for _, target in Targets(self._storage).all()}
 
     def old_plans(self) -> list[OldPlan]:
         """The plans that can go, those that were touched first before the others."""
@@ -108,7 +113,7 @@ class Purge:
         for plan_id, made in recordings.items():
             for one in made:
                 for partition in one.partitions:
-                    key = (one.source, partition)
+                    key = (one.target or one.source, partition)
                     newest[key] = max(newest.get(key, (0, "")), (one.at_ns, plan_id))
         return {plan_id for _, plan_id in newest.values()}
 
@@ -118,7 +123,7 @@ class Purge:
         applied: dict[tuple[str | None, str], tuple[int, str]] = {}
         standing: dict[tuple[str | None, str], tuple[int, str]] = {}
         for plan_id in self._storage.names(f"{self._base}/attempts"):
-            sources = {one.source for one in recordings[plan_id]} or {None}
+            sources = {one.target or one.source for one in recordings[plan_id]} or {None}
             attempts = self._ledger.attempts(plan_id)
             if any(not one.is_finished(partition) for one in attempts for partition in one.partitions):
                 kept.add(plan_id)

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from session_assets.changes.evidence import STATES, Figures
 from session_assets.changes.outcomes import CLASSES, read_is_accounted
 from session_assets.compact import compact
 from session_assets.partition_files import PartitionWriter
@@ -38,6 +39,7 @@ class Tally:
         self.classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.figures: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.looked: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.samples: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._writer = PartitionWriter(scratch) if scratch is not None else None
 
@@ -50,6 +52,34 @@ class Tally:
         """Count classes: columns `partition`, `class`."""
         for partition, name, count in documents.group_by("partition", "class").len().iter_rows():
             self.classes[partition][name] += count
+
+    def look(self, documents: pl.DataFrame) -> None:
+        """Count what could be judged: columns `partition`, `class`, and Booleans `unreadable`, `unmatched`."""
+        state = (
+            pl.when("unreadable")
+            .then(pl.lit("unreadable"))
+            .when(pl.col("class").is_in(STATES))
+            .then("class")
+            .otherwise(pl.lit("judged"))
+        )
+        counted = documents.group_by("partition", state.alias("state")).agg(pl.len(), pl.col("unmatched").sum())
+        for partition, name, count, unmatched in counted.iter_rows():
+            self.looked[partition][name] += count
+            self.looked[partition]["unmatched"] += unmatched if name == "judged" else 0
+
+    def figures_of(self, partition: str) -> Figures:
+        """What was looked at in a partition. Where nobody looked closer, all that was read was judged."""
+        if partition not in self.looked:
+            return Figures(judged=self.reads[partition])
+        return Figures(**{name: self.looked[partition][name] for name in STATES})
+
+    def all_figures(self) -> Figures:
+        return sum((self.figures_of(partition) for partition in self.partitions), Figures())
+
+    @property
+    def unmatched(self) -> int:
+        """Judged documents that nothing was compared with."""
+        return sum(counts["unmatched"] for counts in self.looked.values())
 
     def find(self, findings: pl.DataFrame) -> None:
         """Count findings: columns of `FINDINGS`."""
@@ -81,7 +111,7 @@ class Tally:
 
     def drop(self, partition: str) -> None:
         """Forget a partition that failed half-way."""
-        for counts in (self.reads, self.classes, self.reasons, self.figures, self.samples):
+        for counts in (self.reads, self.classes, self.reasons, self.figures, self.looked, self.samples):
             counts.pop(partition, None)
 
     def summary(self) -> dict[str, Any]:

@@ -283,7 +283,8 @@ class Runner:
         """The result with its story, where somebody reads it."""
         plan_id = result.body.get("plan_id")
         if target.story is not None and plan_id and not result.error and not self._quiet:
-            ledger = self.environment.ledger(self._loop_of(target.name, plan_id), target.loop.source())
+            known = target.loop.known(self.environment)
+            ledger = self.environment.ledger(self._loop_of(target.name, plan_id), known)
             result.story = list(target.story(ledger, result.body))
         return result
 

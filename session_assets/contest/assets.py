@@ -5,6 +5,7 @@ import os
 import dagster as dg
 import polars as pl
 
+from session_assets.changes.target import StoreTarget
 from session_assets.contest import model
 from session_assets.contest.pipeline import Contest, change_rows
 from session_assets.graph.check_report import Rule
@@ -12,8 +13,9 @@ from session_assets.graph.collection import Collection, Texts
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema
 from session_assets.settings import start_date
-from session_assets.stores.mongo import database, source_name
+from session_assets.stores.mongo import database
 from session_assets.stores.mongo_changes import MongoStore
+from session_assets.stores.mongo_target import mongo_target
 
 FIRST_MONTH = start_date(os.environ, model.START_VARIABLE).replace(day=1)
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH.isoformat(), end_offset=1)
@@ -34,9 +36,9 @@ def open_store() -> MongoStore:
     return MongoStore(database(model.VARIABLE, model.DATABASE)[model.SESSIONS], model.VARIABLE)
 
 
-def source() -> str:
-    """The database, as ledgers name it."""
-    return source_name(model.VARIABLE, model.DATABASE)
+def target() -> StoreTarget:
+    """The sessions, as the server names them."""
+    return mongo_target(model.VARIABLE, model.DATABASE, model.SESSIONS)
 
 
 def _external(name: str, description: str, schema: pl.Schema) -> dg.AssetSpec:
@@ -61,11 +63,17 @@ SESSIONS = Collection(
     partitions=MONTHS,
     open=open_contest,
     store=open_store,
-    source=source,
+    target=target,
     rows_of=change_rows,
     rules={
         check: [
-            Rule(reason.name, reason.text, reason.fix is model.Fix.REPAIR, model.NEXT_STEP[reason.fix])
+            Rule(
+                reason.name,
+                reason.text,
+                reason.fix is model.Fix.REPAIR,
+                model.NEXT_STEP[reason.fix],
+                unreadable=reason.name in model.UNREADABLE,
+            )
             for reason in model.REASONS
             if reason.check == check
         ]

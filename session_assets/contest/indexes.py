@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from session_assets.changes.evidence import Figures
 from session_assets.contest.assets import SESSIONS, key
 from session_assets.contest.model import DATABASE, VARIABLE
+from session_assets.graph.check_result import WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.stores.mongo import database
@@ -27,27 +29,18 @@ _SPEC = dg.AssetCheckSpec(
 def indexes_check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Looks which indexes are missing."""
     missing = missing_contest_indexes(database(VARIABLE, DATABASE), VARIABLE)
-    text = f"{len(missing)} of {len(NEEDED)} indexes are missing: {', '.join(missing)}. {NEXT_STEP}"
-    description = text if missing else f"all {len(NEEDED)} indexes are there"
-    warn = dg.AssetCheckSeverity.WARN
-    report = {
-        "name": _SPEC.name,
-        "severity": warn.value,
-        "passed": not missing,
-        "count": len(missing),
-        "sample": missing,
-        "full_list": {},
-        "description": description,
-    }
-    Environment.load().report(context.op_execution_context.run_id, REPORT, {"checks": [report]})
-    yield dg.AssetCheckResult(
-        asset_key=_SPEC.key.asset_key,
-        check_name=_SPEC.name,
-        passed=not missing,
-        severity=warn,
-        description=description,
-        metadata={"missing": ", ".join(missing) or "none", "next_step": NEXT_STEP.replace("`", "")},
+    text = f"{len(missing)} of {len(NEEDED)} indexes are missing: {', '.join(missing)}"
+    result = CheckResult(
+        _SPEC.name,
+        Figures(judged=len(NEEDED)),
+        len(missing),
+        text if missing else f"all {len(NEEDED)} indexes are there",
+        WARN,
+        NEXT_STEP,
+        missing,
     )
+    Environment.load().report(context.op_execution_context.run_id, REPORT, reported([result]))
+    yield result.result(_SPEC.key.asset_key)
 
 
 @dg.op

@@ -184,6 +184,10 @@ REASONS = (
 )
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
+UNREADABLE = ("wrong_type", "two_values", "repeated_field")
+"""Reasons for which nobody can judge a document."""
+UNMATCHED = ("missing_field", "attempt_unusable")
+"""Reasons of documents that say too little to be compared with anything."""
 HELD = tuple(reason.name for reason in REASONS if reason.fix is Fix.QUARANTINE)
 
 NEXT_STEP = {

@@ -14,15 +14,27 @@ import polars as pl
 
 from session_assets.ahead import ahead
 from session_assets.changes.change_set import conform
+from session_assets.changes.evidence import Holding
 from session_assets.changes.tally import FINDINGS
 from session_assets.contest.attempts import attempts_of, completed, contest_ids
 from session_assets.contest.compose import NOTHING, composed
 from session_assets.contest.facts import session_facts
 from session_assets.contest.judgement import classify, differences, judged
-from session_assets.contest.model import COLLECTED, DATABASE, FACT_COLUMNS, PROBLEMS, SESSIONS, SLICE, USERS, VARIABLE
+from session_assets.contest.model import (
+    COLLECTED,
+    DATABASE,
+    FACT_COLUMNS,
+    PROBLEMS,
+    SESSIONS,
+    SLICE,
+    UNMATCHED,
+    UNREADABLE,
+    USERS,
+    VARIABLE,
+)
 from session_assets.contest.source import Batch, ContestSource
 from session_assets.failpoints import armed, failpoint
-from session_assets.pipeline import Failures, Pipeline, facts_by_partition
+from session_assets.pipeline import Failures, Pipeline, facts_by_partition, has_reason
 from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
@@ -79,6 +91,15 @@ class Contest(Pipeline):
 
     def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
         return findings(classified)
+
+    def holdings(self) -> list[Holding]:
+        return self.source.holdings()
+
+    def unreadable(self) -> pl.Expr:
+        return has_reason(UNREADABLE)
+
+    def unmatched(self) -> pl.Expr:
+        return has_reason(UNMATCHED)
 
 
 def change_rows(classified: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from session_assets.contest.model import DATABASE, VARIABLE
 from session_assets.contest.recount import REASON
 from session_assets.contest.recounting import recount
 from session_assets.graph.check_report import Rule, check_reports
+from session_assets.graph.check_result import reported
 from session_assets.graph.collection import log_progress
 from session_assets.graph.environment import Environment
 from session_assets.graph.partition_checks import keep_connections, log_partition_results
@@ -49,11 +50,8 @@ def recount_check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     for partition in partitions:
         tally.reads.setdefault(partition, 0)
     [report] = check_reports(RULES, tally, lists)
-    result = log_partition_results(
-        context, _SPEC.key, report.partitions, metadata=report.metadata, description=report.description
-    )
-    environment.report(run_id, REPORT, {"checks": [report.as_json(result.severity.value)]})
-    yield result
+    environment.report(run_id, REPORT, reported([report.total]))
+    yield log_partition_results(context, _SPEC.key, report.partition_results(), report.total.of_partition())
 
 
 CHECKS = [recount_check]

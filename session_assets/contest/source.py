@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from session_assets.changes.evidence import Holding
 from session_assets.contest.attempts import contest_ids
 from session_assets.contest.judgement import missing_user, moment_of, months, user_of
 from session_assets.selection import Progress, Selection
@@ -84,6 +85,10 @@ class ContestSource:
         for frame in self._sessions.frames((Field(name, Kind.TEXT),), self._query(selection)):
             found.update(frame[name].drop_nulls())
         return [one for one in dict.fromkeys(wanted) if one not in found]
+
+    def holdings(self) -> list[Holding]:
+        """The sessions, and the problems that their attempts are completed from. A session need not have a user."""
+        return [self._sessions.holding(), self._problems.holding()]
 
     def observed_problems(self) -> int:
         """How many problems there are, as the server estimates."""

@@ -8,12 +8,13 @@ import dagster as dg
 from session_assets.changes.change_set import CHANGES
 from session_assets.changes.session import raise_for, recount
 from session_assets.changes.tally import SAMPLE, Tally
+from session_assets.changes.target import StoreTarget
 from session_assets.flow.assets import key
 from session_assets.flow.map_source import load_map
 from session_assets.flow.stored_files import PARTITION, StoredFiles, validation_root
 from session_assets.flow.stored_model import CHECKS as CHECK_NAMES
 from session_assets.flow.stored_model import QUARANTINE, REASONS, SLICE, STORED, VARIABLE
-from session_assets.graph.check_report import CheckReport, Rule, check_reports
+from session_assets.graph.check_report import Rule, check_reports
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary, revert_job
 from session_assets.graph.partition_checks import keep_connections
@@ -21,7 +22,6 @@ from session_assets.graph.tables import column_schema, markdown
 from session_assets.graph.target import Target
 from session_assets.masking import safe_text
 from session_assets.stores.files import FileStore, Image
-from session_assets.stores.locks import collection_lock
 
 OWNERS = ["team:data-platform"]
 NAME = f"{SLICE}/files"
@@ -45,8 +45,9 @@ def _open(environment: Environment) -> StoredFiles:
 
 
 def _plan(environment: Environment, run_id: str) -> dict[str, Any]:
-    with collection_lock(NAME, [PARTITION], f"plan {NAME}"):
-        plan, tally, lists = _open(environment).plan(LOOP.ledger(environment), environment.storage, run_id)
+    ledger = LOOP.ledger(environment)
+    with LOOP.lock(ledger, [PARTITION], f"plan {NAME}"):
+        plan, tally, lists = _open(environment).plan(ledger, environment.storage, run_id)
     summary = {
         **_summary(tally),
         "loop": NAME,
@@ -94,9 +95,13 @@ def _plan_first(environment: Environment, _partitions: list[str] | None, run_id:
     _plan(environment, run_id)
 
 
-LOOP = Loop(
-    NAME, NAME, lambda: FileStore(validation_root()), _plan_first, lambda: str(validation_root()), batch_size=100
-)
+def _target() -> StoreTarget:
+    """The folder, by its resolved path."""
+    root = validation_root()
+    return StoreTarget("files", str(root.resolve()), ("local",), "", "", old_name=str(root))
+
+
+LOOP = Loop(NAME, NAME, lambda: FileStore(validation_root()), _plan_first, _target, batch_size=100)
 
 
 @dg.asset(
@@ -163,9 +168,9 @@ def stored_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     files = _open(environment)
     tally, lists = files.inspect(environment.storage, run_id)
     environment.report(run_id, "verify", _summary(tally))
-    reports = check_reports(RULES, tally, lists)
-    results = [_of_report(one) for one in reports]
-    json = [one.as_json(one.severity) for one in reports]
+    reports = check_reports(RULES, tally, lists, unit="files")
+    results = [one.total.result(KEY) for one in reports]
+    json = [one.total.as_json() for one in reports]
     for result in (_accounted(tally), _outcomes(environment), _quarantine(files)):
         results.append(result)
         json.append(_as_json(result))
@@ -173,17 +178,6 @@ def stored_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     wanted = {name for name, spec in _SPECS.items() if spec.key in selected}
     environment.report(run_id, REPORT, {"checks": [one for one in json if one["name"] in wanted]})
     yield from (one for one in results if one.check_name in wanted)
-
-
-def _of_report(report: CheckReport) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=KEY,
-        check_name=report.name,
-        passed=report.count == 0,
-        severity=dg.AssetCheckSeverity(report.severity),
-        description=report.description.replace("documents", "files"),
-        metadata=report.metadata,
-    )
 
 
 def _accounted(tally: Tally) -> dg.AssetCheckResult:

@@ -135,10 +135,8 @@ class _Repair:
             return self._request("verify", cause)
         return dg.SensorResult(skip_reason=dg.SkipReason("the repair failed"), cursor=json.dumps(self._kept))
 
-    def _request(self, what: str, cause: str) -> dg.SensorResult | dg.SkipReason:
+    def _request(self, what: str, cause: str) -> dg.SensorResult:
         request = standing_request(self._collection)
-        if isinstance(request, dg.SkipReason):
-            return request
         run = dg.RunRequest(
             run_key=f"{what} {cause}",
             job_name=f"{self._collection.slice_}_{what}",
@@ -156,4 +154,5 @@ class _Repair:
     def _is_repairable(self, state: CheckState) -> bool:
         rules = self._collection.rules[state.key.name]
         by_rule = any(rule.repairable and not rule.needs_person for rule in rules)
-        return state.passed is False and state.severity == dg.AssetCheckSeverity.ERROR and by_rule
+        is_wrong = state.passed is False and state.severity == dg.AssetCheckSeverity.ERROR
+        return is_wrong and by_rule and not state.no_evidence

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
 
+from session_assets.changes.evidence import Figures, Lack
 from session_assets.changes.tally import SAMPLE, Tally
+from session_assets.graph.check_result import ERROR, WARN, CheckResult
 from session_assets.graph.partition_checks import PartitionResult
-from session_assets.masking import safe_text
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Rule:
     next_step: str
     needs_person: bool = False
     """Repaired by a plan of its own that only a person starts, such as a fold of duplicates."""
+    unreadable: bool = False
+    """Documents that nobody can judge: a value was not understood."""
 
 
 @dataclass(frozen=True)
@@ -42,118 +44,121 @@ class Share:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """One check over some partitions."""
+    """One check: over all that a run is about, and in each partition."""
 
-    name: str
-    partitions: Mapping[str, PartitionResult]
-    count: int
-    metadata: Mapping[str, Any]
-    description: str
-    sample: list[str]
-    lists: dict[str, str]
-    """Folders of Parquet files with every finding, by reason."""
+    total: CheckResult
+    partitions: Mapping[str, CheckResult]
 
     @property
-    def severity(self) -> str:
-        """The worst severity among the partitions that failed."""
-        failed = {result.severity for result in self.partitions.values() if not result.passed}
-        worst = dg.AssetCheckSeverity.WARN if failed == {dg.AssetCheckSeverity.WARN} else dg.AssetCheckSeverity.ERROR
-        return worst.value
+    def name(self) -> str:
+        return self.total.name
 
-    def as_json(self, severity: str) -> dict[str, Any]:
-        """The object of `--json`."""
-        return {
-            "name": self.name,
-            "severity": severity,
-            "passed": self.count == 0,
-            "count": self.count,
-            "sample": self.sample,
-            "full_list": self.lists,
-            "description": self.description,
-        }
+    @property
+    def count(self) -> int:
+        return self.total.count
+
+    def partition_results(self) -> dict[str, PartitionResult]:
+        """For `log_partition_results`."""
+        return {partition: result.of_partition() for partition, result in self.partitions.items()}
 
 
-def check_reports(checks: Mapping[str, Sequence[Rule]], tally: Tally, lists: Mapping[str, str]) -> list[CheckReport]:
-    """A report for each check, also for those that found nothing."""
-    return [_report(name, rules, tally, lists) for name, rules in checks.items()]
+def check_reports(
+    checks: Mapping[str, Sequence[Rule]],
+    tally: Tally,
+    lists: Mapping[str, str],
+    lack: Lack | None = None,
+    unit: str = "documents",
+) -> list[CheckReport]:
+    """A report for each check, also for those that found nothing. `lack` is that of the whole run."""
+    return [_report(name, rules, tally, lists, _concerns(lack, rules), unit) for name, rules in checks.items()]
 
 
-def share_reports(shares: Iterable[Share], tally: Tally) -> list[CheckReport]:
+def share_reports(shares: Iterable[Share], tally: Tally, lack: Lack | None = None) -> list[CheckReport]:
     """A report for each share: over all partitions, since a few documents of one say little."""
-    return [_share_report(share, tally) for share in shares]
+    everywhere = lack if lack is not None and lack.everywhere else None
+    return [_share_report(share, tally, everywhere) for share in shares]
 
 
-def _share_report(share: Share, tally: Tally) -> CheckReport:
+def _concerns(lack: Lack | None, rules: Sequence[Rule]) -> Lack | None:
+    """Too many unreadable documents are the failure of the checks that list them."""
+    return lack if lack is not None and (lack.everywhere or any(rule.unreadable for rule in rules)) else None
+
+
+def _share_report(share: Share, tally: Tally, lack: Lack | None) -> CheckReport:
     part, whole = (sum(tally.figures[one][name] for one in tally.partitions) for name in (share.part, share.whole))
     reached = part / whole if whole else 1.0
     passed = reached >= share.least
-    text = f"{part:,} of {whole:,} ({reached:.2%}): {share.text}"
-    metadata = {"count": part, "of": whole, "share": f"{reached:.2%}", "at_least": f"{share.least:.0%}"}
-    result = PartitionResult(
-        passed,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=text if passed else f"{text}. {share.next_step}",
+    metadata = {"of": whole, "share": f"{reached:.2%}", "at_least": f"{share.least:.0%}"}
+    total = CheckResult(
+        share.check,
+        tally.all_figures(),
+        0 if passed else whole - part,
+        f"{part:,} of {whole:,} ({reached:.2%}): {share.text}",
+        WARN,
+        share.next_step,
         metadata=metadata,
+        lack=lack,
+        rightly=_rightly(tally.all_figures()),
     )
-    count = 0 if passed else whole - part
-    partitions = dict.fromkeys(tally.partitions, result)
-    return CheckReport(share.check, partitions, count, metadata, result.description or text, [], {})
+    return CheckReport(total, dict.fromkeys(tally.partitions, total))
 
 
 def severity_of(rules: Iterable[Rule], counts: Mapping[str, int]) -> dg.AssetCheckSeverity:
-    repairable = any(rule.repairable and counts.get(rule.reason, 0) for rule in rules)
-    return dg.AssetCheckSeverity.ERROR if repairable else dg.AssetCheckSeverity.WARN
+    """ERROR where something that rules can repair was found."""
+    return ERROR if any(rule.repairable and counts.get(rule.reason, 0) for rule in rules) else WARN
 
 
-def _report(name: str, rules: Sequence[Rule], tally: Tally, lists: Mapping[str, str]) -> CheckReport:
-    partitions: dict[str, PartitionResult] = {}
-    totals: dict[str, int] = {}
+def _report(
+    name: str, rules: Sequence[Rule], tally: Tally, lists: Mapping[str, str], lack: Lack | None, unit: str
+) -> CheckReport:
+    totals: dict[str, int] = {rule.reason: 0 for rule in rules}
+    partitions: dict[str, CheckResult] = {}
     sample: list[str] = []
+    overall = tally.all_figures()
+    elsewhere = "Other partitions of this run were judged." if overall.judged else _rightly(overall)
     for partition in tally.partitions:
         counts = {rule.reason: tally.reasons[partition][rule.reason] for rule in rules}
         ids = [one for rule in rules for one in tally.samples[partition][rule.reason]]
         for reason, count in counts.items():
-            totals[reason] = totals.get(reason, 0) + count
+            totals[reason] += count
         sample = list(dict.fromkeys([*sample, *ids]))[:SAMPLE]
-        found = sum(counts.values())
-        partitions[partition] = PartitionResult(
-            passed=not found,
-            severity=severity_of(rules, counts),
-            description=_describe(rules, counts, tally.reads[partition]),
-            metadata=_metadata(rules, counts, ids[:SAMPLE], tally.reads[partition], lists),
+        partitions[partition] = _result(
+            name, rules, counts, tally.figures_of(partition), ids, lists, lack, unit, elsewhere
         )
-    read = sum(tally.reads.values())
-    return CheckReport(
+    return CheckReport(_result(name, rules, totals, overall, sample, lists, lack, unit, _rightly(overall)), partitions)
+
+
+def _result(
+    name: str,
+    rules: Sequence[Rule],
+    counts: Mapping[str, int],
+    figures: Figures,
+    ids: list[str],
+    lists: Mapping[str, str],
+    lack: Lack | None,
+    unit: str,
+    rightly: str,
+) -> CheckResult:
+    found = [rule for rule in rules if counts.get(rule.reason)]
+    total = sum(counts.values())
+    share = f"{total / figures.read:.2%}" if figures.read else "0%"
+    reasons = ", ".join(f"{rule.reason} {counts[rule.reason]:,}" for rule in found)
+    return CheckResult(
         name,
-        partitions,
-        sum(totals.values()),
-        _metadata(rules, totals, sample, read, lists),
-        _describe(rules, totals, read),
-        [safe_text(one) for one in sample],
-        {reason: lists[reason] for reason, count in totals.items() if count and reason in lists},
+        figures,
+        total,
+        ". ".join(f"{counts[rule.reason]:,} of {figures.read:,}: {rule.text}" for rule in found)
+        or f"0 of {figures.judged:,} {unit} judged",
+        severity_of(rules, counts),
+        " ".join(dict.fromkeys(rule.next_step for rule in found)),
+        ids,
+        {rule.reason: lists[rule.reason] for rule in found if rule.reason in lists},
+        {"share": share, **({"reasons": reasons} if found else {})},
+        lack,
+        rightly,
     )
 
 
-def _describe(rules: Sequence[Rule], counts: Mapping[str, int], read: int) -> str:
-    found = [rule for rule in rules if counts.get(rule.reason)]
-    if not found:
-        return f"0 of {read:,} documents"
-    parts = [f"{counts[rule.reason]:,} of {read:,}: {rule.text}" for rule in found]
-    steps = dict.fromkeys(rule.next_step for rule in found)
-    return ". ".join(parts) + ". " + " ".join(steps)
-
-
-def _metadata(
-    rules: Sequence[Rule], counts: Mapping[str, int], ids: list[str], read: int, lists: Mapping[str, str]
-) -> dict[str, Any]:
-    found = [rule for rule in rules if counts.get(rule.reason)]
-    total = sum(counts.values())
-    result: dict[str, Any] = {"count": total, "documents": read, "share": f"{total / read:.2%}" if read else "0%"}
-    if found:
-        result["reasons"] = ", ".join(f"{rule.reason} {counts[rule.reason]:,}" for rule in found)
-        for rule in found:
-            if rule.reason in lists:
-                result[f"full_list_{rule.reason}"] = dg.MetadataValue.path(lists[rule.reason])
-        result["sample"] = safe_text(", ".join(ids))
-        result["next_step"] = " ".join(dict.fromkeys(rule.next_step for rule in found)).replace("`", "")
-    return result
+def _rightly(figures: Figures) -> str:
+    """Where all documents are of a kind that no rule is about, it is right that none was judged."""
+    return "All of them are of a kind that no rule is about." if figures.read and not figures.applicable else ""

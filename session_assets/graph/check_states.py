@@ -20,6 +20,7 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 
+from session_assets.graph.check_result import NO_EVIDENCE
 from session_assets.graph.keys import WHOLE_TAG
 from session_assets.graph.partition_checks import keep_connections
 
@@ -49,6 +50,8 @@ class CheckState:
     seen: datetime | None = None
     verified: datetime | None = None
     partitions: list[str] = field(default_factory=list[str])
+    no_evidence: bool = False
+    """Whether it failed because too little was judged, not because something is wrong."""
     under_way: bool = False
     """Whether a run is at work that may change this without another verdict."""
 
@@ -195,6 +198,7 @@ def _counted(storage: Any, key: AssetCheckKey, failing: list[str], newest: Any, 
         _moment(newest),
         _moment(whole) if whole else None,
         failing,
+        any(one.no_evidence for one in states),
     )
 
 
@@ -219,6 +223,7 @@ def _state(
         _moment(record),
         _moment(whole) if whole else None,
         partitions or [],
+        NO_EVIDENCE in said,
     )
 
 

@@ -9,9 +9,13 @@ import dagster as dg
 import polars as pl
 
 from session_assets.changes.change_set import CHANGES
+from session_assets.changes.evidence import Lack
 from session_assets.changes.store import Store
+from session_assets.changes.tally import Tally
+from session_assets.changes.target import StoreTarget
 from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import Evidence, refuse
 from session_assets.graph.health import health_spec
 from session_assets.graph.loop import ApplyConfig, Loop, PlanFirst, apply_loop, outcome_metadata
 from session_assets.graph.preview import preview_changes
@@ -19,7 +23,6 @@ from session_assets.graph.step import LogProgress, Step
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.pipeline import Pipeline, Planned, RowBuilder
 from session_assets.selection import Progress
-from session_assets.stores.locks import collection_lock
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Collection:
     open: Callable[[Environment], Pipeline]
     store: Callable[[], Store]
     """Guarded writes."""
-    source: Callable[[], str]
-    """The database, as ledgers name it."""
+    target: Callable[[], StoreTarget]
+    """Asks the server which collection this is."""
     rows_of: RowBuilder
     """Change rows of classified documents."""
     rules: Mapping[str, Sequence[Rule]]
@@ -87,16 +90,40 @@ class Collection:
 
     def loop_named(self, name: str, plan_first: PlanFirst) -> Loop:
         """A loop on the collection."""
-        return Loop(name, self.lock, self.store, plan_first, self.source, self.batch_size, self.spent)
+        return Loop(name, self.lock, self.store, plan_first, self.target, self.batch_size, self.spent)
+
+    def lack(
+        self,
+        environment: Environment,
+        pipeline: Pipeline,
+        tally: Tally,
+        run_id: str,
+        tags: Mapping[str, str],
+        partitions: Sequence[str] | None,
+    ) -> Lack | None:
+        """Whether what a run read of these partitions (None: all) is evidence at all; the answer is kept for what follows."""
+        known = self.loop.known(environment)
+        figures, unmatched = tally.all_figures(), tally.unmatched
+        odd = figures.unreadable or (unmatched and unmatched == figures.judged)
+        return Evidence(environment, self.slice_, self.variable, known).look(
+            pipeline.holdings(),
+            figures,
+            unmatched,
+            run_id=run_id,
+            tags=tags,
+            partitions=partitions,
+            types=pipeline.types() if odd else "",
+        )
 
     def _plan_first(self, environment: Environment, partitions: list[str] | None, run_id: str) -> None:
         pipeline = self.open(environment)
         keys = partitions if partitions is not None else pipeline.standing()
-        with collection_lock(self.lock, keys, f"plan {self.slice_}"):
-            planned = pipeline.plan_now(
-                self.loop.ledger(environment), pipeline.selection(keys), self.rows_of, run_id, visited=keys
-            )
-        environment.report(run_id, "plan", plan_summary(self.slice_, planned))
+        ledger = self.loop.ledger(environment)
+        with self.loop.lock(ledger, keys, f"plan {self.slice_}"):
+            planned = pipeline.plan_now(ledger, pipeline.selection(keys), self.rows_of, run_id, visited=keys)
+        lack = self.lack(environment, pipeline, planned.tally, run_id, {}, partitions)
+        environment.report(run_id, "plan", plan_summary(self.slice_, planned, lack))
+        refuse(lack, f"plan {self.slice_}")
 
     def _plan_metadata(self, environment: Environment, planned: Planned) -> Mapping[str, Mapping[str, Any]]:
         ledger = environment.ledger(planned.plan.loop)
@@ -139,9 +166,12 @@ class Collection:
         def session_facts(context: dg.AssetExecutionContext) -> None:
             step = Step(context, self.key("session_facts"))
             pipeline = self.open(step.environment)
-            wanted = step.wanted()
-            with collection_lock(self.lock, wanted, f"plan {self.slice_}"):
-                counts, failures = pipeline.collect(wanted, step.run_id, log_progress(context.log), whole=step.whole)
+            wanted, ledger = step.wanted(), self.loop.ledger(step.environment)
+            assert ledger.target is not None
+            with self.loop.lock(ledger, wanted, f"plan {self.slice_}"):
+                counts, failures = pipeline.collect(
+                    wanted, step.run_id, ledger.target, log_progress(context.log), whole=step.whole
+                )
             for name, metadata in pipeline.observed().items():
                 context.log_event(dg.AssetObservation(self.key(name), metadata=metadata))
             held = {partition: {"documents": count} for partition, count in counts.items() if count}
@@ -155,10 +185,13 @@ class Collection:
             """The dry run: one row per document that is wrong, with before and after. Writes nothing to any collection."""
             step = Step(context, self.key("session_changes"))
             pipeline = self.open(step.environment)
-            wanted = step.wanted()
-            with collection_lock(self.lock, wanted, f"plan {self.slice_}"):
-                planned = pipeline.plan(self.loop.ledger(step.environment), wanted, self.rows_of, step.run_id)
-            step.environment.report(step.run_id, "plan", plan_summary(self.slice_, planned))
+            wanted, ledger = step.wanted(), self.loop.ledger(step.environment)
+            with self.loop.lock(ledger, wanted, f"plan {self.slice_}"):
+                planned = pipeline.plan(ledger, wanted, self.rows_of, step.run_id)
+            about = None if step.whole else wanted
+            lack = self.lack(step.environment, pipeline, planned.tally, step.run_id, context.run.tags, about)
+            step.environment.report(step.run_id, "plan", plan_summary(self.slice_, planned, lack))
+            refuse(lack, f"plan {self.slice_}")
             step.finish(self._plan_metadata(step.environment, planned), planned.failures)
 
         return session_changes
@@ -191,13 +224,14 @@ def log_progress(log: Any) -> Progress:
     return tell
 
 
-def plan_summary(loop: str, planned: Planned) -> dict[str, Any]:
+def plan_summary(loop: str, planned: Planned, lack: Lack | None = None) -> dict[str, Any]:
     """What the terminal prints of a plan."""
     return {
         "loop": loop,
         "plan_id": planned.plan.plan_id,
         "partitions": planned.tally.partitions,
-        "read": sum(planned.tally.reads.values()),
+        **planned.tally.all_figures().as_dict(),
+        "lack": None if lack is None else lack.as_dict(),
         "planned": planned.plan.rows,
         "classes": planned.tally.total_classes(),
         "reasons": planned.tally.total_reasons(),

@@ -1,23 +1,21 @@
 """The checks of a partitioned collection: they recount from the source of truth, and account for every document and row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
+from session_assets.changes.evidence import Figures, Lack
 from session_assets.changes.session import recount
+from session_assets.changes.tally import Tally
 from session_assets.graph.check_report import CheckReport, check_reports, share_reports
+from session_assets.graph.check_result import CheckResult, reported
 from session_assets.graph.collection import Collection, log_progress
 from session_assets.graph.environment import Environment
 from session_assets.graph.health import health_of
-from session_assets.graph.partition_checks import (
-    PartitionResult,
-    keep_connections,
-    log_partition_results,
-    newest_materializations,
-)
+from session_assets.graph.partition_checks import keep_connections, log_partition_results, newest_materializations
 from session_assets.graph.step import asked_keys, is_whole
-from session_assets.masking import safe_text
 
 ACCOUNTED, OUTCOMES, FINISHED = "documents_accounted", "outcomes_accounted", "partitions_finished"
 
@@ -41,18 +39,17 @@ def _documents_accounted(collection: Collection) -> dg.AssetChecksDefinition:
         """Recounts the classes of the newest plan from what its recording says was read."""
         environment = Environment.load()
         wanted = set(asked_keys(context)) - environment.failures(context.op_execution_context.run_id).keys()
-        results: dict[str, PartitionResult] = {}
+        results: dict[str, CheckResult] = {}
         for recording in collection.loop.ledger(environment).recordings():
             for partition in wanted & set(recording.partitions) - results.keys():
                 read = recording.summary["read"].get(partition, 0)
                 classes = recording.summary["classes"].get(partition, {})
+                wrong = abs(read - sum(classes.values()))
                 text = f"{read:,} documents read, {sum(classes.values()):,} classified"
-                results[partition] = PartitionResult(
-                    read == sum(classes.values()), description=text, metadata={"documents": read, **classes}
-                )
+                results[partition] = _account(ACCOUNTED, read, wrong, text, classes)
             if wanted <= results.keys():
                 break
-        yield log_partition_results(context, spec.key, results)
+        yield _logged(context, spec.key, results, _summed(ACCOUNTED, results, "the newest plans"))
 
     return documents_accounted
 
@@ -77,6 +74,7 @@ def _sessions_checks(collection: Collection) -> dg.AssetChecksDefinition:
         OUTCOMES,
         asset=asset,
         partitions_def=collection.partitions,
+        blocking=True,
         description="Every planned row of the last apply is applied, already applied, conflicted or failed; none failed.",
     )
     finished = dg.AssetCheckSpec(
@@ -104,32 +102,19 @@ def _sessions_checks(collection: Collection) -> dg.AssetChecksDefinition:
         targets = newest_materializations(context.instance, asset, asked)
         asked_for = any(spec.key in selected for spec in specs.values())
         reports = _verify(collection, context, environment, partitions) if asked_for else []
-        json: list[dict[str, Any]] = []
-        for report in reports:
-            spec = specs[report.name]
-            if spec.key in selected:
-                result = log_partition_results(
-                    context,
-                    spec.key,
-                    report.partitions,
-                    targets=targets,
-                    metadata=report.metadata,
-                    description=report.description,
-                )
-                json.append(report.as_json(result.severity.value))
-                yield result
-        environment.report(context.op_execution_context.run_id, "checks_sessions", {"checks": json})
+        told = [report for report in reports if specs[report.name].key in selected]
+        for report in told:
+            results, total = report.partition_results(), report.total.of_partition()
+            yield log_partition_results(context, specs[report.name].key, results, total, targets=targets)
+        environment.report(
+            context.op_execution_context.run_id, "checks_sessions", reported(report.total for report in told)
+        )
         if outcomes.key in selected:
             counted = _outcomes(collection, environment, partitions)
-            yield log_partition_results(context, outcomes.key, counted, targets=targets)
+            yield _logged(context, outcomes.key, counted, _summed(OUTCOMES, counted, "the last applies"), targets)
         if finished.key in selected:
-            results = {
-                partition: PartitionResult(
-                    partition not in failed, description=safe_text(failed.get(partition, "")) or None
-                )
-                for partition in asked
-            }
-            yield log_partition_results(context, finished.key, results, targets=targets)
+            ended = {one: _account(FINISHED, 1, int(one in failed), failed.get(one, "finished")) for one in asked}
+            yield _logged(context, finished.key, ended, _summed(FINISHED, ended, "this run"), targets)
 
     return sessions_checks
 
@@ -138,42 +123,80 @@ def _verify(
     collection: Collection, context: dg.AssetCheckExecutionContext, environment: Environment, partitions: list[str]
 ) -> list[CheckReport]:
     pipeline, run_id = collection.open(environment), context.op_execution_context.run_id
-    selection = pipeline.selection(partitions, whole=is_whole(context))
-    tally, lists = pipeline.inspect(selection, run_id, log_progress(context.log))
+    whole = is_whole(context)
+    tally, lists = pipeline.inspect(pipeline.selection(partitions, whole=whole), run_id, log_progress(context.log))
     for partition in partitions:
         tally.reads.setdefault(partition, 0)
-    report_verify(environment, run_id, tally)
-    reports = [*check_reports(collection.rules, tally, lists), *share_reports(collection.shares, tally)]
-    if is_whole(context):
+    about = None if whole else partitions
+    lack = collection.lack(environment, pipeline, tally, run_id, context.op_execution_context.run.tags, about)
+    reports = [
+        *check_reports(collection.rules, tally, lists, lack),
+        *share_reports(collection.shares, tally, lack),
+    ]
+    report_verify(environment, run_id, tally, lack)
+    for name, metadata in pipeline.observed().items():
+        context.op_execution_context.log_event(dg.AssetObservation(collection.key(name), metadata=metadata))
+    if whole:
         context.op_execution_context.log_event(health_of(collection, environment, tally, reports))
     return reports
 
 
-def report_verify(environment: Environment, run_id: str, tally: Any) -> None:
+def report_verify(environment: Environment, run_id: str, tally: Tally, lack: Lack | None) -> None:
     """Keep what a recount found, for the terminal."""
     environment.report(
         run_id,
         "verify",
         {
-            "read": sum(tally.reads.values()),
-            "partitions": tally.partitions,
+            **tally.all_figures().as_dict(),
+            "partitions": [partition for partition in tally.partitions if tally.reads[partition]],
             "classes": tally.total_classes(),
             "reasons": tally.total_reasons(),
+            "lack": None if lack is None else lack.as_dict(),
         },
     )
 
 
-def _outcomes(collection: Collection, environment: Environment, partitions: list[str]) -> dict[str, PartitionResult]:
+def _outcomes(collection: Collection, environment: Environment, partitions: list[str]) -> dict[str, CheckResult]:
     """Rows of each partition's last apply against the outcomes in the ledger, both counted from the stored files."""
     ledger = collection.loop.ledger(environment)
-    results = {partition: PartitionResult(True, description="nothing to apply so far") for partition in partitions}
+    results = {partition: _account(OUTCOMES, 0, 0, "nothing to apply so far") for partition in partitions}
     for partition, (plan, attempt) in ledger.last_applies(partitions).items():
         rows, letters = recount(ledger, attempt, plan, partition)
         outcomes = attempt.summary(partition)["outcomes"]
-        good = rows == letters == sum(outcomes.values()) and not outcomes["failed"]
-        results[partition] = PartitionResult(
-            good,
-            description=f"{rows:,} planned, {letters:,} with an outcome, {outcomes['failed']:,} failed",
-            metadata={"planned": rows, **outcomes, "plan_id": plan.plan_id},
-        )
+        wrong = max(abs(rows - letters), abs(rows - sum(outcomes.values()))) + outcomes["failed"]
+        text = f"{rows:,} planned, {letters:,} with an outcome, {outcomes['failed']:,} failed"
+        results[partition] = _account(OUTCOMES, rows, wrong, text, {**outcomes, "plan_id": plan.plan_id})
     return results
+
+
+def _account(name: str, rows: int, wrong: int, text: str, metadata: Mapping[str, Any] | None = None) -> CheckResult:
+    """The account of one partition: 0 of 0 rows passes, since the ledger was read."""
+    return CheckResult(
+        name,
+        Figures(judged=rows),
+        wrong,
+        text,
+        metadata=metadata or {},
+        rightly="The ledger was read: it holds no row.",
+    )
+
+
+def _summed(name: str, results: Mapping[str, CheckResult], of: str) -> CheckResult:
+    """The account of all partitions of a run."""
+    wrong = [partition for partition, one in results.items() if one.count]
+    rows = sum(one.figures.judged for one in results.values())
+    text = f"{len(results):,} partitions, {rows:,} rows of {of}: {len(wrong):,} do not add up"
+    if wrong:
+        text = f"{text}, for example {wrong[0]}: {results[wrong[0]].text}"
+    return replace(_account(name, rows, sum(one.count for one in results.values()), text), sample=wrong)
+
+
+def _logged(
+    context: dg.AssetCheckExecutionContext,
+    key: dg.AssetCheckKey,
+    results: Mapping[str, CheckResult],
+    total: CheckResult,
+    targets: Any = None,
+) -> dg.AssetCheckResult:
+    by_partition = {partition: one.of_partition() for partition, one in results.items()}
+    return log_partition_results(context, key, by_partition, total.of_partition(), targets=targets)

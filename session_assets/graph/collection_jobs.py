@@ -65,11 +65,9 @@ def collection_target(
     )
 
 
-def standing_request(collection: Collection) -> dg.RunRequest | dg.SkipReason:
-    """For a schedule: one run over the partitions that hold documents."""
-    keys = collection.open(Environment.load()).standing()
-    if not keys:
-        return dg.SkipReason("the collection holds no document")
+def standing_request(collection: Collection) -> dg.RunRequest:
+    """For a schedule: one run over the partitions that hold documents; of an empty collection over the first, to say so."""
+    keys = collection.open(Environment.load()).standing() or collection.partitions.get_partition_keys()[:1]
     return partitions_request(collection, keys, {WHOLE_TAG: "true"})
 
 

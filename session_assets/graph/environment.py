@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from session_assets.changes.ledger import Ledger
+from session_assets.changes.target import Known, StoreTarget
+from session_assets.changes.targets import Targets
 from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
 
@@ -22,9 +24,13 @@ class Environment:
         settings = Settings.from_env()
         return Environment(settings, Storage(settings.storage, settings.home / "tmp"))
 
-    def ledger(self, loop: str, source: str | None = None) -> Ledger:
-        """The ledger of a loop; `source` names the database that its plans must have been made of."""
-        return Ledger(self.storage, loop, source)
+    def known(self, target: StoreTarget) -> Known:
+        """The target that answers now, with the id that it has in this home."""
+        return Targets(self.storage).resolve(target)
+
+    def ledger(self, loop: str, target: Known | None = None) -> Ledger:
+        """The ledger of a loop on a target; without one, all that it holds, to read."""
+        return Ledger(self.storage, loop, target)
 
     def report(self, run_id: str, step: str, value: dict[str, Any]) -> None:
         """Keep what a step of a run has to tell."""

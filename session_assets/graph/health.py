@@ -49,12 +49,18 @@ def health_of(
     storage.write_parquet(name, now)
     classes = {one: int(now[one].sum()) for one in CLASSES}
     failing = [
-        (one.name, one.severity, f"{one.count:,}", "; ".join(rule.text for rule in collection.rules.get(one.name, ())))
+        (
+            one.name,
+            one.total.worst.value,
+            f"{one.count:,}",
+            "; ".join(rule.text for rule in collection.rules.get(one.name, ())),
+        )
         for one in reports
-        if one.count
+        if not one.total.passed
     ]
     metadata: dict[str, Any] = {
         "dagster/row_count": sum(tally.reads.values()),
+        **tally.all_figures().as_dict(),
         **classes,
         "failing_checks": dg.MetadataValue.md(markdown(failing, ["check", "severity", "count", "what"])),
         "defects": dg.MetadataValue.md(_plot(before, now)),

@@ -1,6 +1,7 @@
 """The loop as Dagster sees it, once for all slices: what a slice must say of a loop, and apply and revert on top of it."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,9 @@ from session_assets.changes.outcomes import OUTCOME_NAMES
 from session_assets.changes.revert import preview, revert
 from session_assets.changes.session import ApplyReport, Progress, apply_plans, chosen, refuse_large
 from session_assets.changes.store import Store
+from session_assets.changes.target import Known, StoreTarget
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import Evidence
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.step import LogProgress
 from session_assets.masking import safe_text
@@ -26,18 +29,28 @@ class Loop:
     """One collection and kind of change. `name` is what people type after `plan`, `apply` and `revert`."""
 
     name: str
-    collection: str  # what is locked
+    collection: str  # what is locked, on each target
     store: Callable[[], Store]
     plan_first: PlanFirst
-    source: Callable[[], str]
-    """Names the database, without credentials."""
+    target: Callable[[], StoreTarget]
+    """Asks the server which collection this is."""
     batch_size: int = 5000
     """Rows of a batch, where nobody says otherwise."""
     spent: Callable[[], Mapping[str, float]] | None = None
     """What the requests of this process cost so far, where the store tells."""
 
+    def known(self, environment: Environment) -> Known:
+        """The target that answers now."""
+        return environment.known(self.target())
+
     def ledger(self, environment: Environment) -> Ledger:
-        return environment.ledger(self.name, self.source())
+        """The ledger of that target."""
+        return environment.ledger(self.name, self.known(environment))
+
+    def lock(self, ledger: Ledger, partitions: Iterable[str], purpose: str) -> AbstractContextManager[None]:
+        """The locks of some partitions of the ledger's target: another database does not wait for them."""
+        assert ledger.target is not None
+        return collection_lock(f"{self.collection} of {ledger.target.coarse}", partitions, purpose)
 
 
 class ApplyConfig(dg.Config):
@@ -67,10 +80,13 @@ def apply_loop(
             log.info(f"{loop.name}: nothing is pending, so the changes are planned first")
             loop.plan_first(environment, fresh if isinstance(fresh, list) else None, run_id)
             todo = chosen(ledger, partitions, None)
-    refuse_large(ledger, todo, 1.0 if config.force else environment.settings.max_change_share)
+    assert ledger.target is not None
+    slice_ = loop.name.split("/")[0]
     keys = sorted({partition for keys in todo.values() for partition in keys})
+    Evidence(environment, slice_, "", ledger.target).require(keys)
+    refuse_large(ledger, todo, 1.0 if config.force else environment.settings.max_change_share)
     before = _spent(loop)
-    with collection_lock(loop.collection, keys, f"apply {loop.name}"):
+    with loop.lock(ledger, keys, f"apply {loop.name}"):
         report = apply_plans(
             ledger,
             todo,
@@ -140,7 +156,7 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
                 done += sum(outcomes.counts.values())
                 progress(done, plan.rows)
 
-            with collection_lock(loop.collection, keys, f"revert {loop.name}"):
+            with loop.lock(ledger, keys, f"revert {loop.name}"):
                 report = revert(
                     ledger,
                     plan,

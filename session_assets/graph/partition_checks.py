@@ -33,7 +33,6 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 _IDS_PER_QUERY = 1000
 _POOL_RECYCLE_SECONDS = 3600
 _POOL_OVERFLOW = 5
-_NAMED_IN_SUMMARY = 20
 
 
 @dataclass(frozen=True)
@@ -50,31 +49,32 @@ def log_partition_results(
     context: AssetExecutionContext | AssetCheckExecutionContext,
     check_key: AssetCheckKey,
     results: Mapping[str, PartitionResult],
+    total: PartitionResult,
     *,
     targets: Mapping[str, Target] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    description: str | None = None,
 ) -> AssetCheckResult:
-    """Log one evaluation for each partition of `results`; returns the summary, which the step must yield.
+    """Log one evaluation for each partition of `results`; returns `total` as the summary, which the step must yield.
 
     A partition that is left out shows *skipped* where the run targets it (*execution failed* where the run fails).
     `targets` comes from `newest_materializations`: look it up once where several checks share an asset, and only after
-    the asset's own events are logged. `metadata` and `description` are the summary's.
+    the asset's own events are logged. `total` is what the check says of all that the run is about: a run in which no partition
+    holds a document has no results, and still does not pass.
 
     In a run of one partition Dagster stores the yielded result with its partition and target, so nothing is logged.
     A failed summary of a blocking check fails the step, and so stops everything downstream for all partitions.
     """
     op = context.op_execution_context
+    failed = [partition for partition, result in results.items() if not result.passed]
+    summary = AssetCheckResult(
+        asset_key=check_key.asset_key,
+        check_name=check_key.name,
+        passed=total.passed,
+        severity=total.severity,
+        description=total.description,
+        metadata={**total.metadata, "partitions": len(results), "partitions_with_findings": len(failed)},
+    )
     if op.has_partition_key and set(results) == {op.partition_key}:
-        only = results[op.partition_key]
-        return AssetCheckResult(
-            asset_key=check_key.asset_key,
-            check_name=check_key.name,
-            passed=only.passed,
-            severity=only.severity,
-            description=only.description,
-            metadata={**only.metadata, **(metadata or {})},
-        )
+        return summary
     if targets is None:
         targets = newest_materializations(op.instance, check_key.asset_key, results)
     for partition, result in results.items():
@@ -89,7 +89,7 @@ def log_partition_results(
             target_materialization_data=targets.get(partition),
         )
         op.log_event(evaluation)  # pyright: ignore[reportArgumentType] - handled, but left out of its type
-    return summarize(check_key, results, metadata, description)
+    return summary
 
 
 def newest_materializations(
@@ -113,27 +113,6 @@ def newest_materializations(
                     storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
                 )
     return found
-
-
-def summarize(
-    check_key: AssetCheckKey,
-    results: Mapping[str, PartitionResult],
-    metadata: Mapping[str, Any] | None = None,
-    description: str | None = None,
-) -> AssetCheckResult:
-    """One result for the whole range: failed where a partition failed, with the worst severity among those."""
-    failed = [partition for partition, result in results.items() if not result.passed]
-    error = any(results[partition].severity == AssetCheckSeverity.ERROR for partition in failed)
-    named = ", ".join(failed[:_NAMED_IN_SUMMARY]) + (" …" if len(failed) > _NAMED_IN_SUMMARY else "")
-    return AssetCheckResult(
-        asset_key=check_key.asset_key,
-        check_name=check_key.name,
-        passed=not failed,
-        severity=AssetCheckSeverity.ERROR if error or not failed else AssetCheckSeverity.WARN,
-        description=description
-        or f"{len(failed)} of {len(results)} partitions failed" + (f": {named}" if failed else ""),
-        metadata={"partitions": len(results), "partitions_with_findings": len(failed), **(metadata or {})},
-    )
 
 
 def keep_connections(instance: DagsterInstance) -> None:

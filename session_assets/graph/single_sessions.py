@@ -6,14 +6,15 @@ import dagster as dg
 
 from session_assets.errors import UsageError
 from session_assets.graph.check_report import check_reports
+from session_assets.graph.check_result import reported
 from session_assets.graph.collection import Collection, plan_summary
 from session_assets.graph.collection_checks import report_verify
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import Evidence
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.masking import safe_text
 from session_assets.selection import Selection
-from session_assets.stores.locks import collection_lock
 
 
 class ChosenSessions(dg.Config):
@@ -65,16 +66,19 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
         _refuse_unknown(selection, pipeline.unknown(selection))
         if config.command == "verify":
             tally, lists = pipeline.inspect(selection, context.run_id)
-            report_verify(environment, context.run_id, tally)
-            reports = [report.as_json(report.severity) for report in check_reports(collection.rules, tally, lists)]
-            environment.report(context.run_id, "checks_sessions", {"checks": reports})
+            evidence = Evidence(environment, slice_, collection.variable, loop.known(environment))
+            lack = evidence.lack_of(pipeline.holdings(), context.run.tags)
+            report_verify(environment, context.run_id, tally, lack)
+            reports = check_reports(collection.rules, tally, lists, lack)
+            environment.report(context.run_id, "checks_sessions", reported(report.total for report in reports))
             return
+        ledger = loop.ledger(environment)
         planned = pipeline.plan_now(
-            loop.ledger(environment),
+            ledger,
             selection,
             collection.rows_of,
             context.run_id,
-            locked=lambda partitions: collection_lock(collection.lock, partitions, f"plan {loop.name}"),
+            locked=lambda partitions: loop.lock(ledger, partitions, f"plan {loop.name}"),
         )
         environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
         if config.command == "apply":

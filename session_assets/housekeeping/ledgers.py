@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -66,7 +67,11 @@ def purge_storage(storage: Storage, loops: list[Loop], before: datetime, *, dry_
         parts = purge.old_parts(one.plan_id for one in plans)
         if not dry_run and (plans or parts):
             try:
-                with collection_lock(loop.collection, purge.partitions(), f"purge {loop.name}"):
+                with ExitStack() as locks:
+                    for target in purge.targets():
+                        locks.enter_context(
+                            collection_lock(f"{loop.collection} of {target}", purge.partitions(), f"purge {loop.name}")
+                        )
                     plans, parts = purge.remove()
             except LockHeld as error:
                 gone.left.append(f"{loop.name}: {error}")

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from session_assets.changes.target import StoreTarget
 from session_assets.graph.automation import DAILY
 from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.collection import Collection, Texts
@@ -19,7 +20,7 @@ from session_assets.identity.pipeline import Identity
 from session_assets.identity.preview import preview_moves
 from session_assets.identity.repairs import change_rows
 from session_assets.identity.summaries import BY_USER, DAYS, by_email, by_user
-from session_assets.stores.cosmos import container, source_name
+from session_assets.stores.cosmos import container, cosmos_target
 from session_assets.stores.cosmos_changes import CosmosStore
 
 SHARDS = dg.StaticPartitionsDefinition(list(model.SHARDS))
@@ -38,6 +39,11 @@ def open_identity(environment: Environment) -> Identity:
 def open_store() -> CosmosStore:
     """Guarded writes to the sessions."""
     return CosmosStore(container(model.SESSIONS), model.UPDATED, model.CREATED)
+
+
+def target() -> StoreTarget:
+    """The sessions, as the account names them."""
+    return cosmos_target(model.SESSIONS)
 
 
 def spent() -> Mapping[str, float]:
@@ -60,11 +66,17 @@ USER_SESSIONS = Collection(
     partitions=SHARDS,
     open=open_identity,
     store=open_store,
-    source=source_name,
+    target=target,
     rows_of=change_rows,
     rules={
         check: [
-            Rule(reason.name, reason.text, reason.fix is model.Fix.REPAIR, reason.next_step)
+            Rule(
+                reason.name,
+                reason.text,
+                reason.fix is model.Fix.REPAIR,
+                reason.next_step,
+                unreadable=reason.name == "not_an_email",
+            )
             for reason in model.REASONS
             if reason.check == check
         ]

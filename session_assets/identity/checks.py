@@ -1,10 +1,12 @@
 """Checks of user sessions: they follow from `model.REASONS` and the shares of the collection; and that no session is gone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
 from session_assets.graph.check_report import Rule, check_reports
+from session_assets.graph.check_result import reported
 from session_assets.graph.collection_checks import collection_checks
 from session_assets.graph.environment import Environment
 from session_assets.graph.partition_checks import log_partition_results
@@ -49,11 +51,9 @@ def sessions_conserved(context: dg.AssetCheckExecutionContext) -> Iterator[dg.As
     for partition in set(tally.reads) - {*asked, *tally.reasons}:
         tally.drop(partition)
     (report,) = check_reports(_RULES, tally, lists)
-    result = log_partition_results(
-        context, _SPEC.key, report.partitions, metadata=report.metadata, description=report.description
-    )
-    environment.report(run_id, REPORT, {"checks": [report.as_json(result.severity.value)]})
-    yield result
+    total = report.total if report.total.figures.read else replace(report.total, rightly="No plan was applied so far.")
+    environment.report(run_id, REPORT, reported([total]))
+    yield log_partition_results(context, _SPEC.key, report.partition_results(), total.of_partition())
 
 
 CHECKS = [*collection_checks(USER_SESSIONS), sessions_conserved]

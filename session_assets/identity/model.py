@@ -112,6 +112,8 @@ REASONS = (
     Reason("audit_inconsistent", "audit_fields", _LISTED, "audit fields do not agree with each other or with auth"),
     Reason("audit_document_touched", "other_documents", _LISTED, "a document that is no session has audit fields"),
 )
+UNMATCHED = ("no_auth_record",)
+"""Reasons of sessions that have no user to be compared with."""
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
 RESOLUTIONS = tuple(reason.name for reason in REASONS if reason.check == "user_ids_canonical")[:-2]

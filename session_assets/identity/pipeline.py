@@ -13,13 +13,14 @@ from pathlib import Path
 import polars as pl
 
 from session_assets.ahead import ahead
+from session_assets.changes.evidence import Holding
 from session_assets.changes.tally import FINDINGS
 from session_assets.failpoints import armed, failpoint
 from session_assets.identity.facts import classify, session_facts
-from session_assets.identity.model import AUTH, CANONICAL, COLLECTED, SESSIONS, SLICE
+from session_assets.identity.model import AUTH, CANONICAL, COLLECTED, SESSION, SESSIONS, SLICE, UNMATCHED
 from session_assets.identity.repairs import folds
 from session_assets.identity.source import IdentitySource
-from session_assets.pipeline import Failures, Pipeline, facts_by_partition
+from session_assets.pipeline import Failures, Pipeline, facts_by_partition, has_reason
 from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
@@ -71,6 +72,17 @@ class Identity(Pipeline):
 
     def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
         return findings(classified)
+
+    def holdings(self) -> list[Holding]:
+        return self.source.holdings()
+
+    def unreadable(self) -> pl.Expr:
+        """A document without a type, or a session whose user id is missing or no text: nobody can tell whose it is."""
+        is_session = pl.col("type") == SESSION
+        return pl.col("type").is_null() | (is_session & pl.col("user_id").is_null())
+
+    def unmatched(self) -> pl.Expr:
+        return has_reason(UNMATCHED)
 
     def figures(self, classified: pl.DataFrame) -> pl.DataFrame:
         """Sessions that were to get a GUID so far (`asked`), and those that have it by now (`answered`)."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from session_assets.changes.evidence import Holding
 from session_assets.identity.facts import shard
 from session_assets.identity.model import (
     AUTH_COLUMNS,
@@ -126,6 +127,10 @@ class IdentitySource:
         """The ids of all selected documents, and perhaps more: `key`."""
         for page in self._sessions.pages(*_query(selection, "c.id")):
             yield pl.DataFrame({"key": [_text(one["id"]) for one in page]})
+
+    def holdings(self) -> list[Holding]:
+        """Both containers, each with its documents of any type; a container that is not there is refused when it is opened."""
+        return [Holding(one.name, one.count()) for one in (self._sessions, self._auth)]
 
     def observed_auth(self) -> int:
         """How many auth records there are."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError
 from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFoundError
 from azure.cosmos.partition_key import NonePartitionKeyValue, NullPartitionKeyValue
 
+from session_assets.changes.target import StoreTarget
 from session_assets.errors import UsageError
 from session_assets.stores.cosmos_account import (
     DATABASE,
     PREFIX,
     VARIABLE,
     Account,
-    AccountSettings,
     account,
     unavailable,
 )
@@ -46,7 +47,9 @@ class Container:
         self.account = account
         self.name = account.settings.prefix + name
         self.client = account.database.get_container_client(self.name)
-        self.partition_paths: tuple[str, ...] = tuple(account.run(self._properties())["partitionKey"]["paths"])
+        properties = account.run(self._properties())
+        self.rid: str | None = properties.get("_rid")
+        self.partition_paths: tuple[str, ...] = tuple(properties["partitionKey"]["paths"])
         if len(self.partition_paths) > 1 and _USER_ID in self.partition_paths:
             raise UsageError(
                 f"container {self.name} has a hierarchical partition key that contains {_USER_ID}: documents of such a"
@@ -129,9 +132,13 @@ def container(name: str, env: Mapping[str, str] | None = None) -> Container:
     return Container(account(env), name)
 
 
-def source_name(env: Mapping[str, str] | None = None) -> str:
-    """The database that the settings name, without credentials."""
-    return AccountSettings.from_env(env).name
+def cosmos_target(name: str, env: Mapping[str, str] | None = None) -> StoreTarget:
+    """A container as the account names it (E2): endpoint, database, and the `_rid` of the container."""
+    found = container(name, env)
+    settings = found.account.settings
+    parts = urlsplit(settings.endpoint)
+    address = f"{parts.hostname}:{parts.port or 443}"
+    return StoreTarget("cosmos", address, (address,), settings.database, found.name, found.rid, old_name=settings.name)
 
 
 def partition_key(value: Any) -> Any:

@@ -18,6 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from session_assets.changes.evidence import Holding
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.masking import safe_text
 from session_assets.stores.bson_batch import Batch
@@ -151,6 +152,14 @@ class MongoSource:
 
     def estimated_count(self) -> int:
         return attempt(self.variable, self.collection.estimated_document_count)
+
+    def holding(self) -> Holding:
+        """How many documents there are, as the server estimates them; none where there is no collection of the name."""
+        database, name = self.collection.database, self.collection.name
+        only: dict[str, Any] = {"filter": {"name": name}, "authorizedCollections": True, "nameOnly": True}
+        if not attempt(self.variable, lambda: database.list_collection_names(**only)):
+            return Holding(name, None)
+        return Holding(name, self.estimated_count() or self.count({}))
 
     def count(self, query: dict[str, Any]) -> int:
         """The exact number of documents that match."""

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from session_assets.changes.session import raise_for
+from session_assets.changes.target import StoreTarget
 from session_assets.graph.automation import DAILY
 from session_assets.graph.check_report import Rule
 from session_assets.graph.collection import Collection, Texts
@@ -13,8 +14,9 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.step import Step
 from session_assets.graph.tables import column_schema
 from session_assets.settings import start_date
-from session_assets.stores.mongo import database, source_name
+from session_assets.stores.mongo import database
 from session_assets.stores.mongo_changes import MongoStore
+from session_assets.stores.mongo_target import mongo_target
 from session_assets.web import model
 from session_assets.web.activity import ACTIVITY, user_activity
 from session_assets.web.collected import COLLECTED
@@ -41,9 +43,9 @@ def open_store() -> MongoStore:
     return MongoStore(database(model.VARIABLE, model.DATABASE)[model.SESSIONS], model.VARIABLE)
 
 
-def source() -> str:
-    """The database, as ledgers name it."""
-    return source_name(model.VARIABLE, model.DATABASE)
+def target() -> StoreTarget:
+    """The sessions, as the server names them."""
+    return mongo_target(model.VARIABLE, model.DATABASE, model.SESSIONS)
 
 
 EVENTS = dg.AssetSpec(
@@ -63,7 +65,7 @@ SESSIONS = Collection(
     partitions=DAYS,
     open=open_web,
     store=open_store,
-    source=source,
+    target=target,
     rows_of=repair_rows,
     rules={
         check: [
@@ -73,6 +75,7 @@ SESSIONS = Collection(
                 reason.fix in (model.Fix.REPAIR, model.Fix.FOLD),
                 model.next_step(reason),
                 needs_person=reason.fix is model.Fix.FOLD,
+                unreadable=reason.name in model.UNREADABLE,
             )
             for reason in model.REASONS
             if reason.check == check

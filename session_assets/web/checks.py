@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from session_assets.graph.check_report import Rule, check_reports
+from session_assets.graph.check_result import reported
 from session_assets.graph.collection_checks import collection_checks
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import Evidence
 from session_assets.web import model
 from session_assets.web.assets import SESSIONS, key, open_web
 from session_assets.web.model import Fix
@@ -34,19 +36,12 @@ def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     web = open_web(environment)
     with environment.storage.scratch() as scratch:
         tally, lists = web.loose_events(scratch, context.op_execution_context.run_id)
-    json = []
-    for report in check_reports(EVENT_RULES, tally, lists):
-        result = dg.AssetCheckResult(
-            asset_key=EVENTS,
-            check_name=report.name,
-            passed=report.count == 0,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=report.description.replace("documents", "events"),
-            metadata=report.metadata,
-        )
-        json.append(report.as_json(dg.AssetCheckSeverity.WARN.value))
-        yield result
-    environment.report(context.op_execution_context.run_id, "checks_events", {"checks": json})
+    op = context.op_execution_context
+    evidence = Evidence(environment, model.SLICE, model.VARIABLE, SESSIONS.loop.known(environment))
+    lack = evidence.lack_of(web.holdings(), op.run.tags)
+    reports = check_reports(EVENT_RULES, tally, lists, lack, unit="events")
+    environment.report(op.run_id, "checks_events", reported(report.total for report in reports))
+    yield from (report.total.result(EVENTS) for report in reports)
 
 
 CHECKS = [*collection_checks(SESSIONS), events_checks]

@@ -22,12 +22,11 @@ from session_assets.graph.tables import column_schema, markdown
 from session_assets.graph.target import Target
 from session_assets.selection import Selection
 from session_assets.settings import Settings
-from session_assets.stores.locks import collection_lock
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets.stores.mongo_recounts import stays_if_found, stays_if_last
 from session_assets.web import model
-from session_assets.web.assets import LOCK, OWNERS, key, open_web, source
+from session_assets.web.assets import LOCK, OWNERS, key, open_web, target
 from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows
 
 _PLACE = ("session_id",)
@@ -50,12 +49,12 @@ def _orphans(classified: pl.DataFrame) -> pl.DataFrame:
     return orphan_rows(classified, now=datetime.now(UTC), grace_days=Settings.from_env().orphan_grace_days)
 
 
-def _plan(loop: str, rows_of: Any, environment: Environment, run_id: str) -> dict[str, Any]:
-    web, ledger = open_web(environment), environment.ledger(loop, source())
+def _plan(loop: Loop, rows_of: Any, environment: Environment, run_id: str) -> dict[str, Any]:
+    web, ledger = open_web(environment), loop.ledger(environment)
     keys = web.standing()
-    with collection_lock(LOCK, keys, f"plan {loop}"):
+    with loop.lock(ledger, keys, f"plan {loop.name}"):
         planned = web.plan_now(ledger, Selection(), rows_of, run_id, visited=keys)
-    summary = plan_summary(loop, planned)
+    summary = plan_summary(loop.name, planned)
     if others := sum(_with_other_values(rows) for part in planned.plan.parts for rows in ledger.rows(part)):
         summary["reasons"][OTHER_VALUES] = others
     environment.report(run_id, "plan", summary)
@@ -82,7 +81,7 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     def plan_first(environment: Environment, _partitions: list[str] | None, run_id: str) -> None:
         raise PlanRefused(f"{name} deletes documents: look at a plan first, `session-assets plan {name}`.")
 
-    loop = Loop(name, LOCK, store, plan_first, source)
+    loop = Loop(name, LOCK, store, plan_first, target)
     common: dict[str, Any] = {"group_name": model.SLICE, "owners": OWNERS, "pool": "web_mongodb"}
     metadata = {"dagster/column_schema": column_schema(CHANGES)}
 
@@ -96,7 +95,7 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     )
     def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         keep_connections(context.instance)
-        return dg.MaterializeResult(metadata=_plan(name, rows_of, Environment.load(), context.run_id))
+        return dg.MaterializeResult(metadata=_plan(loop, rows_of, Environment.load(), context.run_id))
 
     @dg.asset(
         key=key(apply_asset),
@@ -130,8 +129,7 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
             description="Apply the newest plan.",
         ),
     ]
-    target = Target(loop, model.VARIABLE, f"{job}_plan", f"{job}_apply", f"{job}_apply_pending")
-    return [plan, apply], jobs, target
+    return [plan, apply], jobs, Target(loop, model.VARIABLE, f"{job}_plan", f"{job}_apply", f"{job}_apply_pending")
 
 
 _ORPHANS = _cleanup(

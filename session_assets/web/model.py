@@ -116,6 +116,10 @@ REASONS = (
     Reason("unsettled", "nothing_held_back", Fix.WAIT, "wrong, but its last event is younger than the settle time"),
 )
 REASON = {reason.name: reason for reason in REASONS}
+UNREADABLE = ("malformed_event", "malformed_session", "no_session_id")
+"""Reasons for which nobody can judge a document."""
+UNMATCHED = ("orphan_session", "orphan_with_data")
+"""Reasons of documents that have no event to be compared with."""
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
 
 NEXT_STEP = {

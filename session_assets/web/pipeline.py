@@ -13,9 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from session_assets.ahead import ahead
+from session_assets.changes.evidence import Holding
 from session_assets.changes.tally import Tally
 from session_assets.failpoints import armed, failpoint
-from session_assets.pipeline import Failures, Pipeline, facts_by_partition
+from session_assets.pipeline import Failures, Pipeline, facts_by_partition, has_reason
 from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
@@ -23,7 +24,17 @@ from session_assets.stores.mongo import MongoSource, database
 from session_assets.web.collected import collected
 from session_assets.web.facts import classify, session_facts
 from session_assets.web.findings import findings, loose_findings
-from session_assets.web.model import DATABASE, EVENTS, FACT_COLUMNS, SESSION_COLUMNS, SESSIONS, SLICE, VARIABLE
+from session_assets.web.model import (
+    DATABASE,
+    EVENTS,
+    FACT_COLUMNS,
+    SESSION_COLUMNS,
+    SESSIONS,
+    SLICE,
+    UNMATCHED,
+    UNREADABLE,
+    VARIABLE,
+)
 from session_assets.web.source import Bucket, WebSource
 
 
@@ -100,6 +111,18 @@ class Web(Pipeline):
 
     def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
         return findings(classified)
+
+    # -- evidence ------------------------------------------------------------------------------------------------------
+
+    def holdings(self) -> list[Holding]:
+        return self.source.holdings()
+
+    def unreadable(self) -> pl.Expr:
+        return has_reason(UNREADABLE)
+
+    def unmatched(self) -> pl.Expr:
+        """A session without any event: where no session has one, the ids of both collections are not the same."""
+        return has_reason(UNMATCHED)
 
     # -- verify --------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from session_assets.changes.evidence import Holding
 from session_assets.compact import compact
 from session_assets.failpoints import failpoint
 from session_assets.selection import Progress, Selection
@@ -73,6 +74,10 @@ class WebSource:
         self._first = first
         self._last = last
         self._newest: Any = None
+
+    def holdings(self) -> list[Holding]:
+        """Both collections, each with its documents."""
+        return [self._sessions.holding(), self._events.holding()]
 
     def observed_events(self) -> tuple[int, datetime | None]:
         """How many events there are (estimated by the server), and the newest timestamp of those read so far."""

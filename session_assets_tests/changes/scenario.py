@@ -18,6 +18,7 @@ from session_assets.changes.ledger import Ledger, PlanWriter
 from session_assets.changes.revert import RevertReport, preview, revert
 from session_assets.changes.session import ApplyReport, apply_plans
 from session_assets.changes.store import Store
+from session_assets.changes.target import Known
 from session_assets.storage import Storage
 from session_assets.stores.bson_documents import elements, from_elements, key_of, patched
 from session_assets.stores.mongo_changes import MongoStore
@@ -41,7 +42,7 @@ class Loop:
     def new(cls, collection: Collection[Any], folder: Path, *, base: str | None = None, batch_size: int = 3) -> Self:
         """A loop with a ledger of its own: in memory, where `base` names no other place."""
         storage = Storage(base or f"memory://{secrets.token_hex(8)}", folder / "scratch")
-        return cls(collection, Ledger(storage, "web"), storage, folder, batch_size)
+        return cls(collection, Ledger(storage, "web", Known.named("test")), storage, folder, batch_size)
 
     @property
     def store(self) -> Store:

@@ -83,7 +83,8 @@ def test_values_fixed_at_plan_time_are_left_out_of_the_plan_id(loop: Loop) -> No
 def test_partitions_without_changes_do_not_count_in_the_plan_id(loop: Loop) -> None:
     rows = rows_of([change(1)])
     assert loop.plan(rows, [FIRST]).plan_id == loop.plan(rows, PARTITIONS).plan_id
-    assert plan_id_of("web", []) != plan_id_of("web/duplicates", [])
+    assert plan_id_of("web", [], "one") != plan_id_of("web/duplicates", [], "one")
+    assert plan_id_of("web", [], "one") != plan_id_of("web", [], "two")
 
 
 def test_a_plan_is_pending_until_it_is_applied(loop: Loop) -> None:

@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 from session_assets.changes.change_set import Plan
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.purge import Purge
+from session_assets.changes.target import Known
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import FailpointRaised
 from session_assets_tests.changes.killed import Work, run
@@ -115,12 +116,12 @@ def test_what_was_touched_since_stays(loop: Loop, folder: str) -> None:
 
 def test_each_database_has_a_newest_plan_of_its_own(loop: Loop) -> None:
     plain = loop.ledger
-    loop.ledger = Ledger(loop.storage, "web", "one")
+    loop.ledger = Ledger(loop.storage, "web", Known.named("one"))
     first = applied(loop, 2)
-    loop.ledger = Ledger(loop.storage, "web", "two")
+    loop.ledger = Ledger(loop.storage, "web", Known.named("two"))
     applied(loop, 3)
     assert purge(loop) == set()
-    loop.ledger = Ledger(loop.storage, "web", "one")
+    loop.ledger = Ledger(loop.storage, "web", Known.named("one"))
     assert outcomes(loop.preview(first)) == {} and plain.plan(first.plan_id) == first
 
 

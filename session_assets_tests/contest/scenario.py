@@ -19,6 +19,7 @@ from session_assets.changes.change_set import Plan
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.revert import RevertReport, revert
 from session_assets.changes.session import ApplyReport, apply_plans
+from session_assets.changes.target import Known
 from session_assets.contest.model import FIELDS, UPDATED
 from session_assets.contest.pipeline import Contest, change_rows
 from session_assets.contest.source import ContestSource
@@ -52,7 +53,7 @@ class Slice:
             MongoSource(database[name], "CONTEST_MONGO_URI") for name in ("sessions", "problems", "users")
         )
         contest = Contest(Settings.from_env({}), storage, ContestSource(sessions, problems, users, FIRST, LAST))
-        return cls(database, storage, contest, Ledger(storage, "contest"))
+        return cls(database, storage, contest, Ledger(storage, "contest", Known.named("test")))
 
     def now(self) -> dict[str, bytes]:
         """The sessions as they stand, byte for byte."""

@@ -13,6 +13,7 @@ from session_assets.changes.outcomes import Outcomes
 from session_assets.changes.revert import RevertReport, preview, revert
 from session_assets.changes.session import apply_plans, chosen
 from session_assets.changes.tally import Tally
+from session_assets.changes.target import Known
 from session_assets.flow.session_map import SessionMap
 from session_assets.flow.stored_files import StoredFiles
 from session_assets.storage import Storage
@@ -40,7 +41,7 @@ class Folder:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.storage, "flow/files", str(self.root))
+        return Ledger(self.storage, "flow/files", Known.named(str(self.root)))
 
     @property
     def store(self) -> FileStore:

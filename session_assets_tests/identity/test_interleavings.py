@@ -16,7 +16,7 @@ import pytest
 from session_assets.changes.revert import revert
 from session_assets.changes.session import apply_plans
 from session_assets.graph.environment import Environment
-from session_assets.identity.assets import open_identity, open_store
+from session_assets.identity.assets import USER_SESSIONS, open_identity, open_store
 from session_assets.identity.repairs import change_rows
 from session_assets_tests.counts import times
 from session_assets_tests.identity.interleavings import Application, Died
@@ -56,7 +56,7 @@ def test_nothing_is_lost_and_nothing_stands_twice_unsaid(
 def work(run_id: str, application: Application | None = None) -> None:
     """Plan where nothing is pending, and apply; with an application perhaps plan anew, or undo one of the last plans."""
     environment = Environment.load()
-    identity, ledger, store = open_identity(environment), environment.ledger("identity"), open_store()
+    identity, ledger, store = open_identity(environment), USER_SESSIONS.loop.ledger(environment), open_store()
     wild = application.chance.random if application else lambda: 1.0
     if not ledger.pending() or wild() < 0.4:
         identity.plan_now(ledger, identity.selection([], whole=True), change_rows, run_id)

@@ -1,0 +1,135 @@
+"""What a check looked at, in four figures, and when that is too little to say anything (E1). Pure.
+
+Without it eleven checks "passed" on a database that did not exist, and on one whose timestamps nobody could read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+STATES = ("judged", "not_applicable", "unsettled", "unreadable")
+"""The one state of each document that a check reads."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`read = judged + not_applicable + unsettled + unreadable`. A document is judged if every field compared was understood."""
+
+    judged: int = 0
+    not_applicable: int = 0
+    unsettled: int = 0
+    unreadable: int = 0
+
+    @property
+    def read(self) -> int:
+        return self.judged + self.not_applicable + self.unsettled + self.unreadable
+
+    @property
+    def applicable(self) -> int:
+        return self.read - self.not_applicable
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(*(getattr(self, name) + getattr(other, name) for name in STATES))
+
+    def as_dict(self) -> dict[str, int]:
+        """All of them, `read` first."""
+        return {"read": self.read, **{name: getattr(self, name) for name in STATES}}
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A collection, container, table or folder that a check relies on; `documents` is None where there is none of that name."""
+
+    name: str
+    documents: int | None
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Why what was read is no evidence. `everywhere`: for every check of the collection, not only those of what is unreadable."""
+
+    text: str
+    next_step: str
+    is_error: bool = True
+    everywhere: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What E1 needs to know of the target of a run. `seen`: the most documents that a verify ever found, by name."""
+
+    shown: str
+    variable: str
+    holdings: Sequence[Holding]
+    seen: Mapping[str, int]
+    allow_empty: bool = False
+    most_unreadable: float = 0.01
+    """A share of the applicable documents."""
+
+
+def lack_of_target(target: Target) -> Lack | None:
+    """What can be told before a document is read: something is missing, or empty."""
+    missing = [one.name for one in target.holdings if one.documents is None]
+    if missing:
+        there = ", ".join(f"{one.name} ({one.documents:,})" for one in target.holdings if one.documents is not None)
+        return Lack(
+            f"{target.shown} has no {' and no '.join(missing)}{f', only {there}' if there else ''}: nothing was compared",
+            f"Correct the database that {target.variable} names, or the names of its collections, then verify again.",
+        )
+    empty = [one.name for one in target.holdings if not one.documents]
+    if not empty or target.allow_empty:
+        return None
+    emptied = [
+        f"{name} held {target.seen[name]:,} when it was verified before" for name in empty if target.seen.get(name)
+    ]
+    text = f"{' and '.join(empty)} of {target.shown} hold nothing: nothing was compared"
+    return Lack(
+        f"{text}; {'; '.join(emptied)}" if emptied else text,
+        "Find out where the documents went, and restore them."
+        if emptied
+        else "Write documents there, or say that it may be empty: --allow-empty, or SESSION_ASSETS_ALLOW_EMPTY=SLICE.",
+        is_error=bool(emptied),
+    )
+
+
+def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: str = "") -> Lack | None:
+    """What the documents themselves do not allow to say: none was understood, none has a counterpart, or too few were.
+
+    `unmatched` are judged documents that nothing was compared with, such as sessions without any event.
+    """
+    if not figures.applicable:
+        return None
+    said = f" Types found: {types}." if types else ""
+    if not figures.judged:
+        return Lack(
+            f"none of {figures.applicable:,} documents of {target.shown} could be judged: {figures.unreadable:,} unreadable,"
+            f" {figures.unsettled:,} unsettled.{said}",
+            "Say how to read them in a mapping (docs/evidence.md), or correct them, then verify again."
+            if figures.unreadable
+            else "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
+        )
+    if unmatched == figures.judged:
+        return Lack(
+            f"none of {figures.judged:,} documents of {target.shown} has anything to be compared with.{said}",
+            "Are the ids of both collections the same, in fields of the names that are read? See docs/evidence.md.",
+        )
+    if figures.unreadable > target.most_unreadable * figures.applicable:
+        share = figures.unreadable / figures.applicable
+        return Lack(
+            f"{figures.unreadable:,} of {figures.applicable:,} documents of {target.shown} are unreadable ({share:.2%}), more"
+            f" than SESSION_ASSETS_MAX_UNREADABLE_SHARE={target.most_unreadable:g} allows.{said}",
+            "Open the full list, correct them or say how to read them in a mapping (docs/evidence.md), then verify again.",
+            everywhere=False,
+        )
+    return None
+
+
+def worst(lacks: Iterable[Lack | None]) -> Lack | None:
+    """One lack of several: an error outranks a warning, the first of its kind counts."""
+    found = [one for one in lacks if one is not None]
+    return next((one for one in found if one.is_error), found[0] if found else None)

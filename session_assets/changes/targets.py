@@ -1,0 +1,122 @@
+"""The targets that a home has worked on, and which of them are one and the same.
+
+targets/{id}.json                    a target as its server named itself when it was seen last
+targets/accepted/{time}-{old}.json   somebody said that OLD is now NEW: restored, renamed, moved or upgraded
+targets/adopted/{digest}.json        the target of recordings of version 0.1, which name a source only; marked once
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from session_assets.changes.target import Known, Relation, StoreTarget
+from session_assets.errors import UsageError
+from session_assets.storage import Storage
+
+_BASE = "targets"
+_ACCEPTED, _ADOPTED = f"{_BASE}/accepted", f"{_BASE}/adopted"
+_SHORTEST = 6  # characters of an id that a person must type
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Somebody's word that one target is now another."""
+
+    old: str
+    new: str
+    note: str
+    by: str
+    at: str  # ISO 8601, UTC
+
+
+class Targets:
+    """The targets of one home."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def resolve(self, seen: StoreTarget) -> Known:
+        """The target that answers now, with the id that it has here. A new one is entered; nothing else is written to the home.
+
+        A target that was accepted as another keeps its own plans: the word goes one way, from the old to the new.
+        """
+        known = dict(self.all())
+        same = [one for one, target in known.items() if target.relation(seen) is Relation.SAME]
+        target_id = max(same, key=lambda one: len({*known[one].members} & {*seen.members}), default=seen.id)
+        now = known[target_id].joined(seen) if target_id in known else seen
+        if now != known.get(target_id):
+            self._storage.write_json(f"{_BASE}/{target_id}.json", now.as_dict())
+        accepted = {one.old: one.new for one in self.accepted()}
+        names = frozenset({target_id, *same} | {old for old in accepted if target_id in _chain(old, accepted)})
+        return Known(target_id, names, self._old_names(target_id, names, now), f"{now.shown} [{target_id}]", now.coarse)
+
+    def all(self) -> Iterator[tuple[str, StoreTarget]]:
+        """Every target that was seen, by its id."""
+        for name in self._storage.names(_BASE):
+            if name.endswith(".json"):
+                yield name.removesuffix(".json"), StoreTarget.from_dict(self._storage.read_json(f"{_BASE}/{name}"))
+
+    def accepted(self) -> list[Accepted]:
+        """What people accepted, the oldest first."""
+        names = self._storage.names(_ACCEPTED)
+        return [Accepted(**self._storage.read_json(f"{_ACCEPTED}/{name}")) for name in names]
+
+    def accept(self, old: str, new: str, *, note: str, by: str) -> Accepted:
+        """Record that the target OLD is now NEW. Raises `UsageError` for ids that are not known, or that lead in a circle.
+
+        OLD may also be what version 0.1 called a database, such as `mongodb://host:27017/web`.
+        """
+        known = dict(self.all())
+        new = self._full(new, known)
+        made = Accepted(old, new, note, by, datetime.now(UTC).isoformat(timespec="microseconds"))
+        if "://" in old:
+            self._adopt(old, new, note=note, by=by)
+            return made
+        made = replace(made, old=self._full(old, known))
+        if made.old in _chain(new, {one.old: one.new for one in self.accepted()}):
+            raise UsageError(f"target {new} is {made.old} already: nothing was recorded.")
+        if known[made.old].store != known[new].store:
+            raise UsageError(
+                f"target {made.old} is of {known[made.old].store}, {new} of {known[new].store}: nothing was recorded."
+            )
+        self._storage.write_json(f"{_ACCEPTED}/{made.at}-{made.old}.json", vars(made))
+        return made
+
+    def shown(self, target_id: str) -> str:
+        """A target for people, also one that only its id is known of."""
+        stored = self._storage.find_json(f"{_BASE}/{target_id}.json")
+        return target_id if stored is None else f"{StoreTarget.from_dict(stored).shown} [{target_id}]"
+
+    # -- recordings of version 0.1 ------------------------------------------------------------------------------------
+
+    def _old_names(self, target_id: str, names: frozenset[str], target: StoreTarget) -> frozenset[str]:
+        """What version 0.1 called the target. The first target that a name leads to keeps it, whatever it leads to later."""
+        stored = [self._storage.read_json(f"{_ADOPTED}/{name}") for name in self._storage.names(_ADOPTED)]
+        mine = {one["source"] for one in stored if one["target"] in names}
+        source = target.old_name
+        if source is not None and source not in {one["source"] for one in stored}:
+            self._adopt(source, target_id)
+            mine.add(source)
+        return frozenset(mine)
+
+    def _adopt(self, source: str, target_id: str, **said: str) -> None:
+        name = f"{_ADOPTED}/{hashlib.sha256(source.encode()).hexdigest()[:24]}.json"
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._storage.write_json(name, {"source": source, "target": target_id, "at": at, **said})
+
+    def _full(self, text: str, known: dict[str, StoreTarget]) -> str:
+        found = [one for one in known if one == text or (len(text) >= _SHORTEST and one.startswith(text))]
+        if len(found) != 1:
+            raise UsageError(f"no target has the id {text}. `session-assets target list` prints those of this home.")
+        return found[0]
+
+
+def _chain(target_id: str, accepted: dict[str, str]) -> list[str]:
+    """A target and what it was accepted as, one after the other."""
+    chain = [target_id]
+    while chain[-1] in accepted and accepted[chain[-1]] not in chain:
+        chain.append(accepted[chain[-1]])
+    return chain

@@ -1,0 +1,124 @@
+"""What the last verify or plan of a target could say at all (E1): it decides what may follow.
+
+    {slice}/evidence/{target}.json   the lack that was found last, if any, and the most documents that were ever found
+
+A target whose last look found no evidence is not written to, and no repair starts by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from session_assets.changes.evidence import Figures, Holding, Lack, Target, lack_of_documents, lack_of_target, worst
+from session_assets.changes.target import Known
+from session_assets.errors import NoEvidence, PlanRefused
+from session_assets.graph.environment import Environment
+
+ALLOW_EMPTY_TAG = "session_assets/allow_empty"
+"""Of a run for which somebody said that its target may be empty."""
+ALLOW_EMPTY = "SESSION_ASSETS_ALLOW_EMPTY"
+
+
+class Evidence:
+    """The evidence of one slice on one target."""
+
+    def __init__(self, environment: Environment, slice_: str, variable: str, known: Known) -> None:
+        self._environment, self._slice, self._variable, self._known = environment, slice_, variable, known
+
+    def look(
+        self,
+        holdings: Sequence[Holding],
+        figures: Figures,
+        unmatched: int,
+        *,
+        run_id: str,
+        tags: Mapping[str, str],
+        partitions: Iterable[str] | None = None,
+        types: str = "",
+    ) -> Lack | None:
+        """Decide whether a run of these partitions (None: all) saw enough, and keep the answer."""
+        target = self._target(holdings, tags)
+        lack = worst([lack_of_target(target), lack_of_documents(target, figures, unmatched, types)])
+        self._keep(lack, holdings, run_id, partitions)
+        return lack
+
+    def lack_of(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Lack | None:
+        """What can be told without reading documents; nothing is kept."""
+        return lack_of_target(self._target(holdings, tags))
+
+    def _target(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Target:
+        return Target(
+            self._known.shown,
+            self._variable,
+            holdings,
+            self.seen(),
+            allow_empty=ALLOW_EMPTY_TAG in tags or self._slice in allowed_empty(),
+            most_unreadable=self._environment.settings.max_unreadable_share,
+        )
+
+    def require(self, partitions: Iterable[str] | None) -> None:
+        """Raise `PlanRefused` where the last look at these partitions found no evidence: nothing may be written then."""
+        stored = self._stored(self._known.id)
+        lack = stored.get("lack")
+        if not lack or not lack["is_error"]:
+            return
+        about = stored["partitions"]
+        if about is None or partitions is None or set(about) & set(partitions):
+            raise PlanRefused(
+                f"the last look at {self._slice} (run {stored['run_id']}) found no evidence, so nothing is applied:"
+                f" {lack['text'].rstrip('.')}. {lack['next_step']}"
+            )
+
+    def seen(self) -> dict[str, int]:
+        """The most documents that were ever found, by name."""
+        found: dict[str, int] = {}
+        for name in self._known.names:
+            for holding, count in self._stored(name).get("seen", {}).items():
+                found[holding] = max(count, found.get(holding, 0))
+        return found
+
+    def _keep(
+        self, lack: Lack | None, holdings: Sequence[Holding], run_id: str, partitions: Iterable[str] | None
+    ) -> None:
+        seen = self.seen()
+        for one in holdings:
+            seen[one.name] = max(one.documents or 0, seen.get(one.name, 0))
+        before = self._stored(self._known.id)
+        about = None if partitions is None else sorted(partitions)
+        stands = before.get("lack") and about is not None and lack is None  # some partitions say nothing of the others
+        kept = (
+            {name: before[name] for name in ("lack", "partitions", "run_id", "at")}
+            if stands and not _covers(about or [], before["partitions"])
+            else {
+                "lack": None if lack is None else lack.as_dict(),
+                "partitions": about,
+                "run_id": run_id,
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+        self._environment.storage.write_json(self._name(self._known.id), {**kept, "seen": seen})
+
+    def _stored(self, target_id: str) -> dict[str, Any]:
+        return self._environment.storage.find_json(self._name(target_id)) or {}
+
+    def _name(self, target_id: str) -> str:
+        return f"{self._slice}/evidence/{target_id}.json"
+
+
+def refuse(lack: Lack | None, what: str) -> None:
+    """Raise `NoEvidence` where a target gives none at all: a plan of nothing would read as *nothing to do*."""
+    if lack is not None and lack.is_error and lack.everywhere:
+        raise NoEvidence(f"{what} found no evidence, so nothing is planned: {lack.text.rstrip('.')}. {lack.next_step}")
+
+
+def allowed_empty(env: Mapping[str, str] | None = None) -> set[str]:
+    """The slices whose collections may be empty."""
+    text = (os.environ if env is None else env).get(ALLOW_EMPTY, "")
+    return {one.strip() for one in text.split(",") if one.strip()}
+
+
+def _covers(partitions: Sequence[str], before: Sequence[str] | None) -> bool:
+    return before is not None and set(before) <= set(partitions)
