@@ -13,8 +13,9 @@ from session_assets.api.settings import ApiSettings
 from session_assets.graph.check_states import CheckState, check_states, keys_of
 from session_assets.graph.verified import last_verify, recounts_of_slices
 from session_assets.masking import safe_text
+from session_assets.slices import slices
 from session_assets.stores.locks import require_dagster_database
-from session_assets.stores.reachable import reachable
+from session_assets.stores.reachable import SHARED, reachable
 
 _SERVICE = "session-assets"
 
@@ -65,7 +66,7 @@ def router(settings: ApiSettings) -> APIRouter:
     @routes.get("/health", responses={503: {"model": Health, "description": "A store does not answer"}})
     def health(response: Response) -> Health:
         """Whether the service works: asks each store that is configured."""
-        found = reachable()
+        found = reachable((*SHARED, *(store for slice_ in slices().values() for store in slice_.stores)))
         status = "unavailable" if any(found.values()) else "ok"
         response.status_code = 200 if status == "ok" else 503
         stores = {variable: why or "ok" for variable, why in found.items()}
