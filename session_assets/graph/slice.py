@@ -35,3 +35,6 @@ class Slice:
         """The variables that must be set for the slice and are not. A slice is configured if there are none."""
         env = os.environ if env is None else env
         return [store.variable for store in self.stores if not store.optional and not env.get(store.variable)]
+
+    def is_configured(self) -> bool:
+        return not self.unset()

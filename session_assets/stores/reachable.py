@@ -5,6 +5,7 @@ Nothing here knows which slice needs which store: each slice says so in its reco
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 
+from session_assets import storage
 from session_assets.errors import SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.masking import safe_text
 from session_assets.stores import cosmos, locks, mongo, nats
@@ -31,11 +33,13 @@ class Store:
     kind: str
     look: Callable[[], None]
     optional: str = ""
-    """What is missing while the variable is unset; empty if the slice cannot work without the store."""
+    """What happens while the variable is unset; empty if nothing works without the store."""
+    has_default: bool = False
+    """Whether the store is used, and looked at, also while the variable is unset."""
 
     @property
     def is_set(self) -> bool:
-        return bool(os.environ.get(self.variable))
+        return self.has_default or bool(os.environ.get(self.variable))
 
 
 def mongodb(variable: str, default: str) -> Store:
@@ -84,14 +88,19 @@ def folder(variable: str, optional: str) -> Store:
 
 
 DAGSTER = Store(locks.VARIABLE, "PostgreSQL", locks.require_dagster_database)
-SHARED = (DAGSTER,)
+STORAGE = Store(storage.VARIABLE, "Storage", storage.require_usable, has_default=True)
+SHARED = (DAGSTER, STORAGE)
 """What every slice needs."""
 
 
-def reachable(stores: Iterable[Store]) -> dict[str, str | None]:
-    """By variable of those that are set: None if the store answers, else why it does not; bounded in time."""
+async def reachable(stores: Iterable[Store]) -> dict[str, str | None]:
+    """By variable of those that are set: None if the store answers, else why it does not.
+
+    Bounded in time, and without a thread of the server's: those may all wait for the store that hangs.
+    """
     looks = {store.variable: _begun(store) for store in stores if store.is_set}
-    wait(looks.values(), timeout=_SECONDS)
+    if looks:
+        await asyncio.wait([asyncio.wrap_future(look) for look in looks.values()], timeout=_SECONDS)
     return {variable: look.result() if look.done() else _SILENT for variable, look in looks.items()}
 
 
@@ -103,7 +112,7 @@ def require_reachable(store: Store) -> None:
 
 def _begun(store: Store) -> Future[str | None]:
     """A look at a store, in a thread that nobody has to wait for; one that is under way serves everybody who asks."""
-    key = (store.variable, os.environ[store.variable])
+    key = (store.variable, os.environ.get(store.variable, ""))
     with _lock:
         known = _under_way.get(key)
         if known is None or known.done():
