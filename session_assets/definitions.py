@@ -7,23 +7,17 @@ import os
 import dagster as dg
 
 from session_assets.alerts.sensors import SENSORS as ALERTS
-from session_assets.contest import definitions as contest
-from session_assets.flow import definitions as flow
 from session_assets.graph.source_links import with_source_links
 from session_assets.housekeeping import definitions as housekeeping
-from session_assets.identity import definitions as identity
-from session_assets.kintell import definitions as kintell
-from session_assets.web import definitions as web
+from session_assets.slices import slices
 
 # Dagster stores materializations of a range in batches of this size; read whenever it logs.
 os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
-SLICES = {"web": web, "identity": identity, "contest": contest, "kintell": kintell, "flow": flow}
-
 
 def _everything() -> dg.Definitions:
     """In a function: a code location holds one `Definitions`, and no other beside it in its module."""
-    parts = dg.Definitions.merge(*(slice_.DEFINITIONS for slice_ in SLICES.values()), housekeeping.DEFINITIONS)
+    parts = dg.Definitions.merge(*(slice_.definitions for slice_ in slices().values()), housekeeping.DEFINITIONS)
     return dg.Definitions(
         assets=with_source_links([*(parts.assets or ())]),
         asset_checks=parts.asset_checks,

@@ -6,6 +6,7 @@ objects. Files may hold before-images, so local ones are created with mode 0600.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -22,22 +23,27 @@ import polars as pl
 import psutil
 from upath import UPath
 
-from session_assets.errors import UsageError
+from session_assets.disk import number_of, refused
+from session_assets.errors import SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
+from session_assets.settings import Settings
+
+VARIABLE, HOME = "SESSION_ASSETS_STORAGE", "SESSION_ASSETS_HOME"
 
 
 class Storage:
-    """Files below one base, named by relative paths such as `ledger/web/plans/x.json`."""
+    """Files below one base, named by relative paths such as `ledger/web/plans/x.json`.
+
+    All methods raise `StoreUnavailable` if the disk or the object store refuses: what is missing is no such refusal.
+    """
 
     def __init__(self, base: str, scratch: Path) -> None:
         try:
             self._base = UPath(base)
             _ = self._base.fs
         except (ImportError, ValueError) as error:
-            raise UsageError(
-                f"SESSION_ASSETS_STORAGE cannot be used: {safe_text(error)}. See docs/databases.md."
-            ) from None
+            raise UsageError(f"{VARIABLE} cannot be used: {safe_text(error)}. See docs/databases.md.") from None
         self._local = self._base.protocol in ("", "file", "local")
         if self._local:
             self._base = UPath(self._base.path)  # `file:///x` is `/x`
@@ -49,14 +55,15 @@ class Storage:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A private local folder for spilled data, removed at the end."""
-        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._sweep()
-        folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix=f"{os.getpid()}-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        """A private local folder for spilled data, removed at the end. A disk that refuses it is told as `StoreUnavailable`."""
+        with self._spilling():
+            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._sweep()
+            folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix=f"{os.getpid()}-"))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Remove what killed processes of this machine left behind."""
@@ -65,8 +72,60 @@ class Storage:
             if folder.is_dir() and pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    @contextmanager
+    def _spilling(self) -> Iterator[None]:
+        """A block that writes to the folder for temporary files; other files that it works on are not meant."""
+        try:
+            yield
+        except SessionAssetsError:
+            raise
+        except Exception as error:
+            file, why = getattr(error, "filename", None), refused(error)
+            if why is None or (file and not Path(os.fsdecode(file)).is_relative_to(self._scratch)):
+                raise
+            raise StoreUnavailable("The folder for temporary files", HOME, f"{why}, in {self._scratch}") from error
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """A block that works on files below the base."""
+        try:
+            yield
+        except (FileNotFoundError, SessionAssetsError):
+            raise
+        except Exception as error:
+            if self._local and number_of(error) is None:
+                raise
+            raise StoreUnavailable("The storage", VARIABLE, self._told(error)) from error
+
+    def _told(self, error: Exception) -> str:
+        """What was refused, without the URL of an object store, which may hold a secret, and without names of temporary files."""
+        number = number_of(error)
+        if self._local and number is not None:
+            return f"{os.strerror(number)}, in {self._base.path}"
+        return f"{type(error).__name__}, {safe_text(error).partition(chr(10))[0][:200]}"
+
+    def require_usable(self) -> None:
+        """Raise `StoreUnavailable` if nothing can be read or written below the base. Changes nothing."""
+        with self._using():
+            if not self._local:
+                self._base.exists()
+                return
+            folder = Path(self._base.path)
+            while not folder.exists():
+                folder = folder.parent
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if not shutil.disk_usage(folder).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def put(self, name: str, source: Path) -> None:
         """Move a finished local file to its name, durably, replacing what was there."""
+        with self._using():
+            self._put(name, source)
+
+    def _put(self, name: str, source: Path) -> None:
         target = self.path(name)
         if not self._local:
             target.write_bytes(source.read_bytes())
@@ -78,26 +137,25 @@ class Storage:
         _sync(source)
         try:
             os.replace(source, local)
-        except OSError:  # another file system: copy beside the target, then rename
-            beside = local.with_name(f".{local.name}.{os.getpid()}")
-            shutil.copyfile(source, beside)
-            os.chmod(beside, 0o600)
-            _sync(beside)
-            os.replace(beside, local)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(source, local)
             source.unlink()
         _sync(local.parent)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON object, durably."""
-        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=self._scratch)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file)
-        self.put(name, Path(temporary))
+        with self._temporary() as temporary:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(value, file)
+            self.put(name, temporary)
 
     def read_json(self, name: str) -> Any:
         """The JSON object of a name; raises FileNotFoundError."""
-        return json.loads(self.path(name).read_text(encoding="utf-8"))
+        with self._using():
+            text = self.path(name).read_text(encoding="utf-8")
+        return json.loads(text)
 
     def find_json(self, name: str) -> Any:
         """The JSON object of a name, or None where there is none."""
@@ -108,28 +166,42 @@ class Storage:
 
     def write_parquet(self, name: str, frame: pl.DataFrame) -> None:
         """Write one frame, durably."""
-        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=self._scratch)
-        os.close(handle)
-        frame.write_parquet(temporary)
-        self.put(name, Path(temporary))
+        with self._temporary() as temporary:
+            frame.write_parquet(temporary)
+            self.put(name, temporary)
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A private local file, which is gone at the end unless it was put to its place."""
+        with self._spilling():
+            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, name = tempfile.mkstemp(dir=self._scratch)
+            os.close(handle)
+            try:
+                yield Path(name)
+            finally:
+                Path(name).unlink(missing_ok=True)
 
     def read_parquet(self, name: str) -> pl.DataFrame:
         """The frame of a name."""
         if self._local:
-            return pl.read_parquet(str(self.path(name)))
-        with self.path(name).open("rb") as file:
-            return pl.read_parquet(file)
+            with self._using():
+                return pl.read_parquet(str(self.path(name)))
+        with self._using():
+            content = self.path(name).read_bytes()
+        return pl.read_parquet(content)
 
     def names(self, folder: str) -> list[str]:
         """Names of the entries directly below a folder, sorted; empty when it does not exist."""
-        path = self.path(folder)
-        if not path.exists():
-            return []
-        return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        with self._using():
+            path = self.path(folder)
+            if not path.exists():
+                return []
+            return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
 
     def exists(self, name: str) -> bool:
-        return self.path(name).exists()
+        with self._using():
+            return self.path(name).exists()
 
     def remove(self, folder: str) -> None:
         """Remove a folder of derived files (never of the ledger)."""
@@ -142,37 +214,46 @@ class Storage:
         if first is not None:
             self.remove_file(f"{folder}/{first}")
             failpoint("remove.rest")
-        path = self.path(folder)
-        if not path.exists():
-            return
-        if self._local:
-            shutil.rmtree(str(path))
-        else:
-            path.fs.rm(path.path, recursive=True)
+        with self._using():
+            path = self.path(folder)
+            if not path.exists():
+                return
+            if self._local:
+                shutil.rmtree(str(path))
+            else:
+                path.fs.rm(path.path, recursive=True)
 
     def remove_file(self, name: str) -> None:
         """Remove a file that may be gone already, durably."""
-        path = self.path(name)
-        if path.exists():
-            path.unlink()
-            if self._local:
-                _sync(Path(str(path)).parent)
+        with self._using():
+            path = self.path(name)
+            if path.exists():
+                path.unlink()
+                if self._local:
+                    _sync(Path(str(path)).parent)
 
     def modified(self, name: str) -> float:
         """When a file, or the newest file below a folder, was written, in seconds since the epoch; 0 where there is none.
 
         Where a store does not tell, that is now: nothing counts as old.
         """
-        path = self.path(name)
-        if not path.exists():
-            return 0.0
-        if self._local:
-            below = (Path(folder) / one for folder, _, files in os.walk(str(path)) for one in files)
-            return max(map(_written, (Path(str(path)), *below)))
-        try:
-            return max((path.fs.modified(one).timestamp() for one in path.fs.find(path.path)), default=0.0)
-        except NotImplementedError:
-            return time.time()
+        with self._using():
+            path = self.path(name)
+            if not path.exists():
+                return 0.0
+            if self._local:
+                below = (Path(folder) / one for folder, _, files in os.walk(str(path)) for one in files)
+                return max(map(_written, (Path(str(path)), *below)))
+            try:
+                return max((path.fs.modified(one).timestamp() for one in path.fs.find(path.path)), default=0.0)
+            except NotImplementedError:
+                return time.time()
+
+
+def require_usable() -> None:
+    """Look whether the storage of the current environment can be used. Raises `UsageError`, `StoreUnavailable`."""
+    settings = Settings.from_env()
+    Storage(settings.storage, settings.home / "tmp").require_usable()
 
 
 def _private_folder(folder: Path) -> None:
@@ -180,6 +261,18 @@ def _private_folder(folder: Path) -> None:
     if not folder.exists():
         _private_folder(folder.parent)
         folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """To another file system: copied next to the target, then renamed."""
+    copy = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(source, copy)
+        os.chmod(copy, 0o600)
+        _sync(copy)
+        os.replace(copy, target)
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def file_name(text: str) -> str:

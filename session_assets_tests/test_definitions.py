@@ -15,9 +15,10 @@ import dagster as dg
 import pytest
 
 from session_assets import definitions
-from session_assets.definitions import SLICES, defs
+from session_assets.definitions import defs
 from session_assets.graph.source_links import with_source_links
 from session_assets.graph.target import Target
+from session_assets.slices import slices
 from session_assets.web.assets import web_user_activity as user_activity_asset
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
@@ -69,8 +70,8 @@ def test_the_module_is_one_code_location() -> None:
 
 def test_the_terminal_finds_a_job_for_all_that_it_offers() -> None:
     jobs = {job.name for job in defs.get_repository_def().get_all_jobs()}
-    for name, slice_ in SLICES.items():
-        for target in slice_.TARGETS:
+    for name, slice_ in slices().items():
+        for target in slice_.targets:
             if isinstance(target, Target):
                 wanted = {target.plan, target.apply, target.apply_pending, f"{target.revert or name}_revert"}
                 assert wanted <= jobs, target.name

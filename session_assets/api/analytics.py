@@ -16,10 +16,9 @@ from session_assets.contest.answers import user_performance
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.identity.answers import live_tables
-from session_assets.identity.assets import open_identity
+from session_assets.identity.assets import STORE, open_identity
 from session_assets.identity.summaries import answer
 from session_assets.masking import mask_user
-from session_assets.stores.cosmos import VARIABLE as COSMOS
 from session_assets.stores.reachable import require_reachable
 
 _SAMPLE = 5
@@ -109,7 +108,7 @@ class _Recent:
             now = time.monotonic()
             self._kept = {one: found for one, found in self._kept.items() if now - found[0] < _KEPT_SECONDS}
             if days not in self._kept:
-                require_reachable(COSMOS)
+                require_reachable(STORE)
                 self._kept[days] = (now, live_tables(open_identity(Environment.load()).source, days))
             return self._kept[days][1]
 
@@ -144,7 +143,7 @@ def router() -> APIRouter:
 
 
 def _seen() -> SessionsSeen:
-    require_reachable(COSMOS)
+    require_reachable(STORE)
     try:
         identity = open_identity(Environment.load())
     except (NotConfigured, StoreUnavailable):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
@@ -17,8 +17,8 @@ from session_assets.errors import SessionAssetsError
 from session_assets.settings import Settings
 
 _ABOUT = (
-    "Imports, health and analytics of session collections. Every call needs the token: choose *Authorize* and paste it. Errors"
-    " are problem+json; `X-Request-ID` names a request in the log of the server."
+    "Imports, health and analytics of session collections. Every call but `/livez` needs the token: choose *Authorize* and paste"
+    " it. Errors are problem+json; `X-Request-ID` names a request in the log of the server."
 )
 
 
@@ -29,15 +29,22 @@ def application(settings: ApiSettings, home: Settings) -> ASGIApp:
         title="session-assets",
         description=_ABOUT,
         version="1",
-        dependencies=[Depends(HTTPBearer(auto_error=False, description="The gate checks it, for every address."))],
-        responses=problems.documented(401, 422, 429),
     )
     app.add_exception_handler(SessionAssetsError, problems.of_error)  # pyright: ignore[reportArgumentType]
     app.add_exception_handler(HTTPException, problems.of_http)  # pyright: ignore[reportArgumentType]
     app.add_exception_handler(RequestValidationError, problems.of_validation)  # pyright: ignore[reportArgumentType]
+    app.include_router(health.liveness())
     backfill = imports.router(settings, Launcher(home.home, settings.imports))
     for prefix in ("/v1/import/backfill", "/import/backfill"):
-        app.include_router(backfill, prefix=prefix)
-    app.include_router(health.router(settings))
-    app.include_router(analytics.router())
+        _include(app, backfill, prefix)
+    _include(app, health.router(settings))
+    _include(app, analytics.router())
     return Gate(app, settings.token, settings.rate)
+
+
+def _include(app: FastAPI, routes: APIRouter, prefix: str = "") -> None:
+    """Routes that need the token."""
+    token = HTTPBearer(auto_error=False, description="The gate checks it, for every address but those that are open.")
+    app.include_router(
+        routes, prefix=prefix, dependencies=[Depends(token)], responses=problems.documented(401, 422, 429)
+    )

@@ -23,8 +23,10 @@ from session_assets.masking import safe_text
 
 log = logging.getLogger("session_assets.api")
 REQUEST_ID = "X-Request-ID"
-_OPEN = re.compile(r"/docs(/oauth2-redirect)?|/openapi\.json|/static-offline-docs/[a-z.-]+")
-"""The page that explains the endpoints, so that a browser can show it and ask for the token. It holds no data."""
+_OPEN = re.compile(r"/livez|/docs(/oauth2-redirect)?|/openapi\.json|/static-offline-docs/[a-z.-]+")
+"""Whether the server is alive, for probes that hold no secret, and the page that explains the endpoints, so that a browser can
+show it and ask for the token. They hold no data.
+"""
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SHOWN = re.compile(r"[A-Za-z0-9._-]+")
 _METHOD = re.compile(r"[A-Z]{1,12}")

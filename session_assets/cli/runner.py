@@ -47,10 +47,11 @@ class Runner:
         require_dagster_database()
         prepare_dagster_home()
         with quick_imports():
-            from session_assets.definitions import SLICES, defs
+            from session_assets.definitions import defs
+            from session_assets.slices import slices
 
         self._defs = defs
-        self._slices = SLICES
+        self._slices = slices()
         self.instance = DagsterInstance.get()
         self.environment = Environment.load()
 
@@ -62,7 +63,7 @@ class Runner:
             yield self.named(name)
             return
         for slice_name, slice_ in self._slices.items():
-            target = slice_.TARGETS[0]
+            target = slice_.main
             if os.environ.get(target.variable):
                 yield target
             else:
@@ -89,7 +90,7 @@ class Runner:
         return [one for one in self._every() if isinstance(one, FileTarget)]
 
     def _every(self) -> list[AnyTarget]:
-        return [target for slice_ in self._slices.values() for target in slice_.TARGETS]
+        return [target for slice_ in self._slices.values() for target in slice_.targets]
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -290,7 +291,7 @@ class Runner:
 
     def _loop_of(self, slice_: str, plan_id: str) -> str:
         """The loop that made a plan: any of the slice's."""
-        names = [loop.name for one in self._slices.values() for loop in one.LOOPS]
+        names = [loop.name for one in self._slices.values() for loop in one.loops]
         mine = [name for name in names if name == slice_ or name.startswith(f"{slice_}/")]
         if not mine:
             raise UsageError(f"there is no slice {slice_}. Choose from: {', '.join(self._slices)}.")

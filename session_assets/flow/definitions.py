@@ -2,13 +2,15 @@
 
 import dagster as dg
 
-from session_assets.flow import code_assets, metrics_assets, steps, stored_assets
+from session_assets.flow import code_assets, code_model, metrics_assets, steps, stored_assets
 from session_assets.flow.assets import ASSETS, key
 from session_assets.flow.checks import CHECKS, STEPS
 from session_assets.flow.health import HEALTH
 from session_assets.flow.model import SLICE, VARIABLE
 from session_assets.graph.automation import daily, daily_verify
+from session_assets.graph.slice import Slice
 from session_assets.graph.target import StepTarget
+from session_assets.stores.reachable import folder, postgresql
 
 _BESIDE = (code_assets, stored_assets, metrics_assets)
 """Parts that are not of the database."""
@@ -52,7 +54,7 @@ JOBS = [
 _MAIN = StepTarget(
     SLICE, VARIABLE, plan="flow_plan", apply="flow_apply", verify="flow_verify", revert="flow_revert", checks=STEPS
 )
-TARGETS = [
+TARGETS = (
     _MAIN,
     StepTarget(f"{SLICE}/rehearsal", VARIABLE, apply="flow_rehearsal"),
     StepTarget(
@@ -66,8 +68,7 @@ TARGETS = [
         apply_config={"contract": True},
     ),
     *(target for part in _BESIDE for target in part.TARGETS),
-]
-LOOPS = stored_assets.LOOPS
+)
 SCHEDULES = [
     daily_verify(SLICE, VARIABLE, "45 6 * * *", "tables of the migration"),
     daily_verify("flow_files", stored_assets.VARIABLE, "50 6 * * *", "stored validation files"),
@@ -85,4 +86,15 @@ DEFINITIONS = dg.Definitions(
     asset_checks=[*CHECKS, *(check for part in _BESIDE for check in part.CHECKS)],
     jobs=JOBS,
     schedules=SCHEDULES,
+)
+RECORD = Slice(
+    name=SLICE,
+    stores=(
+        postgresql(VARIABLE),
+        folder(stored_assets.VARIABLE, "stored validation files are not looked at"),
+        folder(code_model.VARIABLE, "references in the code are not looked at"),
+    ),
+    targets=TARGETS,
+    loops=tuple(stored_assets.LOOPS),
+    definitions=DEFINITIONS,
 )

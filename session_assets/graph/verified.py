@@ -26,12 +26,12 @@ def verified_within(env: Mapping[str, str] | None = None) -> timedelta:
 
 def recounts_of_slices(repository: Any) -> dict[str, Recounts]:
     """The checks of each slice's verify, for slices whose stores are configured."""
-    from session_assets.definitions import SLICES
+    from session_assets.slices import slices
 
     found: dict[str, Recounts] = {}
-    for name, slice_ in SLICES.items():
-        target = slice_.TARGETS[0]
-        if os.environ.get(target.variable) and target.verify:
+    for name, slice_ in slices().items():
+        target = slice_.main
+        if not slice_.unset() and target.verify:
             graph = repository.get_job(target.verify).asset_layer.asset_graph
             found[name] = {key: graph.get(key).partitions_def is not None for key in graph.asset_check_keys}
     return found

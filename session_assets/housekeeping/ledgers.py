@@ -89,14 +89,14 @@ def purge_storage(storage: Storage, loops: list[Loop], before: datetime, *, dry_
 @dg.op
 def purge_old_plans(context: dg.OpExecutionContext, config: LedgerPurgeConfig) -> None:
     """Removes plans that nothing stands on, of all ledgers, and lists them."""
-    from session_assets.definitions import SLICES
+    from session_assets.slices import slices
 
     days = config.keep_days or days_kept()
     if days is None:
         context.log.info(f"all ledgers are kept: neither keep_days nor {VARIABLE} is set")
         return
     before = datetime.now(UTC) - timedelta(days=days)
-    loops = [loop for slice_ in SLICES.values() for loop in slice_.LOOPS]
+    loops = [loop for slice_ in slices().values() for loop in slice_.loops]
     gone = purge_storage(Environment.load().storage, loops, before, dry_run=config.dry_run)
     verb = "would be removed" if config.dry_run else "were removed"
     context.log.info(

@@ -22,9 +22,11 @@ from session_assets.identity.repairs import change_rows
 from session_assets.identity.summaries import BY_USER, DAYS, by_email, by_user
 from session_assets.stores.cosmos import container, cosmos_target
 from session_assets.stores.cosmos_changes import CosmosStore
+from session_assets.stores.reachable import cosmos_db
 
 SHARDS = dg.StaticPartitionsDefinition(list(model.SHARDS))
 OWNERS = ["team:data-platform"]
+STORE = cosmos_db(model.SESSIONS)
 
 
 def key(name: str) -> dg.AssetKey:

@@ -6,15 +6,16 @@ from session_assets.graph.automation import repair_sensor
 from session_assets.graph.collection_jobs import collection_jobs, collection_target
 from session_assets.graph.loop import revert_job
 from session_assets.graph.single_sessions import single_sessions_job, single_sessions_loop
-from session_assets.identity.assets import ASSETS, TABLES, USER_SESSIONS
+from session_assets.graph.slice import Slice
+from session_assets.identity.assets import ASSETS, STORE, TABLES, USER_SESSIONS
 from session_assets.identity.checks import CHECKS, REPORT
 from session_assets.identity.model import SLICE
 from session_assets.identity.schedules import SCHEDULES
 from session_assets.identity.story import story
 
 SINGLE = single_sessions_loop(USER_SESSIONS)
-TARGETS = [collection_target(USER_SESSIONS, one_session="identity_session", checks=[REPORT], story=story)]
-LOOPS = [*(target.loop for target in TARGETS), SINGLE]
+TARGETS = (collection_target(USER_SESSIONS, one_session="identity_session", checks=[REPORT], story=story),)
+LOOPS = (*(target.loop for target in TARGETS), SINGLE)
 
 LOOP_JOBS = collection_jobs(USER_SESSIONS)
 JOBS = [
@@ -35,3 +36,4 @@ DEFINITIONS = dg.Definitions(
     schedules=SCHEDULES,
     sensors=[repair_sensor(USER_SESSIONS, LOOP_JOBS)],
 )
+RECORD = Slice(name=SLICE, stores=(STORE,), targets=TARGETS, loops=LOOPS, definitions=DEFINITIONS)

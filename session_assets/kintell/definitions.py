@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from session_assets.graph.environment import Environment
-from session_assets.graph.loop import Loop
+from session_assets.graph.slice import Slice
 from session_assets.graph.target import FileTarget
 from session_assets.kintell import results, steps
 from session_assets.kintell.assets import ASSETS, FILES_NAME, key, launch_config, open_imports
@@ -14,6 +14,7 @@ from session_assets.kintell.health import HEALTH
 from session_assets.kintell.imports import FOLDER
 from session_assets.kintell.model import SLICE, VARIABLE
 from session_assets.kintell.sensors import SCHEDULES, SENSORS
+from session_assets.stores.reachable import nats_stream, postgresql
 
 _ALL = dg.AssetSelection.assets(
     *(key(name) for name in ("session_drops", "sessions", "rejected_rows", "missing_users", "session_events"))
@@ -44,7 +45,7 @@ def _take(environment: Environment, partition: str, path: Path) -> None:
     open_imports(environment).take(partition, path)
 
 
-TARGETS = [
+TARGETS = (
     FileTarget(
         SLICE,
         VARIABLE,
@@ -59,10 +60,16 @@ TARGETS = [
         launch=launch_config,
         left_to_do=_left_to_do,
         checks=("checks_sessions", "checks_rejects", "checks_events"),
-    )
-]
-LOOPS: list[Loop] = []
+    ),
+)
 
 DEFINITIONS = dg.Definitions(
     assets=[*ASSETS, *results.ASSETS, HEALTH], asset_checks=CHECKS, jobs=JOBS, sensors=SENSORS, schedules=SCHEDULES
+)
+RECORD = Slice(
+    name=SLICE,
+    stores=(postgresql(VARIABLE), nats_stream("imports work, and their events wait in the outbox")),
+    targets=TARGETS,
+    loops=(),
+    definitions=DEFINITIONS,
 )

@@ -13,12 +13,13 @@ import pytest
 from pydantic import ValidationError
 from pymongo.database import Database
 
-from session_assets.definitions import SLICES, defs
+from session_assets.definitions import defs
 from session_assets.errors import UsageError
 from session_assets.graph.check_states import check_states, keys_of
 from session_assets.graph.environment import Environment
 from session_assets.housekeeping.definitions import PurgeConfig
 from session_assets.housekeeping.ledgers import VARIABLE, LedgerPurgeConfig, days_kept, purge_storage
+from session_assets.slices import slices
 from session_assets.stores.locks import collection_lock
 from session_assets.web.assets import SESSIONS
 from session_assets_tests.alerts.conftest import Location
@@ -79,7 +80,7 @@ def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, w
     assert location.run("purge_ledgers", config=ledgers(dry_run=False))  # nobody said for how many days
     assert location.run("purge_ledgers", config=ledgers(dry_run=False, keep_days=7))  # nothing is as old
     storage, later = Environment.load().storage, datetime.now(UTC) + timedelta(days=1)
-    loops = [loop for slice_ in SLICES.values() for loop in slice_.LOOPS]
+    loops = [loop for slice_ in slices().values() for loop in slice_.loops]
     listed = purge_storage(storage, loops, later, dry_run=True).plans
     assert [(name, one.plan_id) for name, one in listed] == [("web", plan)]
     with collection_lock(SESSIONS.lock, [DAYS[0].date().isoformat()], "test"):
