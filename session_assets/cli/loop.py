@@ -36,12 +36,22 @@ def _common(command: Any) -> Any:
 
 @click.command()
 @_common
+@click.option("--allow-empty", is_flag=True, help="An empty collection is no failure.")
 def verify(
-    slice_: str, partitions: tuple[str, ...], sessions: tuple[str, ...], usernames: tuple[str, ...], as_json: bool
+    slice_: str,
+    partitions: tuple[str, ...],
+    sessions: tuple[str, ...],
+    usernames: tuple[str, ...],
+    as_json: bool,
+    allow_empty: bool,
 ) -> int:
-    """Recount from the source of truth; exit 1 where a check fails as ERROR."""
+    """Recount from the source of truth; exit 1 if a check fails as ERROR, or too little could be judged."""
     chosen = Chosen(partitions, sessions, usernames)
-    return _each(slice_, as_json, "verify", chosen, lambda runner, target: runner.verify(target, *chosen))
+
+    def work(runner: Runner, target: Target) -> Result:
+        return runner.verify(target, *chosen, allow_empty=allow_empty)
+
+    return _each(slice_, as_json, "verify", chosen, work, {"allow_empty": allow_empty})
 
 
 @click.command()

@@ -30,6 +30,7 @@ _COMMANDS = {
     "fail": "imports",
     "index": "index",
     "summary": "summary",
+    "target": "target",
     "api": "api",
     "demo": "demo",
 }

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from session_assets.changes.evidence import STATES
 from session_assets.cli.console import plain_console
 from session_assets.cli.runner import Result
 from session_assets.masking import safe_text
@@ -25,8 +26,11 @@ def show(result: Result, as_json: bool) -> int:
         return result.exit_code
     console = plain_console()
     body = result.body
-    if body.get("read"):
-        console.print(f"{body['slice']}: {body['read']:,} {body.get('unit', 'documents')} read")
+    if "read" in body:
+        console.print(f"{body['slice']}: {_looked_at(body)}", highlight=False, soft_wrap=True)
+    if lack := body.get("lack"):
+        text = safe_text(f"No evidence: {lack['text'].rstrip('.')}. {lack['next_step']}")
+        console.print(Text(text, "red" if lack["is_error"] else "yellow"), soft_wrap=True)
     if body.get("classes"):
         console.print(_counts("class", body["classes"], body.get("unit", "documents")))
     if body.get("reasons") and body["command"] != "verify":
@@ -49,6 +53,13 @@ def show(result: Result, as_json: bool) -> int:
         click.echo(f"error: {safe_text(result.error)}", err=True)
     console.print(f"run {body['run_id']}", style="dim", highlight=False)
     return result.exit_code
+
+
+def _looked_at(body: dict[str, Any]) -> str:
+    """What was read, and what of it could be judged."""
+    states = [f"{body[name]:,} {name.replace('_', ' ')}" for name in STATES if body.get(name)]
+    told = f": {', '.join(states)}" if states else ""
+    return f"{body['read']:,} {body.get('unit', 'documents')} read{told}"
 
 
 def _counts(name: str, counts: dict[str, int], unit: str = "documents") -> Table:
@@ -112,6 +123,11 @@ def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
     for check in checks:
         mark = _PASSED if check["passed"] else _ERROR if check["severity"] == "ERROR" else _WARN
         ids = f" Ids: {', '.join(check['sample'][:3])} …" if check["sample"] else ""
-        text = "" if check["passed"] else check["description"] + ids
+        found = (
+            check["description"]
+            if not check.get("no_evidence")
+            else f"no evidence, see above; {check['count']:,} found"
+        )
+        text = "" if check["passed"] else found + ids
         table.add_row(check["name"], mark, f"{check['count']:,}", safe_text(text))
     console.print(table)

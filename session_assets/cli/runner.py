@@ -13,12 +13,14 @@ from typing import Any
 import click
 from dagster import DagsterInstance
 
+from session_assets.changes.evidence import STATES
 from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.cli.startup import quick_imports
 from session_assets.errors import UsageError
 from session_assets.graph.causes import cause, exit_code
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
 from session_assets.graph.runs import run_here
 from session_assets.graph.single_sessions import request_users, single_name
@@ -95,8 +97,15 @@ class Runner:
     # -- commands ------------------------------------------------------------------------------------------------------
 
     def verify(
-        self, target: Target, partitions: Sequence[str], sessions: Sequence[str], usernames: Sequence[str] = ()
+        self,
+        target: Target,
+        partitions: Sequence[str],
+        sessions: Sequence[str],
+        usernames: Sequence[str] = (),
+        *,
+        allow_empty: bool = False,
     ) -> Result:
+        tags = {ALLOW_EMPTY_TAG: "true"} if allow_empty else {}
         if sessions or usernames:
             run_id, error, code = self._one_session(target, sessions, usernames, "verify", {})
         elif target.verify is None:
@@ -104,7 +113,7 @@ class Runner:
                 f"{target.name} has no checks of its own: session-assets verify {target.name.split('/')[0]}"
             )
         else:
-            run_id, error, code = self.run(target.verify, target, partitions, {})
+            run_id, error, code = self.run(target.verify, target, partitions, {}, tags)
         body = self._body(target, "verify", run_id)
         failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
         return Result(body, code or int(failed), error)
@@ -116,7 +125,9 @@ class Runner:
             run_id, error, code = self._one_session(target, sessions, usernames, "plan", {})
         else:
             run_id, error, code = self.run(target.plan, target, partitions, {})
-        return self._told(target, Result(self._body(target, "plan", run_id), code, error))
+        body = self._body(target, "plan", run_id)
+        lack = body["lack"]  # what it says is outstanding: nothing of this plan is applied before
+        return self._told(target, Result(body, code or int(bool(lack and lack["is_error"])), error))
 
     def apply(
         self,
@@ -173,18 +184,28 @@ class Runner:
         return target.apply, partitions
 
     def run(
-        self, job: str, target: Target, partitions: Sequence[str], configs: dict[str, Any]
+        self,
+        job: str,
+        target: Target,
+        partitions: Sequence[str],
+        configs: dict[str, Any],
+        tags: dict[str, str] | None = None,
     ) -> tuple[str, str | None, int]:
         """A job over some partitions of a target, or all that hold documents: the run, its error, and the exit code."""
-        tags: dict[str, str] = {}
+        tags = dict(tags or {})
         if target.order is not None and target.standing is not None:
             order = list(target.order())
-            keys = list(partitions) or target.standing(self.environment)
-            unknown = [key for key in keys if key not in order]
+            unknown = [key for key in partitions if key not in order]
             if unknown:
                 raise UsageError(f"there is no partition {unknown[0]}; they go from {order[0]} to {order[-1]}.")
-            keys = sorted(keys, key=order.index) or [order[0]]
-            tags = {
+            standing = () if job == target.apply_pending else target.standing(self.environment)
+            if partitions and job != target.apply_pending and not set(partitions) & set(standing):
+                raise UsageError(
+                    f"{target.name} holds no document in {', '.join(partitions)}: nothing was done. Leave --partition out to"
+                    " visit all partitions that hold documents."
+                )
+            keys = sorted(partitions or standing, key=order.index) or [order[0]]
+            tags |= {
                 "dagster/asset_partition_range_start": keys[0],
                 "dagster/asset_partition_range_end": keys[-1],
                 TAG: encode(keys, order),
@@ -260,7 +281,8 @@ class Runner:
             "command": command,
             "run_id": run_id,
             "partitions": seen.get("partitions", []),
-            "read": seen.get("read", 0),
+            **{name: seen.get(name, 0) for name in ("read", *STATES)},
+            "lack": seen.get("lack"),
             "classes": seen.get("classes", {}),
             "reasons": seen.get("reasons", {}),
         }

@@ -59,19 +59,6 @@ class Evidence:
             most_unreadable=self._environment.settings.max_unreadable_share,
         )
 
-    def require(self, partitions: Iterable[str] | None) -> None:
-        """Raise `PlanRefused` where the last look at these partitions found no evidence: nothing may be written then."""
-        stored = self._stored(self._known.id)
-        lack = stored.get("lack")
-        if not lack or not lack["is_error"]:
-            return
-        about = stored["partitions"]
-        if about is None or partitions is None or set(about) & set(partitions):
-            raise PlanRefused(
-                f"the last look at {self._slice} (run {stored['run_id']}) found no evidence, so nothing is applied:"
-                f" {lack['text'].rstrip('.')}. {lack['next_step']}"
-            )
-
     def seen(self) -> dict[str, int]:
         """The most documents that were ever found, by name."""
         found: dict[str, int] = {}
@@ -105,7 +92,20 @@ class Evidence:
         return self._environment.storage.find_json(self._name(target_id)) or {}
 
     def _name(self, target_id: str) -> str:
-        return f"{self._slice}/evidence/{target_id}.json"
+        return _name(self._slice, target_id)
+
+
+def require_evidence(environment: Environment, slice_: str, known: Known, partitions: Iterable[str]) -> None:
+    """Raise `PlanRefused` where the last look at one of these partitions found no evidence: nothing may be written then."""
+    stored: dict[str, Any] = environment.storage.find_json(_name(slice_, known.id)) or {}
+    lack = stored.get("lack")
+    if not lack or not lack["is_error"]:
+        return
+    if stored["partitions"] is None or set(stored["partitions"]) & set(partitions):
+        raise PlanRefused(
+            f"the last look at {slice_} (run {stored['run_id']}) found no evidence, so nothing is applied:"
+            f" {lack['text'].rstrip('.')}. {lack['next_step']}"
+        )
 
 
 def refuse(lack: Lack | None, what: str) -> None:
@@ -118,6 +118,10 @@ def allowed_empty(env: Mapping[str, str] | None = None) -> set[str]:
     """The slices whose collections may be empty."""
     text = (os.environ if env is None else env).get(ALLOW_EMPTY, "")
     return {one.strip() for one in text.split(",") if one.strip()}
+
+
+def _name(slice_: str, target_id: str) -> str:
+    return f"{slice_}/evidence/{target_id}.json"
 
 
 def _covers(partitions: Sequence[str], before: Sequence[str] | None) -> bool:

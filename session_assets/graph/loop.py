@@ -14,7 +14,7 @@ from session_assets.changes.session import ApplyReport, Progress, apply_plans, c
 from session_assets.changes.store import Store
 from session_assets.changes.target import Known, StoreTarget
 from session_assets.graph.environment import Environment
-from session_assets.graph.evidence import Evidence
+from session_assets.graph.evidence import require_evidence
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.step import LogProgress
 from session_assets.masking import safe_text
@@ -81,9 +81,8 @@ def apply_loop(
             loop.plan_first(environment, fresh if isinstance(fresh, list) else None, run_id)
             todo = chosen(ledger, partitions, None)
     assert ledger.target is not None
-    slice_ = loop.name.split("/")[0]
     keys = sorted({partition for keys in todo.values() for partition in keys})
-    Evidence(environment, slice_, "", ledger.target).require(keys)
+    require_evidence(environment, loop.name.split("/")[0], ledger.target, keys)
     refuse_large(ledger, todo, 1.0 if config.force else environment.settings.max_change_share)
     before = _spent(loop)
     with loop.lock(ledger, keys, f"apply {loop.name}"):
