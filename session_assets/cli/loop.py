@@ -142,7 +142,7 @@ def _each(
     if chosen.partitions and (chosen.sessions or chosen.usernames):
         raise UsageError("--partition and --session or --username choose different things: use one of them.")
     runner = Runner(quiet=as_json)
-    codes = [0]
+    codes: list[int] = []
     for target in runner.targets(slice_):
         if isinstance(target, Target):
             result = work(runner, target)
@@ -155,4 +155,8 @@ def _each(
         else:
             result = steps.work(runner, target, command, chosen.partitions, config or {})
         codes.append(output.show(result, as_json))
+    if not codes:
+        raise UsageError(
+            f"no slice is configured, so there is nothing to {command}. `session-assets env` shows the variables."
+        )
     return max(codes)

@@ -125,9 +125,7 @@ class Runner:
             run_id, error, code = self._one_session(target, sessions, usernames, "plan", {})
         else:
             run_id, error, code = self.run(target.plan, target, partitions, {})
-        body = self._body(target, "plan", run_id)
-        lack = body["lack"]  # what it says is outstanding: nothing of this plan is applied before
-        return self._told(target, Result(body, code or int(bool(lack and lack["is_error"])), error))
+        return self._told(target, Result(self._body(target, "plan", run_id), code, error))
 
     def apply(
         self,

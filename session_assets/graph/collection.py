@@ -100,6 +100,8 @@ class Collection:
         run_id: str,
         tags: Mapping[str, str],
         partitions: Sequence[str] | None,
+        *,
+        of_plan: bool = True,
     ) -> Lack | None:
         """Whether what a run read of these partitions (None: all) is evidence at all; the answer is kept for what follows."""
         known = self.loop.known(environment)
@@ -113,6 +115,7 @@ class Collection:
             tags=tags,
             partitions=partitions,
             types=pipeline.types() if odd else "",
+            of_plan=of_plan,
         )
 
     def _plan_first(self, environment: Environment, partitions: list[str] | None, run_id: str) -> None:

@@ -128,7 +128,8 @@ def _verify(
     for partition in partitions:
         tally.reads.setdefault(partition, 0)
     about = None if whole else partitions
-    lack = collection.lack(environment, pipeline, tally, run_id, context.op_execution_context.run.tags, about)
+    tags = context.op_execution_context.run.tags
+    lack = collection.lack(environment, pipeline, tally, run_id, tags, about, of_plan=False)
     reports = [
         *check_reports(collection.rules, tally, lists, lack),
         *share_reports(collection.shares, tally, lack),

@@ -38,11 +38,17 @@ class Evidence:
         tags: Mapping[str, str],
         partitions: Iterable[str] | None = None,
         types: str = "",
+        of_plan: bool = False,
     ) -> Lack | None:
-        """Decide whether a run of these partitions (None: all) saw enough, and keep the answer."""
+        """Decide whether a run of these partitions (None: all) saw enough, and keep the answer.
+
+        Too many unreadable documents fail a verify, and what it says stands until the next one. A plan leaves such documents out:
+        it neither sets nor clears that.
+        """
         target = self._target(holdings, tags)
         lack = worst([lack_of_target(target), lack_of_documents(target, figures, unmatched, types)])
-        self._keep(lack, holdings, run_id, partitions)
+        if not (of_plan and lack is not None and not lack.everywhere):
+            self._keep(lack, holdings, run_id, partitions)
         return lack
 
     def lack_of(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Lack | None:
