@@ -115,7 +115,7 @@ def test_what_was_touched_since_stays(loop: Loop, folder: str) -> None:
 
 
 def test_each_database_has_a_newest_plan_of_its_own(loop: Loop) -> None:
-    plain = loop.ledger
+    plain = Ledger(loop.storage, "web")
     loop.ledger = Ledger(loop.storage, "web", Known.named("one"))
     first = applied(loop, 2)
     loop.ledger = Ledger(loop.storage, "web", Known.named("two"))

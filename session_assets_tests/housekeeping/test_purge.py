@@ -20,7 +20,6 @@ from session_assets.graph.environment import Environment
 from session_assets.housekeeping.definitions import PurgeConfig
 from session_assets.housekeeping.ledgers import VARIABLE, LedgerPurgeConfig, days_kept, purge_storage
 from session_assets.slices import slices
-from session_assets.stores.locks import collection_lock
 from session_assets.web.assets import SESSIONS
 from session_assets_tests.alerts.conftest import Location
 from session_assets_tests.web.acceptance.documents import DAYS, add_orphans, dump, fill, wipe
@@ -57,7 +56,7 @@ def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, w
     assert location.run("web_apply", request.tags) and location.run("web_verify", request.tags)
     rows("UPDATE runs SET end_time = end_time - 100 * 86400")
     assert location.run("web_verify", request.tags)
-    found, ledger = standing(location), sorted((home / "ledger").rglob("*"))
+    found, files = standing(location), sorted((home / "ledger").rglob("*"))
     lines = rows("SELECT count(*) FROM event_logs")
     lists = sorted((home / "web/findings/checks").iterdir())
 
@@ -69,7 +68,7 @@ def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, w
     assert rows("SELECT count(*) FROM event_logs e JOIN runs r USING (run_id) WHERE end_time < %s", _past()) < lines / 2
     assert len(list((home / "web/findings/checks").iterdir())) == len(lists) - 1
     assert len(list((home / "runs").iterdir())) == 1
-    assert (standing(location), sorted((home / "ledger").rglob("*"))) == (found, ledger)
+    assert (standing(location), sorted((home / "ledger").rglob("*"))) == (found, files)
     plan = next((home / "ledger/web/plans").iterdir()).stem
     undo = {"ops": {"revert_web_plan": {"config": {"loop": "web", "plan_id": plan}}}}
     assert location.run("web_revert", config=undo) and dump(web) == before
@@ -83,7 +82,8 @@ def test_old_runs_leave_no_log_but_everything_that_matters(location: Location, w
     loops = [loop for slice_ in slices().values() for loop in slice_.loops]
     listed = purge_storage(storage, loops, later, dry_run=True).plans
     assert [(name, one.plan_id) for name, one in listed] == [("web", plan)]
-    with collection_lock(SESSIONS.lock, [DAYS[0].date().isoformat()], "test"):
+    ledger = SESSIONS.loop.ledger(Environment.load())
+    with SESSIONS.loop.lock(ledger, [DAYS[0].date().isoformat()], "test"):
         held = purge_storage(storage, loops, later, dry_run=False)
         assert (held.plans, len(held.left)) == ([], 1) and "locked by" in held.left[0]
         chosen = {"sessions": [*web.sessions.distinct("session_id")], "command": "plan"}

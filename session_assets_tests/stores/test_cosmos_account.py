@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from session_assets.errors import NotConfigured, SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.stores.cosmos import container, cosmos_target
 from session_assets.stores.cosmos_account import Account, AccountSettings
+from session_assets.stores.cosmos_containers import create_containers
 from session_assets_tests.stores.cosmos_faults import Answered, Faults, FaultyTransport, faulty
 from session_assets_tests.stores.cosmos_scenario import put, session, sessions_of, stored
 
@@ -83,6 +84,7 @@ def test_refused_credentials_name_the_key(cosmos: dict[str, str], status: int) -
 
 def test_the_target_is_named_without_credentials(cosmos: dict[str, str]) -> None:
     host = cosmos["AZURE_COSMOS_ENDPOINT"].removeprefix("http://")
+    create_containers(cosmos)
     target = cosmos_target("user_sessions", cosmos)
     assert (target.members, target.database) == ((host,), cosmos["COSMOS_DATABASE_NAME"])
     assert target.old_name == f"cosmos://{host}/{cosmos['COSMOS_DATABASE_NAME']}/"
