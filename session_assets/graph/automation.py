@@ -110,7 +110,10 @@ class _Repair:
     def tick(self) -> dg.SensorResult | dg.SkipReason:
         if "apply" in self._kept:
             return self._after_apply(self._kept["apply"])
-        failing = [one for one in self._states() if self._is_repairable(one)]
+        states = self._states()
+        if blind := [one.key.name for one in states if one.no_evidence]:
+            return dg.SkipReason(f"no evidence: {', '.join(blind)} could not judge enough, so nothing is repaired")
+        failing = [one for one in states if self._is_repairable(one)]
         newest = max(failing, key=lambda one: str(one.seen), default=None)
         if newest is None or newest.run_id is None or newest.run_id == self._kept.get("answered"):
             return dg.SkipReason("no check that rules can repair fails since the last repair")
@@ -155,4 +158,4 @@ class _Repair:
         rules = self._collection.rules[state.key.name]
         by_rule = any(rule.repairable and not rule.needs_person for rule in rules)
         is_wrong = state.passed is False and state.severity == dg.AssetCheckSeverity.ERROR
-        return is_wrong and by_rule and not state.no_evidence
+        return is_wrong and by_rule

@@ -121,6 +121,32 @@ def test_a_repair_that_was_killed_stands_in_the_way_for_some_hours_only(
     assert not wrong_sessions(web)
 
 
+@pytest.mark.parametrize("gone", ["events", "sessions", "timestamps", "one"])
+def test_a_verify_without_evidence_starts_no_repair_and_is_told(
+    location: Location,
+    web: Web,
+    repairs: Repairs,
+    receiver: Webhook,
+    checks: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    gone: str,
+) -> None:
+    monkeypatch.setenv(REPAIR, "automatic")
+    fill(web, sessions=12)
+    if gone == "timestamps":
+        web.events.update_many({}, {"$rename": {"timestamp": "ts"}})
+    elif gone == "one":
+        web.sessions.update_one({"pages": {"$ne": []}}, {"$set": {"pages": 5}})
+    else:
+        web[gone].rename("elsewhere")
+    before = list(web.sessions.find())
+    assert location.tick("web_daily_verify") == [True]
+    assert repairs.tick() == []
+    assert list(web.sessions.find()) == before
+    checks.tick()
+    assert any(status == "failing" for status, _ in receiver.take())
+
+
 def test_a_mistyped_mode_repairs_nothing(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REPAIR, "automatically")
     found = location.sensor("web_repair_sensor", None)
