@@ -24,7 +24,7 @@ from session_assets.stores.contest_frames import (
     users_of,
 )
 from session_assets.stores.mongo import MongoSource
-from session_assets.stores.mongo_collections import documents_held, repeated_texts
+from session_assets.stores.mongo_repeated import repeated_texts
 
 _SLACK = timedelta(days=2)  # times of day with an offset, and clocks
 
@@ -97,12 +97,6 @@ class ContestSource:
     def observed_problems(self) -> int:
         """How many problems there are, as the server estimates."""
         return self._problems.estimated_count()
-
-    def documents_held(self) -> dict[str, int | None]:
-        """How many documents `sessions`, `problems` and `users` hold, by name; None where the collection does not exist."""
-        sources = (self._sessions, self._problems, self._users)
-        database = self._sessions.collection.database
-        return documents_held(database, (one.collection.name for one in sources), self._sessions.variable)
 
     def _repeated(self, selection: Selection) -> list[str]:
         """The session ids that several documents of the whole collection have, in whatever months they are."""

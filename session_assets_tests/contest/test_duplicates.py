@@ -71,12 +71,3 @@ def test_a_session_id_of_no_letters_is_none(slice_: Slice) -> None:
     fill(slice_)
     reasons = slice_.plan().tally.total_reasons()
     assert (reasons["missing_field"], reasons["wrong_type"]) == (4, 2)
-
-
-def test_the_source_says_which_collections_exist_and_what_they_hold(slice_: Slice) -> None:
-    held = slice_.contest.source.documents_held
-    assert held() == {"sessions": None, "problems": None, "users": None}
-    fill(slice_)
-    slice_.database.problems.rename("problem_bank")
-    slice_.database.users.delete_many({})
-    assert held() == {"sessions": 40, "problems": None, "users": 0}

@@ -1,32 +1,13 @@
-"""What a MongoDB database holds: which collections exist, how many documents each has, and values that occur twice."""
+"""Values that several documents of a MongoDB collection have, found by the server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
-
-from pymongo.database import Database
 
 from session_assets.stores.bson_documents import CODEC
 from session_assets.stores.mongo import MongoSource, attempt
 
 _TEXT = {"$type": "string", "$not": {"$type": "array"}, "$ne": ""}  # `$type` alone also matches lists that hold one
-
-
-def documents_held(database: Database[Any], names: Iterable[str], variable: str) -> dict[str, int | None]:
-    """How many documents each collection holds, in order; None where it does not exist. Zero is counted, not estimated.
-
-    Needs the role `read` alone: a user without the right to list all collections is told of those that it may read.
-    """
-    wanted = list(names)
-    query = {"name": {"$in": wanted}}
-    found = attempt(variable, lambda: database.list_collection_names(filter=query, authorizedCollections=True))
-    sources = {name: MongoSource(database[name], variable) for name in found}
-    return {name: _count(sources[name]) if name in sources else None for name in wanted}
-
-
-def _count(source: MongoSource) -> int:
-    return source.estimated_count() or source.count({})
 
 
 def repeated_texts(source: MongoSource, field: str, query: dict[str, Any] | None = None) -> list[str]:
