@@ -64,7 +64,7 @@ def judged(sessions: pl.DataFrame, attempts: pl.DataFrame, users: pl.DataFrame) 
         pl.col(name).any()
         for name in (
             "unusable", "odd", "conflict", "old_name", "as_text", "disordered", "gap", "no_seconds", "unknown_problem",
-            "missing_answer", "unknown_topic",
+            "unknown_contest", "missing_answer", "unknown_topic",
         )
     )  # fmt: skip
     filled = pl.any_horizontal(pl.col(f"filled_{name}").is_not_null() for name in ("answer", "difficulty", "topics"))
@@ -193,6 +193,7 @@ def _notes() -> dict[str, pl.Expr]:
     return {
         "attempt_gap": _any("gap"),
         "unknown_problem": _any("unknown_problem"),
+        "unknown_contest": _any("unknown_contest"),
         "missing_answer": _any("missing_answer"),
         "unknown_topic": _any("unknown_topic"),
         "completed_first": pl.col("completed") < pl.col("created"),

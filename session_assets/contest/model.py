@@ -156,6 +156,10 @@ _SHRINK_STEP = (
     "Nothing is written to these documents: restore their attempts, or the collection of problems, then plan again. If what is"
     " there is all there ever was, plan again with SESSION_ASSETS_ALLOW_SHRINK=true."
 )
+_CONTEST_STEP = (
+    "Does `problems` hold the contest, as `contest_id` (`AMC10A_2022`) and with a `problem_number` that is a number? Add its"
+    " problems, then plan again."
+)
 _TWICE_STEP = "Open the full list: its keys are the `_id`s. Keep one document of each session_id, and plan again."
 
 _REPAIR, _QUARANTINE, _LISTED = Fix.REPAIR, Fix.QUARANTINE, Fix.LISTED
@@ -167,6 +171,13 @@ REASONS = (
     Reason("attempt_unusable", "required_fields", _QUARANTINE, "an attempt lacks its result or its time"),
     Reason("attempt_gap", "required_fields", _LISTED, "an attempt lacks what nothing else tells"),
     Reason("unknown_problem", "required_fields", _LISTED, "an attempt lacks data, and its problem is not known"),
+    Reason(
+        "unknown_contest",
+        "required_fields",
+        _LISTED,
+        "an attempt lacks data, and no problem of its contest is known",
+        _CONTEST_STEP,
+    ),
     Reason("missing_answer", "required_fields", _LISTED, "the problem has no answer either"),
     Reason("unknown_topic", "required_fields", _LISTED, "the problem has no topics, or no difficulty, either"),
     Reason("field_order", "field_order", _REPAIR, "fields do not stand in order"),

@@ -101,7 +101,10 @@ class Contest(Pipeline):
         return has_reason(UNREADABLE)
 
     def unmatched(self) -> pl.Expr:
-        return has_reason(UNMATCHED)
+        """Also a document whose attempts need problems of a contest that nobody knows, so that there is nothing to count."""
+        uncounted = pl.any_horizontal(pl.col(name).list.len() == 0 for name in ("topics", "difficulties"))
+        said = pl.concat_list("reasons", "notes")
+        return has_reason(UNMATCHED) | (said.list.contains("unknown_contest") & uncounted)
 
 
 def change_rows(classified: pl.DataFrame) -> pl.DataFrame:

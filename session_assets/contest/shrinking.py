@@ -131,7 +131,8 @@ def _has_unproven(kind: str, facts: Values, attempts: Iterable[Values]) -> bool:
 
 def _is_emptied(said: Said, facts: Values, kind: str) -> bool:
     """Whether a document that says nothing of its topics would say that there are none, because no problem is known."""
-    if facts[kind] or not facts["total_attempted"] or "unknown_problem" not in facts["notes"]:
+    is_unknown = not {"unknown_problem", "unknown_contest"}.isdisjoint(facts["notes"])
+    if facts[kind] or not facts["total_attempted"] or not is_unknown:
         return False
     return any(one is None for one in said.maps(kind))
 

@@ -52,13 +52,29 @@ def test_problems_under_another_name_cost_no_topics(cli: Terminal, goaime: Goaim
     before = only(goaime)
     goaime.problems.rename("problem_bank")
     applied = cli("apply", "contest", "--json")
-    assert (applied.body["reasons"].get("would_shrink"), applied.body["planned"]) == (1, 0)
+    assert (applied.code, applied.body["reasons"].get("would_shrink"), applied.body["planned"]) == (1, 1, 0)
+    assert "has no problems" in applied.out + applied.err
     assert only(goaime) == before
 
     goaime.problem_bank.rename("problems")
     again = cli("apply", "contest", "--json")
     assert (again.code, again.body["outcomes"]["applied"]) == (0, 1)
     assert len(only(goaime)["topic_performance"]) == 30
+
+
+def test_problems_whose_ids_nobody_understands_are_no_evidence(cli: Terminal, goaime: Goaime) -> None:
+    goaime.sessions.insert_one(seed_session())
+    goaime.problems.update_many({}, {"$rename": {"contest_id": "contestId"}})
+    found = cli("verify", "contest", "--json")
+    assert (found.code, found.body["reasons"]["unknown_contest"]) == (1, 1)
+    assert {
+        one["no_evidence"] for one in found.body["checks"] if one["name"] in ("required_fields", "topics_match")
+    } == {True}
+    applied = cli("apply", "contest", "--json")
+    assert applied.code == 1
+    assert only(goaime) == seed_session()
+    goaime.problems.update_many({}, {"$rename": {"contestId": "contest_id"}})
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 1
 
 
 def test_a_session_id_of_several_documents_is_told(cli: Terminal, goaime: Goaime) -> None:
