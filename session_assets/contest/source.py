@@ -54,7 +54,7 @@ class ContestSource:
     def scan(self, selection: Selection, progress: Progress | None = None) -> Iterator[Batch]:
         """All selected documents once."""
         total, read = self._sessions.estimated_count(), 0
-        repeated = self._repeated(selection)
+        repeated = pl.Series(self._repeated(selection), dtype=pl.String).implode()
         for sessions, attempts in session_frames(self._sessions, self._query(selection)):
             read += sessions.height
             sessions = sessions.with_columns(
