@@ -71,7 +71,7 @@ SESSIONS = Collection(
                 reason.name,
                 reason.text,
                 reason.fix is model.Fix.REPAIR,
-                model.NEXT_STEP[reason.fix],
+                reason.next_step,
                 unreadable=reason.name in model.UNREADABLE,
             )
             for reason in model.REASONS

@@ -70,8 +70,9 @@ def completed(attempts: pl.DataFrame, contests: pl.DataFrame, problems: pl.DataF
     """Attempts (`attempts_of`) with what they lack taken from their problems.
 
     In: `contest_ids`, and problems as read. Adds `filled_…` for answer, difficulty and topics (null where nothing was lacking, or
-    nothing is known), and the booleans `unknown_problem`, `missing_answer`, `unknown_topic`. Problems that occur twice and differ
-    are not known, nor are topics and difficulties that cannot be names of fields, since they hold a NUL.
+    nothing is known), and the booleans `unknown_problem`, `unknown_contest` (no problem of the contest is known at all),
+    `missing_answer`, `unknown_topic`. Problems that occur twice and differ are not known, nor are topics and difficulties that
+    cannot be names of fields, since they hold a NUL.
     """
     lacking = pl.any_horizontal(~pl.col("has_answer"), pl.col("difficulty").is_null(), pl.col("topics").is_null())
     known = problems.select(
@@ -84,17 +85,20 @@ def completed(attempts: pl.DataFrame, contests: pl.DataFrame, problems: pl.DataF
             & ~pl.col("topics").list.eval(pl.element().is_null() | _has_nul(pl.element())).list.any()
         ).then("topics"),
     ).unique()
+    contests_known = known.drop_nulls(["contest_id", "number"])["contest_id"].unique()
     known = known.filter(pl.len().over("contest_id", "number") == 1).with_columns(known=pl.lit(True))
     joined = attempts.join(contests, on="row", how="left").join(known, on=["contest_id", "number"], how="left")
     answer = pl.when(~pl.col("has_answer")).then("p_answer")
     difficulty = pl.when(pl.col("difficulty").is_null()).then("p_difficulty")
     topics = pl.when(pl.col("topics").is_null()).then("p_topics")
     found = pl.col("known").fill_null(False)
+    has_contest = pl.col("contest_id").is_in(contests_known.implode()).fill_null(False)
     return joined.with_columns(
         filled_answer=answer,
         filled_difficulty=difficulty,
         filled_topics=topics,
-        unknown_problem=lacking & ~found,
+        unknown_problem=lacking & ~found & has_contest,
+        unknown_contest=lacking & ~found & ~has_contest,
         missing_answer=found & ~pl.col("has_answer") & pl.col("p_answer").is_null(),
         unknown_topic=found
         & (pl.coalesce("difficulty", "p_difficulty").is_null() | pl.coalesce("topics", "p_topics").is_null()),

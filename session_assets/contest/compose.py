@@ -5,12 +5,13 @@ Values that are kept are kept as bytes. Only what `facts.judged` lets through co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from session_assets.contest.model import ALIASES, ATTEMPT_ALIASES, ATTEMPT_FIELDS, FIELDS, LARGEST, UPDATED
+from session_assets.contest.shrinking import Said, would_shrink
 from session_assets.stores.bson_documents import (
     decoded,
     element_of,
@@ -45,20 +46,21 @@ class TwoValues(Exception):
 
 @dataclass(frozen=True)
 class Composed:
-    """The repaired document and the same without `updated_at` (none where it is right), the repairs of its analytics, and why
-    the document is quarantined."""
+    """The repaired document and the same without `updated_at` (none where it is right), the repairs of its analytics, why
+    the document is quarantined, and what it says where that is more than its source has."""
 
     after: bytes | None = None
     identity: bytes | None = None
     repairs: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    said: str | None = None
 
 
 NOTHING = Composed()
 
 
-def composed(row: Mapping[str, Any], now: datetime) -> Composed:
-    """What becomes of one document. `row`: columns of `COLLECTED`."""
+def composed(row: Mapping[str, Any], now: datetime, *, allow_shrink: bool = False) -> Composed:
+    """What becomes of one document. `row`: columns of `COLLECTED`; `allow_shrink`: also if its source has become poorer."""
     try:
         parts = _parts(row["document"])
         expected = analytics(row)
@@ -76,6 +78,11 @@ def composed(row: Mapping[str, Any], now: datetime) -> Composed:
         )
         if not row["repairs"] and not wrong:
             return NOTHING
+        if not allow_shrink:
+            said = _said(parts)
+            recounts = any(metrics[name] != parts.get(name) for name in metrics) or None in _own(said)
+            if would_shrink(said, row, _stored_attempts(parts), recounts=recounts):
+                return Composed(held=("would_shrink",), said=said.text())
         target = _session(row, parts) | metrics
     except RepeatedField:
         return Composed(held=("repeated_field",))
@@ -128,6 +135,21 @@ def analytics(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "topic_performance": topics,
         "difficulty_performance": difficulties,
     }
+
+
+def _said(parts: dict[str, bytes]) -> Said:
+    found = ((name, _value(parts, name, ALIASES)) for name in (*_NUMBERS, *_MISMATCH))
+    return Said.of({name: decoded(element)[name] for name, element in found if element is not None})
+
+
+def _own(said: Said) -> tuple[float | None, ...]:
+    """What is worked out from the attempts if it is missing."""
+    return said.attempted, said.score, said.ms
+
+
+def _stored_attempts(parts: dict[str, bytes]) -> Iterator[Mapping[str, Any]]:
+    """The attempts as they are stored, decoded when they are asked for."""
+    yield from decoded(parts["problems_attempted"])["problems_attempted"]
 
 
 def _counts(counts: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

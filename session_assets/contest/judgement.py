@@ -57,14 +57,14 @@ def moment_of(name: str) -> pl.Expr:
 def judged(sessions: pl.DataFrame, attempts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     """What is wrong with the structure of each document.
 
-    In: sessions as read, attempts (`completed`), users (`username`, `user`): those of the names and ids in question. Out: `row`,
-    `SESSION_COLUMNS` but the partition, and `stored_…`: score, attempted, ms, seconds, minutes.
+    In: sessions as read with `is_repeated`, attempts (`completed`), users (`username`, `user`): those of the names and ids in
+    question. Out: `row`, `SESSION_COLUMNS` but the partition, and `stored_…`: score, attempted, ms, seconds, minutes.
     """
     several = attempts.group_by("row").agg(
         pl.col(name).any()
         for name in (
             "unusable", "odd", "conflict", "old_name", "as_text", "disordered", "gap", "no_seconds", "unknown_problem",
-            "missing_answer", "unknown_topic",
+            "unknown_contest", "missing_answer", "unknown_topic",
         )
     )  # fmt: skip
     filled = pl.any_horizontal(pl.col(f"filled_{name}").is_not_null() for name in ("answer", "difficulty", "topics"))
@@ -153,6 +153,7 @@ def _quarantine() -> dict[str, pl.Expr]:
     ]  # fmt: skip
     missing = [
         *(~says(name) for name in (*required, "problems_attempted")),
+        pl.col("session_id") == "",  # no id
         *(pl.col(f"{name}_type") == 0 for name in ("completed_at", "mode")),
     ]
     return {
@@ -192,11 +193,13 @@ def _notes() -> dict[str, pl.Expr]:
     return {
         "attempt_gap": _any("gap"),
         "unknown_problem": _any("unknown_problem"),
+        "unknown_contest": _any("unknown_contest"),
         "missing_answer": _any("missing_answer"),
         "unknown_topic": _any("unknown_topic"),
         "completed_first": pl.col("completed") < pl.col("created"),
         "user_unknown": pl.col("no_user") & pl.col("found_user").is_null(),
         "user_gone": ~pl.col("no_user") & ~pl.col("is_known"),
+        "duplicate_session": pl.col("is_repeated"),
     }
 
 
@@ -232,9 +235,10 @@ def classify(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds `class` (planned | listed | unchanged), `reasons`, and `notes` beside a repair, from `held`, `repairs`, `notes`."""
     held, wrong = pl.col("held").list.len() > 0, pl.col("repairs").list.len() > 0
     noted = pl.col("notes").list.len() > 0
+    shrinks = pl.col("held").list.contains("would_shrink")  # what else is found says what the source lacks
     return rows.with_columns(
         pl.when(held | (noted & ~wrong)).then(pl.lit("listed")).when(wrong).then(pl.lit("planned"))
         .otherwise(pl.lit("unchanged")).alias("class"),
         reasons=pl.when(held).then("held").when(wrong).then("repairs").otherwise("notes"),
-        notes=pl.when(held | ~wrong).then(pl.lit([], dtype=pl.List(pl.String))).otherwise("notes"),
+        notes=pl.when((held & ~shrinks) | (~held & ~wrong)).then(pl.lit([], dtype=pl.List(pl.String))).otherwise("notes"),
     )  # fmt: skip

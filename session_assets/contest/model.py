@@ -138,7 +138,29 @@ class Reason:
     check: str
     fix: Fix
     text: str
+    step: str | None = None
 
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        return self.step or NEXT_STEP[self.fix]
+
+
+NEXT_STEP = {
+    Fix.REPAIR: "`session-assets plan contest` (or contest/session_changes) previews the repair,"
+    " `session-assets apply contest` (or contest/sessions) makes it.",
+    Fix.QUARANTINE: "Nothing is written to these documents: open the full list, correct the value, then plan again.",
+    Fix.LISTED: "Not repairable by rule: open the full list and decide.",
+}
+_SHRINK_STEP = (
+    "Nothing is written to these documents: restore their attempts, or the collection of problems, then plan again. If what is"
+    " there is all there ever was, plan again with SESSION_ASSETS_ALLOW_SHRINK=true."
+)
+_CONTEST_STEP = (
+    "Does `problems` hold the contest, as `contest_id` (`AMC10A_2022`) and with a `problem_number` that is a number? Add its"
+    " problems, then plan again."
+)
+_TWICE_STEP = "Open the full list: its keys are the `_id`s. Keep one document of each session_id, and plan again."
 
 _REPAIR, _QUARANTINE, _LISTED = Fix.REPAIR, Fix.QUARANTINE, Fix.LISTED
 REASONS = (
@@ -149,6 +171,13 @@ REASONS = (
     Reason("attempt_unusable", "required_fields", _QUARANTINE, "an attempt lacks its result or its time"),
     Reason("attempt_gap", "required_fields", _LISTED, "an attempt lacks what nothing else tells"),
     Reason("unknown_problem", "required_fields", _LISTED, "an attempt lacks data, and its problem is not known"),
+    Reason(
+        "unknown_contest",
+        "required_fields",
+        _LISTED,
+        "an attempt lacks data, and no problem of its contest is known",
+        _CONTEST_STEP,
+    ),
     Reason("missing_answer", "required_fields", _LISTED, "the problem has no answer either"),
     Reason("unknown_topic", "required_fields", _LISTED, "the problem has no topics, or no difficulty, either"),
     Reason("field_order", "field_order", _REPAIR, "fields do not stand in order"),
@@ -181,6 +210,20 @@ REASONS = (
         "user_id is missing, and the user is not known (or several have the name)",
     ),
     Reason("user_gone", "user_known", _LISTED, "user_id names nobody"),
+    Reason(
+        "would_shrink",
+        "nothing_held_back",
+        _QUARANTINE,
+        "the document says more than its attempts and problems have: a repair would make it poorer",
+        _SHRINK_STEP,
+    ),
+    Reason(
+        "duplicate_session",
+        "one_document_per_session",
+        _LISTED,
+        "several documents have one session_id",
+        _TWICE_STEP,
+    ),
 )
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
@@ -189,13 +232,6 @@ UNREADABLE = ("wrong_type", "two_values", "repeated_field")
 UNMATCHED = ("missing_field", "attempt_unusable")
 """Reasons of documents that say too little to be compared with anything."""
 HELD = tuple(reason.name for reason in REASONS if reason.fix is Fix.QUARANTINE)
-
-NEXT_STEP = {
-    Fix.REPAIR: "`session-assets plan contest` (or contest/session_changes) previews the repair,"
-    " `session-assets apply contest` (or contest/sessions) makes it.",
-    Fix.QUARANTINE: "Nothing is written to these documents: open the full list, correct the value, then plan again.",
-    Fix.LISTED: "Not repairable by rule: open the full list and decide.",
-}
 
 
 class Type(StrEnum):

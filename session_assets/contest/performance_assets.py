@@ -1,14 +1,20 @@
 """Performance by topic and by difficulty as assets: Parquet that Spark, DuckDB and Polars read, and plots in the metadata."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from session_assets.changes.session import raise_for
+from session_assets.changes.target import Known
 from session_assets.contest.assets import SESSIONS, open_contest
+from session_assets.contest.model import SLICE, VARIABLE
 from session_assets.contest.performance import NAMES, across_users, performance, schema_of, trend
+from session_assets.contest.pipeline import Contest
+from session_assets.errors import NoEvidence
 from session_assets.graph.automation import DAILY
+from session_assets.graph.evidence import Evidence
 from session_assets.graph.plots import Bar, share_bars, share_lines
 from session_assets.graph.step import Step
 from session_assets.masking import safe_text
@@ -33,11 +39,14 @@ def _asset(kind: str) -> dg.AssetsDefinition:
     def performance_of(context: dg.AssetExecutionContext) -> None:
         step = Step(context, SESSIONS.key(asset))
         contest, storage = open_contest(step.environment), step.environment.storage
+        known = SESSIONS.loop.known(step.environment)
+        _require_sources(step, contest, known, context.run.tags, f"contest/{asset}")
         frames: dict[str, pl.DataFrame] = {}
         rows: dict[str, int] = {}
         failures: dict[str, str] = {}
         for partition in step.wanted():
             try:
+                contest.stored.require(partition, known)
                 frame = performance(contest.stored.frames(partition), partition, kind)
                 storage.write_parquet(_file(asset, partition), frame)
                 frames[partition], rows[partition] = across_users(frame, kind), frame.height
@@ -52,6 +61,14 @@ def _asset(kind: str) -> dg.AssetsDefinition:
         raise_for(failures, f"contest/{asset}")
 
     return performance_of
+
+
+def _require_sources(step: Step, contest: Contest, known: Known, tags: Mapping[str, str], name: str) -> None:
+    """Raise `NoEvidence` if sessions or problems are gone: months would be written with less than they hold, or with nothing."""
+    evidence = Evidence(step.environment, SLICE, VARIABLE, known)
+    lack = evidence.lack_of(contest.holdings(), tags)
+    if lack is not None and lack.is_error:
+        raise NoEvidence(f"{name} is left as it is: {lack.text.rstrip('.')}. {lack.next_step}")
 
 
 def _file(asset: str, partition: str) -> str:

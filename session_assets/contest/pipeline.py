@@ -40,7 +40,7 @@ from session_assets.settings import Settings
 from session_assets.storage import Storage
 from session_assets.stores.mongo import MongoSource, database
 
-_NEEDED = ("held", "repairs", "found_user", "fills", "document", *FACT_COLUMNS)
+_NEEDED = ("held", "repairs", "notes", "found_user", "fills", "document", *FACT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,17 @@ class Contest(Pipeline):
         yield from ahead(lambda batch: _collected(batch, failures), self.source.scan(selection, progress))
 
     def classified(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows of `COLLECTED` with `class`, `reasons`, `notes`, and where planned `after` and `identity`."""
-        now = datetime.now(UTC)
+        """Rows of `COLLECTED` with `class`, `reasons`, `notes`, where planned `after` and `identity`, and `said` where it is
+        more than the source has."""
+        now, allow_shrink = datetime.now(UTC), self.settings.allow_shrink
         rows = frame.select(_NEEDED).iter_rows(named=True)
-        made = [NOTHING if row["held"] else composed(row, now) for row in rows]
+        made = [NOTHING if row["held"] else composed(row, now, allow_shrink=allow_shrink) for row in rows]
         texts = pl.List(pl.String)
         return classify(
             frame.with_columns(
                 pl.Series("after", [one.after for one in made], dtype=pl.Binary),
                 pl.Series("identity", [one.identity for one in made], dtype=pl.Binary),
+                pl.Series("said", [one.said for one in made], dtype=pl.String),
                 repairs=pl.concat_list("repairs", pl.Series([list(one.repairs) for one in made], dtype=texts)),
                 held=pl.concat_list("held", pl.Series([list(one.held) for one in made], dtype=texts)),
             )
@@ -99,7 +101,10 @@ class Contest(Pipeline):
         return has_reason(UNREADABLE)
 
     def unmatched(self) -> pl.Expr:
-        return has_reason(UNMATCHED)
+        """Also a document whose attempts need problems of a contest that nobody knows, so that there is nothing to count."""
+        uncounted = pl.any_horizontal(pl.col(name).list.len() == 0 for name in ("topics", "difficulties"))
+        said = pl.concat_list("reasons", "notes")
+        return has_reason(UNMATCHED) | (said.list.contains("unknown_contest") & uncounted)
 
 
 def change_rows(classified: pl.DataFrame) -> pl.DataFrame:
@@ -130,7 +135,7 @@ def findings(classified: pl.DataFrame) -> pl.DataFrame:
             "class",
             pl.coalesce("session_id", "key").alias("id"),
             pl.concat_list("reasons", "notes").alias("reason"),
-            pl.lit(None, dtype=pl.String).alias("stored"),
+            pl.col("said").alias("stored"),
             expected.alias("expected"),
         )
         .filter(pl.col("reason").list.len() > 0)

@@ -24,6 +24,7 @@ from session_assets.stores.contest_frames import (
     users_of,
 )
 from session_assets.stores.mongo import MongoSource
+from session_assets.stores.mongo_repeated import repeated_texts
 
 _SLACK = timedelta(days=2)  # times of day with an offset, and clocks
 
@@ -32,7 +33,7 @@ _SLACK = timedelta(days=2)  # times of day with an offset, and clocks
 class Batch:
     """Some documents with their attempts, as `stores/contest_frames.py` reads them, and what they refer to."""
 
-    sessions: pl.DataFrame  # and `partition`
+    sessions: pl.DataFrame  # and `partition`, `is_repeated`: whether another document has the same session_id
     attempts: pl.DataFrame
     problems: pl.DataFrame
     users: pl.DataFrame
@@ -53,9 +54,12 @@ class ContestSource:
     def scan(self, selection: Selection, progress: Progress | None = None) -> Iterator[Batch]:
         """All selected documents once."""
         total, read = self._sessions.estimated_count(), 0
+        repeated = pl.Series(self._repeated(selection), dtype=pl.String).implode()
         for sessions, attempts in session_frames(self._sessions, self._query(selection)):
             read += sessions.height
-            sessions = sessions.with_columns(partition=self._month())
+            sessions = sessions.with_columns(
+                partition=self._month(), is_repeated=pl.col("session_id").is_in(repeated).fill_null(False)
+            )
             if selection.partitions is not None:
                 sessions = sessions.filter(pl.col("partition").is_in(list(selection.partitions)))
                 attempts = attempts.join(sessions, on="row", how="semi")
@@ -93,6 +97,11 @@ class ContestSource:
     def observed_problems(self) -> int:
         """How many problems there are, as the server estimates."""
         return self._problems.estimated_count()
+
+    def _repeated(self, selection: Selection) -> list[str]:
+        """The session ids that several documents of the whole collection have, in whatever months they are."""
+        is_whole = not selection.sessions and not selection.usernames
+        return repeated_texts(self._sessions, "session_id", None if is_whole else self._query(selection))
 
     def _month(self) -> pl.Expr:
         return months(moment_of("created_at"), pl.col("key"), self._first, self._last).alias("partition")

@@ -157,6 +157,21 @@ def _poor(reason: str, number: int, *lacking: str) -> Recipe:
     return spoil
 
 
+def _forgotten(maker: Maker, document: Document) -> tuple[str, ...]:
+    """An attempt whose topics were counted, and that has lost them, as its problem has."""
+    attempt = maker.attempt({"contest_id": "AMC10A_2022", "problem_number": _NO_PROBLEM, "difficulty": "hard"})
+    document |= totals([*document["problems_attempted"], attempt])
+    del attempt["topics"]
+    return ("would_shrink", "unknown_problem")
+
+
+def _cut(_maker: Maker, document: Document) -> tuple[str, ...]:
+    """All attempts but two are gone; what was counted from them is there."""
+    left = document["problems_attempted"] = document["problems_attempted"][:2]
+    is_less = sum(one["is_correct"] for one in left) < document["score"]
+    return ("would_shrink", "attempts_differ", "times_differ", *(["score_differs"] if is_less else []))
+
+
 def _reversed(_maker: Maker, document: Document) -> tuple[str, ...]:
     turned = dict(reversed(document.items()))
     document.clear()
@@ -235,6 +250,8 @@ _RECIPES: tuple[tuple[int, Recipe], ...] = (  # how many in 400 sessions
     (5, _only("user_found", user_id=None)),
     (4, _nobody("user_unknown")),
     (3, _gone),
+    (3, _cut),
+    (2, _forgotten),
 )
 _REPAIRED = {
     "incomplete", "old_name", "attempt_incomplete", "field_order", "attempt_order", "number_as_text", "user_as_text",
@@ -267,6 +284,12 @@ class _Garden:
             document = self.maker.document()
             self._note(document["session_id"], ("repeated_field",))
             self.documents.append(repeated(document, "mode"))
+        for _ in self._times(2):
+            first, second = self.maker.document(), self.maker.document()
+            second["session_id"] = first["session_id"]
+            for document in (first, second):
+                self._note(document["session_id"], ("duplicate_session",))
+                self.documents.append(document)
 
     def _note(self, session_id: str, reasons: tuple[str, ...]) -> None:
         for reason in reasons:

@@ -33,12 +33,19 @@ def session_facts(documents: pl.DataFrame, auth: pl.DataFrame) -> pl.DataFrame:
 
 
 def classify(
-    documents: pl.DataFrame, folds: pl.DataFrame, *, moves: bool, now: datetime, settle_minutes: float
+    documents: pl.DataFrame,
+    folds: pl.DataFrame,
+    *,
+    moves: bool,
+    now: datetime,
+    settle_minutes: float,
+    allow_shrink: bool = False,
 ) -> pl.DataFrame:
     """Put each document into one class.
 
     In: `COLLECTED`, all documents of an id in the same frame; `folds` (`key`, `fold`: whether the sessions of that id become
-    one; null where both were edited); `moves`: the container is partitioned by the user id.
+    one; null where both were edited; `shrinks`: it would say less than one of them); `moves`: the container is partitioned by the
+    user id; `allow_shrink`: plan also what says less.
     Out: the same rows with `class` (unchanged | planned | listed | unsettled | not_applicable), `reasons` and `notes`.
     """
     is_session = pl.col("type").eq_missing(pl.lit(SESSION))
@@ -71,6 +78,8 @@ def classify(
         .then(pl.lit("id_collision"))
         .when(~alone & pl.col("fold").is_null())
         .then(pl.lit("both_edited"))
+        .when(~alone & pl.col("shrinks").fill_null(False) & (not allow_shrink))
+        .then(pl.lit("would_shrink"))
         .when(~canonical & ~resolved)
         .then("resolution")
         .when(alone & canonical & incomplete)

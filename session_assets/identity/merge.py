@@ -6,7 +6,8 @@ Pure: documents are JSON objects as Python has them. Fields that no rule names s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from session_assets.identity.model import AUDIT, EMAIL_FIELD, ORIGINAL, UPDATED,
 
 Document = Mapping[str, Any]
 _OWN = (USER_ID, *AUDIT)
+_COUNTS = ("activity_count", "session_duration_seconds")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -30,7 +32,8 @@ def folded(
 
     `target` stands under the GUID and was moved there before; `sources` stand under e-mails, each with the server's time of
     its last write (seconds), `modified` is that of the target. A field takes the value of the document that was written last;
-    fields of only one are kept; counts never fall, lists lose nothing, a session begins where its earliest document does.
+    fields and entries of only one are kept; counts never fall, `endpoints_accessed` loses nothing, a list or map is not emptied,
+    a session begins where its earliest document does. What else the fold would lose is told by `shrinks`.
     Folding again, with a newer source, gives what folding that source alone would have given.
     """
     ordered = [one for one, _ in sorted(sources, key=lambda one: (one[1], _activity(one[0])))]
@@ -50,6 +53,31 @@ def folded(
     return {**merged, USER_ID: target[USER_ID], **kept, UPDATED: updated_at}
 
 
+def shrinks(folded: Document, documents: Iterable[Document]) -> bool:
+    """Whether a fold says less than one of its documents: it has a smaller count, or lacks items of a list or entries of a map.
+
+    A value that is only another one, such as a status, is none of that: the document that was written last is right.
+    """
+    return any(
+        _says_less(name, folded.get(name), value)
+        for document in documents
+        for name, value in document.items()
+        if name not in _OWN
+    )
+
+
+def _says_less(name: str, now: Any, value: Any) -> bool:
+    if _is_blank(value):
+        return False
+    if isinstance(value, list):
+        return not isinstance(now, list) or not _holds(now, value)
+    if isinstance(value, dict):
+        return not isinstance(now, dict) or any(_says_less(key, now.get(key), one) for key, one in value.items())
+    if _is_number(value) and name in _COUNTS:
+        return not _is_number(now) or now < value
+    return _is_begin(name, value) and not _is_begin(name, now)
+
+
 def _merged(older: Document, newer: Document) -> dict[str, Any]:
     result = {**older, **newer}
     for name in result.keys() & older.keys() & newer.keys():
@@ -59,12 +87,30 @@ def _merged(older: Document, newer: Document) -> dict[str, Any]:
 
 def _value(name: str, older: Any, newer: Any) -> Any:
     combined = _combined(name, older, newer)
-    return newer if combined is None else combined
+    if combined is not None:
+        return combined
+    if _is_blank(newer) and _tells_much(name, older):
+        return older
+    both_maps = isinstance(older, dict) and isinstance(newer, dict)
+    return _merged(older, newer) if both_maps else newer
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+def _tells_much(name: str, value: Any) -> bool:
+    """Whether a value is more than one of several that follow each other: a list, a map, a count, the begin of the session."""
+    return isinstance(value, list | dict) or (name in _COUNTS and _is_number(value)) or _is_begin(name, value)
+
+
+def _is_begin(name: str, value: Any) -> bool:
+    return name == "created_at" and isinstance(value, str) and _moment(value) is not None
 
 
 def _combined(name: str, older: Any, newer: Any) -> Any:
     """The value that says what both say, for the fields that have a rule; else None."""
-    if name == "activity_count" and _is_number(older) and _is_number(newer):
+    if name in _COUNTS and _is_number(older) and _is_number(newer):
         return max(older, newer)
     if name == "endpoints_accessed" and isinstance(older, list) and isinstance(newer, list):
         return _longer(older, newer)
@@ -75,12 +121,21 @@ def _combined(name: str, older: Any, newer: Any) -> Any:
 
 
 def _longer(older: list[Any], newer: list[Any]) -> list[Any]:
-    """The list that holds the other, else the older one and what only the newer one has."""
-    known = {_text(one) for one in older}
-    added = [one for one in newer if _text(one) not in known]
-    if len(newer) > len(older) and known <= {_text(one) for one in newer}:
+    """The list that holds the other, else the older one and what only the newer one has, as often as it has it."""
+    if len(newer) > len(older) and _holds(newer, older):
         return newer
+    known, added = Counter(map(_text, older)), list[Any]()
+    for one in newer:
+        text = _text(one)
+        known[text] -= 1
+        if known[text] < 0:
+            added.append(one)
     return [*older, *added]
+
+
+def _holds(one: list[Any], other: list[Any]) -> bool:
+    """Whether a list has all items of another, each as often."""
+    return Counter(map(_text, other)) <= Counter(map(_text, one))
 
 
 def _loses(source: Document, target: Document) -> bool:

@@ -93,6 +93,11 @@ NEXT_STEP = {
 _AUTH_STEP = "Correct the auth container, then plan again; until then these sessions stay as they are."
 _ID_STEP = "Have the application write the session under an id without / \\ ? # and line ends."
 
+_SHRINK_STEP = (
+    "Nothing is written to these sessions: write into the newest document what only an older one says, and plan again. If the"
+    " newest is right, plan again with SESSION_ASSETS_ALLOW_SHRINK=true."
+)
+
 _REPAIR, _LISTED, _WAIT = Fix.REPAIR, Fix.LISTED, Fix.WAIT
 REASONS = (
     Reason("email_resolved", "user_ids_canonical", _REPAIR, "user_id is an e-mail whose GUID is known"),
@@ -108,6 +113,13 @@ REASONS = (
     Reason("same_id", "ids_unique", _REPAIR, "one session stands under its e-mail and again under its GUID"),
     Reason("id_collision", "ids_unique", _LISTED, "one id in several partitions, not of one session that was moved"),
     Reason("both_edited", "ids_unique", _LISTED, "edited under the e-mail and later under the GUID"),
+    Reason(
+        "would_shrink",
+        "ids_unique",
+        _LISTED,
+        "the documents of one session, and the session that they become would say less than one of them",
+        _SHRINK_STEP,
+    ),
     Reason("audit_incomplete", "audit_fields", _LISTED, "a backfilled session lacks one of its audit fields"),
     Reason("audit_inconsistent", "audit_fields", _LISTED, "audit fields do not agree with each other or with auth"),
     Reason("audit_document_touched", "other_documents", _LISTED, "a document that is no session has audit fields"),

@@ -67,6 +67,7 @@ class Identity(Pipeline):
             moves=self.source.moves,
             now=datetime.now(UTC),
             settle_minutes=self.settings.settle_minutes,
+            allow_shrink=self.settings.allow_shrink,
         )
         return rows.with_columns(planned_at=pl.lit(planned_at))
 

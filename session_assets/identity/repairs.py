@@ -12,24 +12,33 @@ import polars as pl
 
 from session_assets.changes.change_set import conform, empty_changes
 from session_assets.identity.facts import foldable, groups
-from session_assets.identity.merge import folded, moved
+from session_assets.identity.merge import folded, moved, shrinks
 from session_assets.identity.model import CANONICAL, UPDATED
 from session_assets.stores.cosmos import decode, encode
 
-FOLDS = pl.Schema({"key": pl.String, "fold": pl.Boolean, "before": pl.Binary, "after": pl.Binary})
+FOLDS = pl.Schema(
+    {"key": pl.String, "fold": pl.Boolean, "shrinks": pl.Boolean, "before": pl.Binary, "after": pl.Binary}
+)
 
 
 def folds(documents: pl.DataFrame, updated_at: str) -> pl.DataFrame:
-    """Sessions that share an id: columns of `FOLDS`, `fold` null where both sides were edited."""
-    rows: list[tuple[str, bool | None, bytes | None, bytes | None]] = []
+    """Sessions that share an id: columns of `FOLDS`, `fold` null where both sides were edited.
+
+    `shrinks`: the one session that they become would say less than one of them.
+    """
+    rows: list[tuple[str, bool | None, bool, bytes | None, bytes | None]] = []
     for (key,), group in groups(documents).partition_by("key", as_dict=True, maintain_order=True).items():
         if not foldable(group):
-            rows.append((str(key), False, None, None))
+            rows.append((str(key), False, False, None, None))
             continue
         group = group.sort("user_id")
+        documents_of_it = [decode(document)[0] for document in group["document"]]
         one = _folded(group.to_dicts(), updated_at)
-        before = encode([decode(document)[0] for document in group["document"]])
-        rows.append((str(key), None if one is None else True, before, None if one is None else encode([one])))
+        before = encode(documents_of_it)
+        if one is None:
+            rows.append((str(key), None, False, before, None))
+        else:
+            rows.append((str(key), True, shrinks(one, documents_of_it), before, encode([one])))
     return pl.DataFrame(rows, schema=FOLDS, orient="row")
 
 

@@ -161,6 +161,30 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, NUMBERS) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def is_short(document: Document) -> bool:
+    """Whether a document says more than its source has: it has fewer attempts, or one whose topics or difficulty nobody knows."""
+    attempts = document["problems_attempted"]
+    said = document.get("total_attempted", document.get("attempted"))
+    gone = len(attempts) < (1 if said is None else float(said))
+    return gone or any(not (_knows(one) or (one.get("topics") and one.get("difficulty"))) for one in attempts)
+
+
+def _knows(attempt: Document) -> bool:
+    number = attempt.get("problem_number")
+    return number is not None and float(number) in _KNOWN
+
+
+RECOUNTED = (
+    "score", "total_attempted", "performance_metrics", "topic_performance", "difficulty_performance", "total_time_ms",
+)  # fmt: skip
+
+
+def is_recounted(before: Document, after: Document) -> bool:
+    """Whether a repair wrote a figure that is worked out from the attempts; a new name or type is none."""
+    old = {_NEW_NAMES.get(name, name): value for name, value in before.items()}
+    return any(name not in old or not _kept(name, old[name], after[name]) for name in RECOUNTED)
+
+
 # -- what is kept ------------------------------------------------------------------------------------------------------
 
 _WORKED_OUT = (

@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from session_assets.contest.recounting import recount
+from session_assets.embedded.contest_sample import seed_session
 from session_assets.embedded.contest_truth import CATALOGUE, Maker
 from session_assets.selection import Selection
 from session_assets.stores.mongo_contest_recounts import ContestRecounts
@@ -59,7 +60,19 @@ def test_names_with_a_nul_are_not_known(slice_: Slice, name: str, value: Any) ->
 def test_problems_that_belong_to_several_contests_are_not_known_to_either_count(slice_: Slice) -> None:
     several = ["AMC10A_2022", "AMC12A_2022"]
     slice_.database.problems.insert_many([problem | {"contest_id": several} for problem in CATALOGUE])
-    assert reasons(slice_, [lacking("topics")]) == {"unknown_problem": 1, "user_gone": 1}
+    assert reasons(slice_, [lacking("topics")]) == {"unknown_contest": 1, "user_gone": 1}
+
+
+@pytest.mark.parametrize("change", [{"contest_id": 2022}, {"problem_number": "1"}, {"contest_id": None}])
+def test_problems_of_types_that_nobody_understands_are_no_evidence(slice_: Slice, change: Document) -> None:
+    slice_.database.problems.insert_many([problem | change for problem in CATALOGUE])
+    slice_.database.sessions.insert_one(seed_session())
+    tally = slice_.plan().tally
+    assert (tally.total_reasons()["would_shrink"], tally.total_reasons()["unknown_contest"]) == (1, 1)
+    assert (tally.all_figures().judged, tally.unmatched) == (1, 1)
+    slice_.database.problems.insert_many([*map(dict, CATALOGUE)])
+    again = slice_.plan()
+    assert (again.plan.rows, again.tally.unmatched) == (1, 0)
 
 
 def test_times_beyond_what_whole_numbers_hold(slice_: Slice) -> None:

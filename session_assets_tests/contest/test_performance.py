@@ -21,7 +21,9 @@ from pymongo import MongoClient
 from session_assets.contest.model import COLLECTED
 from session_assets.contest.performance import across_users, performance, schema_of, trend
 from session_assets.definitions import defs
-from session_assets.embedded.contest_sample import plant
+from session_assets.embedded.contest_sample import plant, seed_session
+from session_assets.embedded.contest_truth import CATALOGUE
+from session_assets.errors import NoEvidence
 from session_assets.graph.plots import Bar, share_bars, share_lines, stacked_bars
 
 NAMES = ["Algebra", "Geometry", "Counting & Probability"]
@@ -124,6 +126,27 @@ def test_months_are_files_that_other_engines_read_and_have_plots(
         assert metadata["accuracy"] > 0
         for name in (plot, "trend"):
             assert "<title>Accuracy by" in svg_of(metadata[name])
+
+
+def test_months_are_left_as_they_are_if_the_problems_are_gone(
+    mongo_uri: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSION_ASSETS_HOME", str(tmp_path))
+    monkeypatch.setenv("CONTEST_MONGO_URI", mongo_uri)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres_url.replace("postgresql://", "postgresql+psycopg2://", 1))
+    job = defs.resolve_job_def("contest_performance")
+    file = tmp_path / "storage/contest/topic_performance/month=2025-05-01/part-0.parquet"
+    with MongoClient[dict[str, Any]](mongo_uri) as client, dg.DagsterInstance.ephemeral() as instance:
+        database = client.get_default_database()
+        database.problems.insert_many([*map(dict, CATALOGUE)])
+        database.sessions.insert_one(seed_session())
+        assert job.execute_in_process(instance=instance, partition_key="2025-05-01").success
+        before = file.read_bytes()
+        assert pl.read_parquet(file).height == 30
+        database.problems.rename("problem_bank")
+        with pytest.raises(NoEvidence, match=r"_performance is left as it is: .* has no problems"):
+            job.execute_in_process(instance=instance, partition_key="2025-05-01")
+    assert file.read_bytes() == before
 
 
 def svg_of(markdown: str) -> str:

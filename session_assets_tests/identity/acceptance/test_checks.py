@@ -82,6 +82,28 @@ def test_a_document_that_appears_in_the_place_after_the_plan_is_not_overwritten(
     assert stored.stored() == before
 
 
+def test_a_fold_that_would_lose_what_one_document_says_is_listed(cli: Terminal, stored: Cosmos) -> None:
+    """A session made afresh under its e-mail after the move, by a client that keeps less."""
+    stored.fill([session(EMAIL, 1, pages=["/a", "/b"], activity_count=9)], [user(EMAIL.lower())])
+    assert cli(*APPLY).code == 0
+    write_all(stored.sessions, [session(EMAIL, 1, pages=["/b"], activity_count=None)])
+    before = stored.stored()
+    answer = cli(*APPLY)
+    assert (answer.code, reasons(answer.body), answer.body["planned"]) == (0, {"would_shrink": 2}, 0)
+    assert stored.stored() == before
+    found = cli("verify", "identity", "--json").check("ids_unique")
+    assert (found["severity"], found["count"], "SESSION_ASSETS_ALLOW_SHRINK" in found["description"]) == (
+        "WARN",
+        2,
+        True,
+    )
+
+    allowed = cli(*APPLY, SESSION_ASSETS_ALLOW_SHRINK="true")
+    assert (allowed.code, allowed.body["outcomes"]["applied"]) == (0, 1)
+    (one,) = stored.stored()
+    assert (one["user_id"], one["pages"], one["activity_count"]) == (GUID, ["/b"], 9)
+
+
 def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     stored.fill([session(EMAIL, 1), session(EMAIL, 2)], [user(EMAIL.lower())])
     chosen = session(EMAIL, 1)["id"]

@@ -1,0 +1,87 @@
+"""From a terminal: attempts or problems that are gone cost no document its analytics, and a repeated session_id is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from session_assets.embedded.contest_sample import seed_session
+from session_assets_tests.web.acceptance.terminal import Terminal
+
+Goaime = Database[dict[str, Any]]
+
+
+def only(goaime: Goaime) -> dict[str, Any]:
+    document = goaime.sessions.find_one()
+    assert document is not None
+    return document
+
+
+@pytest.mark.parametrize("left", [0, 5], ids=["emptied", "cut"])
+def test_attempts_that_are_gone_cost_no_analytics(cli: Terminal, goaime: Goaime, left: int) -> None:
+    goaime.sessions.insert_one(seed_session())
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 1
+    goaime.sessions.update_one({}, {"$push": {"problems_attempted": {"$each": [], "$slice": left}}})
+    before = only(goaime)
+    assert (len(before["problems_attempted"]), len(before["topic_performance"])) == (left, 30)
+
+    found = cli("verify", "contest", "--json")
+    held = found.check("nothing_held_back")
+    assert (held["passed"], held["severity"], held["count"]) == (False, "WARN", 1)
+    assert (held["sample"], [*held["full_list"]]) == ([before["session_id"]], ["would_shrink"])
+    assert "SESSION_ASSETS_ALLOW_SHRINK=true" in held["description"]
+    applied = cli("apply", "contest", "--json")
+    assert (applied.code, applied.body["classes"]["listed"], applied.body["planned"]) == (0, 1, 0)
+    assert only(goaime) == before
+
+    allowed = cli("apply", "contest", "--json", SESSION_ASSETS_ALLOW_SHRINK="true")
+    assert (allowed.code, allowed.body["outcomes"]["applied"]) == (0, 1)
+    assert only(goaime)["performance_metrics"]["total_metrics"]["total_attempted"] == left
+    assert cli("revert", "contest", "--plan-id", allowed.body["plan_id"]).code == 0
+    assert only(goaime) == before
+
+
+@pytest.mark.parametrize("is_repaired", [False, True], ids=["before-a-repair", "after-a-repair"])
+def test_problems_under_another_name_cost_no_topics(cli: Terminal, goaime: Goaime, is_repaired: bool) -> None:
+    goaime.sessions.insert_one(seed_session())
+    if is_repaired:
+        assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 1
+        goaime.sessions.update_one({}, {"$unset": {"problems_attempted.$[].topics": 1}})
+    before = only(goaime)
+    goaime.problems.rename("problem_bank")
+    applied = cli("apply", "contest", "--json")
+    assert (applied.code, applied.body["reasons"].get("would_shrink"), applied.body["planned"]) == (1, 1, 0)
+    assert "has no problems" in applied.out + applied.err
+    assert only(goaime) == before
+
+    goaime.problem_bank.rename("problems")
+    again = cli("apply", "contest", "--json")
+    assert (again.code, again.body["outcomes"]["applied"]) == (0, 1)
+    assert len(only(goaime)["topic_performance"]) == 30
+
+
+def test_problems_whose_ids_nobody_understands_are_no_evidence(cli: Terminal, goaime: Goaime) -> None:
+    goaime.sessions.insert_one(seed_session())
+    goaime.problems.update_many({}, {"$rename": {"contest_id": "contestId"}})
+    found = cli("verify", "contest", "--json")
+    assert (found.code, found.body["reasons"]["unknown_contest"]) == (1, 1)
+    assert {
+        one["no_evidence"] for one in found.body["checks"] if one["name"] in ("required_fields", "topics_match")
+    } == {True}
+    applied = cli("apply", "contest", "--json")
+    assert applied.code == 1
+    assert only(goaime) == seed_session()
+    goaime.problems.update_many({}, {"$rename": {"contestId": "contest_id"}})
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 1
+
+
+def test_a_session_id_of_several_documents_is_told(cli: Terminal, goaime: Goaime) -> None:
+    goaime.sessions.insert_many([seed_session() | {"_id": number} for number in range(3)])
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 3
+    found = cli("verify", "contest", "--json")
+    check = found.check("one_document_per_session")
+    assert (found.code, check["severity"], check["passed"], check["count"]) == (0, "WARN", False, 3)
+    assert check["sample"] == [seed_session()["session_id"]]
+    assert [*check["full_list"]] == ["duplicate_session"]
