@@ -18,7 +18,7 @@ from pymongo.database import Database
 
 from session_assets.embedded.servers import Servers
 from session_assets_tests.conftest import with_database
-from session_assets_tests.counts import some
+from session_assets_tests.counts import FULL, some
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.shared_home import SharedHome
@@ -37,6 +37,18 @@ from session_assets_tests.web.acceptance.test_two_at_once import Paused
 
 Web = Database[dict[str, Any]]
 _LARGEST = 3072
+_WITH_MONGODB = [
+    ("web.after_documents", "verify"),
+    ("web.after_documents", "plan"),
+    ("apply.after_look", "apply"),
+    ("apply.after_write", "apply"),
+]
+_WITH_DAGSTER = [
+    ("web.after_documents", "verify"),
+    ("web.before_record", "plan"),
+    ("apply.after_write", "apply"),
+    ("apply.before_finish", "apply"),
+]
 GO_ON = "Nothing is lost: mend it and run the same command again."
 
 
@@ -80,15 +92,7 @@ def without(servers: Servers, name: str) -> Iterator[None]:
         servers.up([name])
 
 
-@pytest.mark.parametrize(
-    ("place", "command"),
-    [
-        ("web.after_documents", "verify"),
-        ("web.after_documents", "plan"),
-        ("apply.after_look", "apply"),
-        ("apply.after_write", "apply"),
-    ],
-)
+@pytest.mark.parametrize(("place", "command"), _WITH_MONGODB if FULL else _WITH_MONGODB[::2])
 def test_mongodb_is_killed(
     own_servers: Servers,  # noqa: F811
     cli: Terminal,
@@ -152,15 +156,7 @@ def on_own_postgres(open_terminal: Open, own_postgres: Servers, mongo_uri: str) 
     return terminal
 
 
-@pytest.mark.parametrize(
-    ("place", "command"),
-    [
-        ("web.after_documents", "verify"),
-        ("web.before_record", "plan"),
-        ("apply.after_write", "apply"),
-        ("apply.before_finish", "apply"),
-    ],
-)
+@pytest.mark.parametrize(("place", "command"), _WITH_DAGSTER if FULL else _WITH_DAGSTER[::2])
 def test_the_dagster_database_is_stopped(
     own_postgres: Servers, on_own_postgres: Terminal, tmp_path: Path, place: str, command: str
 ) -> None:
