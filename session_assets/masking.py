@@ -26,6 +26,12 @@ def mask_credentials(text: str) -> str:
     return _CREDENTIALS.sub(r"\1***@", text)
 
 
+def one_line(text: object, most: int = 300) -> str:
+    """As `safe_text`, on one line, and cut after a whole word if it is longer than `most` characters."""
+    line = " ".join(safe_text(text).split())
+    return line if len(line) <= most else f"{line[:most].rpartition(' ')[0] or line[:most]} …"
+
+
 def safe_text(text: object) -> str:
     """What may be logged of any text: without credentials, e-mails masked; what is no UTF-8, or moves a terminal, as `?`."""
     return _CONTROLS.sub("?", mask_emails(mask_credentials(str(text)))).encode(errors="replace").decode()

@@ -20,7 +20,7 @@ from session_assets.changes.evidence import Holding
 from session_assets.changes.ledger import Ledger, PlanWriter
 from session_assets.changes.tally import Tally
 from session_assets.changes.target import Known
-from session_assets.errors import SessionAssetsError
+from session_assets.errors import SessionAssetsError, StoreUnavailable
 from session_assets.failpoints import failpoint
 from session_assets.partition_files import PartitionWriter
 from session_assets.selection import Progress, Selection
@@ -191,6 +191,8 @@ class Pipeline(ABC):
                     tally.reads[partition] = self.stored.count(partition)
                     for classified in ahead(self.classified, self.stored.frames(partition)):
                         self._plan_frame(classified, tally, writer, rows_of)
+                except StoreUnavailable:  # not the fault of this partition
+                    raise
                 except _ANY as error:
                     failures[partition] = f"{type(error).__name__}: {error}"
                     tally.drop(partition)

@@ -26,7 +26,7 @@ from upath import UPath
 from session_assets.disk import number_of, refused
 from session_assets.errors import SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.failpoints import failpoint
-from session_assets.masking import safe_text
+from session_assets.masking import one_line, safe_text
 from session_assets.settings import Settings
 
 VARIABLE, HOME = "SESSION_ASSETS_STORAGE", "SESSION_ASSETS_HOME"
@@ -102,7 +102,7 @@ class Storage:
         number = number_of(error)
         if self._local and number is not None:
             return f"{os.strerror(number)}, in {self._base.path}"
-        return f"{type(error).__name__}, {safe_text(error).partition(chr(10))[0][:200]}"
+        return f"{type(error).__name__}, {one_line(error)}"
 
     def require_usable(self) -> None:
         """Raise `StoreUnavailable` if nothing can be read or written below the base. Changes nothing."""

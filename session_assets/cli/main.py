@@ -8,7 +8,8 @@ import sys
 import click
 
 from session_assets.cli.startup import quick_imports
-from session_assets.errors import SessionAssetsError
+from session_assets.disk import refused
+from session_assets.errors import SessionAssetsError, StoreUnavailable
 from session_assets.masking import safe_text
 
 _COMMANDS = {
@@ -60,6 +61,17 @@ def cli() -> None:
     """
 
 
+def _lost_store(error: Exception) -> SessionAssetsError | None:
+    """The Dagster database or a disk behind an error of Dagster's or Python's own; None for what is a fault of ours."""
+    if "dagster" in sys.modules:
+        from session_assets.stores.dagster_database import explained
+
+        if (found := explained(error)) is not None:
+            return found
+    why = refused(error)
+    return None if why is None else StoreUnavailable("A disk", "SESSION_ASSETS_HOME or another folder", why)
+
+
 def main() -> None:
     """Entry point of `session-assets`."""
     try:
@@ -70,7 +82,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except SessionAssetsError as error:
-        click.echo(f"error: {safe_text(error)}", err=True)
-        sys.exit(error.exit_code)
+    except Exception as error:
+        told = error if isinstance(error, SessionAssetsError) else _lost_store(error)
+        if told is None:
+            raise
+        click.echo(f"error: {safe_text(told)}", err=True)
+        sys.exit(told.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -46,6 +46,10 @@ class Runner:
         self._quiet = quiet
         warnings.simplefilter("ignore")
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of connections that are lost: an error says so
+        logging.getLogger().addFilter(
+            lambda record: record.levelno >= logging.ERROR
+        )  # Dagster's tries to connect again
         require_dagster_database()
         prepare_dagster_home()
         with quick_imports():

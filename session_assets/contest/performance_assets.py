@@ -12,7 +12,7 @@ from session_assets.contest.assets import SESSIONS, open_contest
 from session_assets.contest.model import SLICE, VARIABLE
 from session_assets.contest.performance import NAMES, across_users, performance, schema_of, trend
 from session_assets.contest.pipeline import Contest
-from session_assets.errors import NoEvidence
+from session_assets.errors import NoEvidence, StoreUnavailable
 from session_assets.graph.automation import DAILY
 from session_assets.graph.evidence import Evidence
 from session_assets.graph.plots import Bar, share_bars, share_lines
@@ -50,6 +50,8 @@ def _asset(kind: str) -> dg.AssetsDefinition:
                 frame = performance(contest.stored.frames(partition), partition, kind)
                 storage.write_parquet(_file(asset, partition), frame)
                 frames[partition], rows[partition] = across_users(frame, kind), frame.height
+            except StoreUnavailable:  # not the fault of this partition
+                raise
             except Exception as error:
                 failures[partition] = f"{type(error).__name__}: {error}"
         totals = _stored_totals(storage, asset, kind, frames)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from session_assets.errors import SessionAssetsError
+from session_assets.disk import refused
+from session_assets.errors import SessionAssetsError, StoreUnavailable
+from session_assets.stores.dagster_database import explained_text
 
 _INTERRUPTED, _INTERRUPTED_CODE = "DagsterExecutionInterruptedError", 130
 _GO_ON = "interrupted; the same command goes on where this one stopped"
@@ -17,6 +19,9 @@ def cause(error: Any) -> tuple[str, str]:
     while error.cause is not None and error.cls_name not in known:
         error = error.cause
     text = error.message.strip()
+    lost = None if error.cls_name in known else explained_text(text) or _full_disk(text)
+    if lost is not None:
+        return type(lost).__name__, str(lost)
     name = (error.cls_name or "").rsplit(".", 1)[-1]
     if name == _INTERRUPTED:
         return name, _GO_ON
@@ -28,6 +33,12 @@ def cause(error: Any) -> tuple[str, str]:
 def exit_code(name: str) -> int:
     """The exit code of the terminal for a class of errors."""
     return _INTERRUPTED_CODE if name == _INTERRUPTED else _known().get(name, 1)
+
+
+def _full_disk(text: str) -> StoreUnavailable | None:
+    """A disk that nobody knew the variable of."""
+    why = refused(text)
+    return None if why is None else StoreUnavailable("A disk", "SESSION_ASSETS_HOME or another folder", why)
 
 
 def _known() -> dict[str, int]:

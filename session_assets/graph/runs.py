@@ -5,9 +5,10 @@ So the terminal's verify, plan and apply are seen, and can be re-executed, in th
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sys
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from dagster import (
     DagsterInstance,
@@ -25,12 +26,14 @@ from sqlalchemy.exc import DBAPIError
 
 from session_assets.errors import LockHeld
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.stores.dagster_database import dagster_database
 from session_assets.stores.locks import collection_lock
 
 LOCATION = "session_assets"
 RunResult = ExecuteInProcessResult | JobExecutionResult
 _TAG = "session_assets/terminal"  # the run's own id: a run that the UI re-executes copies the tag of another
 _LOCK = "session_assets.runs"
+_DUMP = "Exception while writing logger call to event log"
 _UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
@@ -42,7 +45,17 @@ _UNFINISHED = [
 def run_here(
     instance: DagsterInstance, job: JobDefinition, workspace: Path, *, tags: dict[str, str], config: dict[str, Any]
 ) -> tuple[str, JobExecutionResult]:
-    """Execute a job now; returns the run's id and result. Does not raise when a step fails."""
+    """Execute a job now; returns the run's id and result. Does not raise if a step fails.
+
+    Raises `StoreUnavailable` if the Dagster database is lost: nobody can say then how the run ended. The next command ends it.
+    """
+    with dagster_database(), redirect_stderr(cast(TextIO, _Quiet(sys.stderr))):
+        return _run(instance, job, workspace, tags=tags, config=config)
+
+
+def _run(
+    instance: DagsterInstance, job: JobDefinition, workspace: Path, *, tags: dict[str, str], config: dict[str, Any]
+) -> tuple[str, JobExecutionResult]:
     keep_connections(instance)
     end_killed_runs(instance)
     open_pools(instance, job)
@@ -57,6 +70,19 @@ def run_here(
     with collection_lock(_LOCK, [run.run_id], f"run {run.run_id}"):
         instance.add_run_tags(run.run_id, {_TAG: run.run_id})
         return run.run_id, execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+
+
+class _Quiet:
+    """Standard error without what Dagster writes to it past all loggers: a statement with all parameters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith(_DUMP) else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def open_pools(instance: DagsterInstance, job: JobDefinition) -> None:

@@ -24,7 +24,7 @@ from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
-from session_assets.masking import safe_text
+from session_assets.masking import one_line
 from session_assets.settings import number, switch
 from session_assets.stores.cosmos_transport import Budget, Transport, Usage
 
@@ -227,7 +227,7 @@ def unavailable(error: Exception) -> Exception:
             )
         return StoreUnavailable("Cosmos DB", VARIABLE, f"it answers {error.status_code}")
     if isinstance(error, ClientAuthenticationError):
-        return StoreUnavailable("Cosmos DB", KEY, f"no log-in through Entra ID: {safe_text(error)[:200]}")
+        return StoreUnavailable("Cosmos DB", KEY, f"no log-in through Entra ID: {one_line(error)}")
     if isinstance(error, ServiceRequestError):
         return StoreUnavailable("Cosmos DB", VARIABLE, "no connection can be made")
     return StoreUnavailable("Cosmos DB", VARIABLE, f"no answer ({type(error).__name__})")

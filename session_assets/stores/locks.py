@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import psycopg
 
 from session_assets.errors import LockHeld, NotConfigured, StoreUnavailable, UsageError
-from session_assets.masking import safe_text
+from session_assets.masking import one_line
 
 VARIABLE = "DAGSTER_POSTGRES_URL"
 _TAKE = "SELECT k FROM unnest(%s::bigint[]) AS k WHERE NOT pg_try_advisory_lock(k)"
@@ -69,7 +69,7 @@ def connected(name: str, env: Mapping[str, str] | None = None) -> psycopg.Connec
 
 
 def _unavailable(error: psycopg.Error) -> StoreUnavailable:
-    return StoreUnavailable("PostgreSQL", VARIABLE, safe_text(error).strip()[:300])
+    return StoreUnavailable("PostgreSQL", VARIABLE, one_line(error).rstrip("."))
 
 
 def _number(collection: str, partition: str) -> int:

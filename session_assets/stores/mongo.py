@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from pymongo.uri_parser import parse_uri
 
 from session_assets.changes.evidence import Holding
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
-from session_assets.masking import safe_text
+from session_assets.masking import one_line, safe_text
 from session_assets.stores.bson_batch import Batch
 from session_assets.stores.bson_documents import RAW_VALUES
 from session_assets.stores.bson_frames import Field, documents_of, frame_of, keys_of, read_frame
@@ -29,6 +30,8 @@ _T = TypeVar("_T")
 _IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
 _BATCH = 12_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
+_DUMPS = re.compile(r", (?:Timeout: |full error: |Topology Description: )")
+_CONFIGURED = re.compile(r" \(configured timeouts: [^)]*\)")
 _AUTHORIZATION = {13, 18}  # Unauthorized, AuthenticationFailed
 _clients: dict[tuple[int, str], MongoClient] = {}
 
@@ -90,7 +93,13 @@ def unavailable(variable: str, error: PyMongoError) -> Exception:
     """A driver's error as one that names the store and the variable, never the URI."""
     if isinstance(error, OperationFailure) and error.code not in _AUTHORIZATION:
         return error
-    return StoreUnavailable("MongoDB", variable, safe_text(error)[:300])
+    return StoreUnavailable("MongoDB", variable, reason_of(error))
+
+
+def reason_of(error: PyMongoError) -> str:
+    """What a driver's error says, without the dump of the topology or of the server's whole answer that follows it."""
+    said = _CONFIGURED.sub("", str(error))
+    return one_line(_DUMPS.split(said, maxsplit=1)[0]).rstrip(". ")
 
 
 class MongoSource:

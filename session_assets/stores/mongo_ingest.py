@@ -28,7 +28,7 @@ from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.bson_documents import CODEC, RAW_VALUES
 from session_assets.stores.bson_frames import read_frame
-from session_assets.stores.mongo import attempt, unavailable
+from session_assets.stores.mongo import attempt, reason_of, unavailable
 from session_assets.stores.mongo_sessions import EVENT_FIELDS, EVENT_NAMES, SessionUpserts
 from session_assets.web.model import EVENTS, SESSIONS
 from session_assets.web.session_update import facts_by_session
@@ -186,7 +186,7 @@ class EventIngest:
                 " was written. Look at that index."
             )
         if error.timeout:
-            return StoreUnavailable("MongoDB", self._variable, safe_text(error)[:300])
+            return StoreUnavailable("MongoDB", self._variable, reason_of(error))
         return unavailable(self._variable, error)
 
 

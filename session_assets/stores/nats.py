@@ -18,7 +18,7 @@ from nats.js import errors as js_errors
 
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.failpoints import armed, failpoint
-from session_assets.masking import safe_text
+from session_assets.masking import one_line, safe_text
 
 VARIABLE = "NATS_URL"
 STREAM = "KINTELL"
@@ -215,7 +215,7 @@ class JetStream:
                 f"{VARIABLE}: JetStream refused: {safe_text(error.description or error)}. Mend the stream."
             )
         reason = self._last_error or error
-        return StoreUnavailable("NATS", VARIABLE, safe_text(str(reason) or type(reason).__name__)[:300])
+        return StoreUnavailable("NATS", VARIABLE, one_line(str(reason) or type(reason).__name__))
 
 
 def _servers(env: Mapping[str, str]) -> list[str]:
@@ -253,5 +253,5 @@ def unreachable() -> str | None:
     try:
         asyncio.run(_look())
     except Exception as error:
-        return f"NATS ({VARIABLE}) cannot be used: {safe_text(error)[:200]}. Events wait in the outbox until it can."
+        return f"NATS ({VARIABLE}) cannot be used: {one_line(error)}. Events wait in the outbox until it can."
     return None

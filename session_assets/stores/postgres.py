@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors
 
 from session_assets.errors import LockHeld, NotConfigured, SessionAssetsError, StoreUnavailable, UsageError
-from session_assets.masking import safe_text
+from session_assets.masking import one_line
 
 _SCHEMES = ("postgresql+psycopg2", "postgresql+psycopg", "postgresql", "postgres")
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to connect: a server that restarts is back by then
@@ -81,7 +81,7 @@ class Database:
 
     def explained(self, error: psycopg.Error) -> SessionAssetsError:
         """A driver's error without the values of any row, as one that says what to do."""
-        primary = " ".join(safe_text(error.diag.message_primary or str(error)).split()).rstrip(".")[:300]
+        primary = one_line(error.diag.message_primary or str(error)).rstrip(".")
         if isinstance(error, errors.InsufficientPrivilege):
             return UsageError(f"{self.variable}: the account lacks a privilege: {primary}. Grant it and try again.")
         unreachable = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate is None

@@ -7,6 +7,7 @@ import dagster as dg
 
 from session_assets.changes.session import raise_for
 from session_assets.changes.target import StoreTarget
+from session_assets.errors import StoreUnavailable
 from session_assets.graph.automation import DAILY
 from session_assets.graph.check_report import Rule
 from session_assets.graph.collection import Collection, Texts
@@ -110,6 +111,8 @@ def web_user_activity(context: dg.AssetExecutionContext) -> None:
             step.environment.storage.write_parquet(name, frame)
             path = str(step.environment.storage.path(name))
             metadata[partition] = {"rows": frame.height, "path": dg.MetadataValue.path(path)}
+        except StoreUnavailable:  # not the fault of this partition
+            raise
         except Exception as error:
             failures[partition] = f"{type(error).__name__}: {error}"
     step.finish(metadata, failures)

@@ -1,0 +1,54 @@
+"""The Dagster database lost in the middle of a run: Dagster passes on errors of its driver, with statements and parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from sqlalchemy import exc
+
+from session_assets.errors import StoreUnavailable
+from session_assets.masking import one_line
+from session_assets.stores.locks import VARIABLE
+
+_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, exc.TimeoutError)
+_SERIALIZED = re.compile(r"\(?psycopg2\.(?:\w+\.)?(?:OperationalError|InterfaceError|AdminShutdown)\)?:? ")
+"""How such an error looks after Dagster kept it as text. Only Dagster uses this driver."""
+
+
+@contextmanager
+def dagster_database() -> Iterator[None]:
+    """Work that reads and writes Dagster's tables. Raises `StoreUnavailable` if their database is lost."""
+    try:
+        yield
+    except Exception as error:
+        found = explained(error)
+        if found is None or found is error:
+            raise
+        raise found from error
+
+
+def explained(error: BaseException) -> StoreUnavailable | None:
+    """The error of the Dagster database that an error comes from; None if it comes from something else."""
+    behind: BaseException | None = error
+    seen: set[int] = set()
+    while behind is not None and id(behind) not in seen:
+        seen.add(id(behind))
+        lost = behind.orig if isinstance(behind, exc.DBAPIError) else behind
+        if isinstance(lost, _LOST):
+            return _unavailable(str(lost))
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
+def explained_text(text: str) -> StoreUnavailable | None:
+    """The same of an error that Dagster kept as text."""
+    found = _SERIALIZED.search(text)
+    return _unavailable(text[found.end() :]) if found else None
+
+
+def _unavailable(said: str) -> StoreUnavailable:
+    """The driver's first line: the next ones guess why, and show the statement."""
+    return StoreUnavailable("PostgreSQL", VARIABLE, one_line(said.strip().partition("\n")[0]).rstrip("."))
