@@ -206,6 +206,8 @@ class Ledger:
         batch_size: int,
         run_id: str,
         undoes: dict[str, int] | None = None,
+        undoes_too: dict[str, list[int]] | None = None,
+        rest_of: dict[str, int] | None = None,
     ) -> Attempt:
         """Begin an attempt: an apply, or where `undoes` maps partitions to attempt numbers, a revert."""
         base = f"{self._base}/attempts/{plan.plan_id}"
@@ -215,7 +217,7 @@ class Ledger:
         )
         attempt = Attempt(
             self._storage, folder, number, plan.plan_id, tuple(partitions), batch_size, run_id, time.time_ns(), undoes,
-            None if self.target is None else self.target.id,
+            None if self.target is None else self.target.id, undoes_too, rest_of,
         )  # fmt: skip
         attempt.save()
         return attempt

@@ -156,7 +156,9 @@ class Runner:
         run_id, error, code = self.execute(f"{name}_revert", {}, ops)
         summary = self.environment.reported(run_id, "revert") or {}
         body = {"slice": slice_, "command": "revert", "run_id": run_id, "plan_id": plan_id, **summary}
-        return Result(body, code or int(summary.get("outcomes", {}).get("failed", 0) > 0), error)
+        disagrees = summary.get("looked", {}).get("disagrees", False)
+        leaves = summary.get("refused", 0) > 0 and not dry_run
+        return Result(body, code or int(leaves or disagrees), error)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from pymongo.collation import Collation
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, DocumentTooLarge, OperationFailure, WriteError
 
-from session_assets.changes.store import State, Written
+from session_assets.changes.store import TAKEN, Left, State, Written
 from session_assets.errors import UsageError
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
@@ -80,6 +80,15 @@ class MongoStore:
             else:
                 states.append(State.OTHER)
         return states
+
+    def obstacles(self, changes: pl.DataFrame) -> list[Left]:
+        columns = changes.select("op", "before", "after").rows()
+        ids = [id_element(after if before is None else before) for _, before, after in columns]
+        found = self._found(ids)
+        return [
+            Left.PLACE_TAKEN if op == "insert" else Left.EDITED if one in found else Left.GONE
+            for one, (op, _, _) in zip(ids, columns, strict=True)
+        ]
 
     def write(self, changes: pl.DataFrame) -> Written:
         result = Written()
@@ -225,7 +234,7 @@ class MongoStore:
 
         def transaction(session: ClientSession) -> str | None:
             if self._others(row["after"], set(row["beside"] or ()), session):
-                return "another document took its place"
+                return TAKEN
             self._collection.insert_one(_raw(row["after"]), session=session)
             if is_altered(row["after"]):
                 query, whole = _raw(from_elements([id_element(row["after"])])), {"$literal": _raw(row["after"])}
