@@ -36,9 +36,7 @@ class Applies:
 
 def epochs(ledger: Ledger, plan_id: str) -> dict[str, list[Applies]]:
     """The applies of each partition of a plan in groups, the oldest group first."""
-    recorded = [
-        int(name.rpartition("/")[2].partition("-")[0]) for name in ledger.recording_names(plan_id)
-    ]  # times in ns
+    recorded = ledger.recorded_times(plan_id)
     groups: defaultdict[str, list[list[Attempt]]] = defaultdict(list)
     last: dict[str, int] = {}  # when the last attempt of the open group of a partition began
     for attempt in ledger.attempts(plan_id):
@@ -51,9 +49,7 @@ def epochs(ledger: Ledger, plan_id: str) -> dict[str, list[Applies]]:
                 groups[partition].append([])
             groups[partition][-1].append(attempt)
             last[partition] = attempt.at_ns
-    return {
-        partition: [Applies(tuple(attempts)) for attempts in some] for partition, some in sorted(groups.items())
-    }
+    return {partition: [Applies(tuple(attempts)) for attempts in some] for partition, some in sorted(groups.items())}
 
 
 def counted_together(group: Applies, attempt: Attempt, partition: str, outcomes: Outcomes) -> Outcomes:

@@ -131,8 +131,11 @@ class Ledger:
 
     def recorded_at(self, plan_id: str) -> int:
         """When a plan was last made on this target, in ns since the epoch."""
-        made = self._read(self.recording_names(plan_id))
-        return max((one.at_ns for one in made if self._is_mine(one)), default=0)
+        return max(self.recorded_times(plan_id), default=0)
+
+    def recorded_times(self, plan_id: str) -> list[int]:
+        """All times at which a plan was made on this target, in ns since the epoch, oldest first."""
+        return [one.at_ns for one in self._read(self.recording_names(plan_id)) if self._is_mine(one)]
 
     def recording_names(self, plan_id: str) -> list[str]:
         """Files of the recordings of a plan, oldest first."""

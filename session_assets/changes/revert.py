@@ -16,7 +16,7 @@ from session_assets.changes.change_set import Plan
 from session_assets.changes.epochs import Applies, epochs
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcome, Outcomes
-from session_assets.changes.store import Left, State, Store
+from session_assets.changes.store import State, Store
 from session_assets.changes.undo_report import RevertReport, left_rows, look_at
 from session_assets.changes.undo_rows import plan_rows, undo_rows
 

@@ -123,6 +123,7 @@ def apply_plans(
         report.planned |= {partition: parts.get(partition, 0) for partition in partitions}
     for plan, attempt, _ in work_on:
         _count_together(ledger, plan, attempt, report)
+    failpoint("apply.before_report")
     return report
 
 

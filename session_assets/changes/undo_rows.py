@@ -45,7 +45,9 @@ def undo_rows(
         for frame in rows():
             kept = frame.filter(pl.col("key").is_in(list(left)))
             if kept.height:
-                yield kept.with_columns(pl.col("requires").list.eval(pl.element().filter(pl.element().is_in(list(left)))))
+                yield kept.with_columns(
+                    pl.col("requires").list.eval(pl.element().filter(pl.element().is_in(list(left))))
+                )
 
     return rest
 

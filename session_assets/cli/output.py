@@ -36,7 +36,7 @@ def show(result: Result, as_json: bool) -> int:
     if body.get("reasons") and body["command"] != "verify":
         console.print(_counts("reason", body["reasons"], body.get("unit", "documents")))
     is_step = body.get("is_step", False)  # its story says it
-    for line in result.story:
+    for line in [*(body.get("notes", ()) if body["command"] in ("plan", "apply") else ()), *result.story]:
         console.print(safe_text(line), highlight=False, soft_wrap=True)
     if "files" in body:
         _show_files(console, body)

@@ -116,6 +116,7 @@ def test_a_killed_clean_up_is_finished_and_can_be_undone(cli: Terminal, web: Web
     fill(web, 2 * ROWS, wrong=None)
     (add_duplicates if loop == "web/duplicates" else add_orphans)(web)
     before = dump(web)
+    cli("plan", loop)
     command = ("apply", loop, "--batch-size", "2", "--json")
     cli.killed_at(place, *command)
     end_transactions(web)
