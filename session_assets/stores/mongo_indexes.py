@@ -80,5 +80,6 @@ def _refuse_duplicates(database: Database, variable: str) -> None:
     shown = ", ".join(map(safe_text, ids))
     raise UsageError(
         f"{database.name}.{SESSIONS}: {total} session ids have several documents and cannot be made unique:"
-        f" {shown}{', …' if total > _SHOWN else ''}. Fold them with `session-assets apply web/duplicates`, then try again."
+        f" {shown}{', …' if total > _SHOWN else ''}. Fold them: `session-assets plan web/duplicates`, then"
+        " `session-assets apply web/duplicates`. Then try again."
     )
