@@ -160,6 +160,7 @@ class MongoSource:
         if not attempt(self.variable, lambda: database.list_collection_names(**only)):
             return Holding(name, None)
         return Holding(name, self.estimated_count() or self.count({}))
+
     def holds_any(self) -> bool:
         """Whether there is a document; an estimate may be wrong after a crash of the server."""
         return attempt(self.variable, lambda: self.collection.find_one({}, {"_id": 1})) is not None
