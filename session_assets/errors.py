@@ -60,5 +60,9 @@ class NoEvidence(SessionAssetsError):
     """What was read says nothing: a collection is missing or empty, or nobody can read its documents (docs/evidence.md)."""
 
 
+class PlannedOnly(SessionAssetsError):
+    """A plan that deletes was made now and is not applied by the same run: look at it, then apply it."""
+
+
 class Paused(SessionAssetsError):
     """Somebody asked the work to stop: what is done is kept, and it can be resumed."""

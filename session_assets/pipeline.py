@@ -7,7 +7,7 @@ writes to a collection.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,8 +217,11 @@ class Pipeline(ABC):
         *,
         visited: Iterable[str] = (),
         locked: Locked = lambda _: nullcontext(),
+        noted: Mapping[str, int] | None = None,
     ) -> Planned:
         """Plan changes from the collections as they stand, without stored facts. `visited` counts as planned, if empty.
+
+        `noted` goes into the recording of the plan.
 
         `locked` is what the plan is recorded in, where its partitions were not known and locked before.
         """
@@ -233,7 +236,8 @@ class Pipeline(ABC):
             lists = self.publish_lists("plans", run_id, tally)
             partitions = sorted({*visited, *tally.reads})
             with locked(partitions):
-                plan = ledger.record(writer, run_id, partitions, tally.summary() | {"lists": lists})
+                summary = tally.summary() | {"lists": lists} | dict(noted or {})
+                plan = ledger.record(writer, run_id, partitions, summary)
         return Planned(plan, tally, lists, {})
 
     def _plan_frame(self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:

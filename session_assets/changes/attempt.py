@@ -26,7 +26,11 @@ class BatchOutcome:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An apply, or a revert where `undoes` maps each partition to the number of the attempt that is undone."""
+    """An apply, or a revert where `undoes` maps each partition to the number of the attempt that is undone.
+
+    A revert that takes back several applies of a partition names those before in `undoes_too`; one that goes on with what an
+    earlier revert has left names that one in `rest_of`.
+    """
 
     storage: Storage
     folder: str
@@ -38,6 +42,8 @@ class Attempt:
     at_ns: int
     undoes: dict[str, int] | None = None
     target: str | None = None  # the id of the target; None of version 0.1
+    undoes_too: dict[str, list[int]] | None = None
+    rest_of: dict[str, int] | None = None
 
     @staticmethod
     def find(storage: Storage, folder: str) -> Attempt | None:
@@ -60,6 +66,8 @@ class Attempt:
                 "at_ns": self.at_ns,
                 "undoes": self.undoes,
                 "target": self.target,
+                **({"undoes_too": self.undoes_too} if self.undoes_too else {}),
+                **({"rest_of": self.rest_of} if self.rest_of else {}),
             },
         )
 
@@ -108,9 +116,19 @@ class Attempt:
 
     def letters(self, partition: str) -> int:
         """How many rows of a partition have an outcome in the ledger."""
+        return len(self.outcome_letters(partition))
+
+    def outcome_letters(self, partition: str) -> str:
+        """The outcomes in the ledger, in the fixed order of the rows: the same for any size of batches."""
         folder = f"{self.folder}/{file_name(partition)}"
-        names = [name for name in self.storage.names(folder) if name.endswith("-outcome.json")]
-        return sum(len(self.storage.read_json(f"{folder}/{name}")["letters"]) for name in names)
+        names = sorted(name for name in self.storage.names(folder) if name.endswith("-outcome.json"))
+        return "".join(self.storage.read_json(f"{folder}/{name}")["letters"] for name in names)
+
+    def undone(self, partition: str) -> set[int]:
+        """The numbers of the applies of a partition that this revert takes back."""
+        if self.undoes is None or partition not in self.undoes:
+            return set()
+        return {self.undoes[partition], *(self.undoes_too or {}).get(partition, [])}
 
     def _name(self, partition: str, name: str) -> str:
         return f"{self.folder}/{file_name(partition)}/{name}.json"

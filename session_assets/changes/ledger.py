@@ -131,8 +131,11 @@ class Ledger:
 
     def recorded_at(self, plan_id: str) -> int:
         """When a plan was last made on this target, in ns since the epoch."""
-        made = self._read(self.recording_names(plan_id))
-        return max((one.at_ns for one in made if self._is_mine(one)), default=0)
+        return max(self.recorded_times(plan_id), default=0)
+
+    def recorded_times(self, plan_id: str) -> list[int]:
+        """All times at which a plan was made on this target, in ns since the epoch, oldest first."""
+        return [one.at_ns for one in self._read(self.recording_names(plan_id)) if self._is_mine(one)]
 
     def recording_names(self, plan_id: str) -> list[str]:
         """Files of the recordings of a plan, oldest first."""
@@ -206,6 +209,8 @@ class Ledger:
         batch_size: int,
         run_id: str,
         undoes: dict[str, int] | None = None,
+        undoes_too: dict[str, list[int]] | None = None,
+        rest_of: dict[str, int] | None = None,
     ) -> Attempt:
         """Begin an attempt: an apply, or where `undoes` maps partitions to attempt numbers, a revert."""
         base = f"{self._base}/attempts/{plan.plan_id}"
@@ -215,7 +220,7 @@ class Ledger:
         )
         attempt = Attempt(
             self._storage, folder, number, plan.plan_id, tuple(partitions), batch_size, run_id, time.time_ns(), undoes,
-            None if self.target is None else self.target.id,
+            None if self.target is None else self.target.id, undoes_too, rest_of,
         )  # fmt: skip
         attempt.save()
         return attempt

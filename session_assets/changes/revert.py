@@ -1,4 +1,4 @@
-"""Undoes what the latest unreverted attempts of a plan applied, where the document is still as the attempt left it.
+"""Undoes what the latest unreverted applies of a plan wrote, where the document is still as they left it.
 
 An undo is a change set too: each applied row turned round, run through the same guarded, journaled apply. Before-images
 are restored whole, so that field order and absent fields come back as they were.
@@ -6,68 +6,81 @@ are restored whole, so that field order and absent fields come back as they were
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import polars as pl
-
-from session_assets.changes.apply import Rows, apply_part, batches, settle, settled
+from session_assets.changes.apply import Rows, apply_part, batches, settle
 from session_assets.changes.attempt import Attempt
-from session_assets.changes.change_set import Plan, conform
+from session_assets.changes.change_set import Plan
+from session_assets.changes.epochs import Applies, epochs
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcome, Outcomes
 from session_assets.changes.store import State, Store
+from session_assets.changes.undo_report import RevertReport, left_rows, look_at
+from session_assets.changes.undo_rows import plan_rows, undo_rows
 
-_INVERSE = {"update": "replace", "replace": "replace", "insert": "delete", "delete": "insert"}
-
-
-@dataclass
-class RevertReport:
-    """What an undo did, or would do: counts per outcome, and the keys that cannot be undone."""
-
-    partitions: list[str] = field(default_factory=list[str])
-    undoable: int = 0
-    refused: list[str] = field(default_factory=list[str])
-    refused_count: int = 0
-    outcomes: Outcomes = field(default_factory=Outcomes)
+_LOOKED_AT_ONCE = 5000
 
 
-def to_undo(ledger: Ledger, plan: Plan) -> dict[str, Attempt]:
-    """Per partition the latest apply that is not reverted and applied something (or was stopped).
+@dataclass(frozen=True)
+class _Undo:
+    """What is undone in one partition: some applies, or what the revert `rest_of` has left of them."""
 
-    Where the store refused some rows of a revert, it may be called again: the rows that are undone already stay so.
+    applies: Applies
+    rest_of: Attempt | None
+
+    def rows(self, ledger: Ledger, plan: Plan, partition: str, store: Store) -> Rows:
+        return undo_rows(ledger, plan, partition, self.applies, store, self.rest_of)
+
+
+def to_undo(ledger: Ledger, plan: Plan) -> dict[str, Applies]:
+    """Per partition the latest applies that are not reverted and wrote something (or were stopped).
+
+    A revert that left rows may be repeated: the rows that are undone already stay so.
     """
-    result: dict[str, Attempt] = {}
-    undone: set[tuple[str, int]] = set()
-    for attempt in reversed(ledger.attempts(plan.plan_id)):
-        for partition in attempt.partitions:
-            if attempt.undoes is not None:
-                if attempt.is_finished(partition) and not _failed(attempt, partition):
-                    undone.add((partition, attempt.undoes[partition]))
-            elif (
-                partition not in result
-                and (partition, attempt.number) not in undone
-                and (not attempt.is_finished(partition) or _applied(attempt, partition))
-            ):
-                result[partition] = attempt
+    return {partition: undo.applies for partition, undo in _undos(ledger, plan).items()}
+
+
+def _undos(ledger: Ledger, plan: Plan) -> dict[str, _Undo]:
+    reverts = [attempt for attempt in ledger.attempts(plan.plan_id) if attempt.is_revert]
+    result: dict[str, _Undo] = {}
+    for partition, groups in epochs(ledger, plan.plan_id).items():
+        finished = [one for one in reverts if partition in one.partitions and one.is_finished(partition)]
+        undone = {number for one in finished if not _left(one, partition) for number in one.undone(partition)}
+        for group in reversed(groups):
+            open_ = [one for one in group.attempts if one.number not in undone and _wrote(one, partition)]
+            if open_:
+                numbers = {one.number for one in open_}
+                before = [one for one in finished if one.undone(partition) == numbers]
+                result[partition] = _Undo(Applies(tuple(open_)), before[-1] if before else None)
+                break
     return dict(sorted(result.items()))
 
 
 def preview(ledger: Ledger, plan: Plan, store: Store) -> RevertReport:
     """The dry run: looks at every document that would be undone, writes nothing, not even to the ledger."""
     report = RevertReport()
-    for partition, attempt in to_undo(ledger, plan).items():
+    for partition, undo in _undos(ledger, plan).items():
         report.partitions.append(partition)
         refused: set[str] = set()
-        for _, rows in batches(_inverse_rows(ledger, plan, partition, attempt, store), attempt.batch_size):
-            columns = zip(rows["key"], rows["requires"].to_list(), store.look(rows), strict=True)
-            for key, requires, state in columns:
-                if state is State.OTHER or (state.is_open and not refused.isdisjoint(requires)):
+        rows = undo.rows(ledger, plan, partition, store)
+        for _, batch in batches(rows, undo.applies.newest.batch_size):
+            letters, errors = "", dict[int, str]()
+            columns = zip(batch["key"], batch["requires"].to_list(), store.look(batch), strict=True)
+            for row, (key, requires, state) in enumerate(columns):
+                waits_for = refused.intersection(requires) if state.is_open else set[str]()
+                if waits_for:
+                    errors[row] = f"{', '.join(sorted(waits_for))} has to be undone first"
+                is_left = state is State.OTHER or bool(waits_for)
+                letters += Outcome.CONFLICTED if is_left else Outcome.APPLIED
+                if is_left:
                     refused.add(key)
-                    report.refused = [*report.refused, key][:20]
                 else:
                     report.undoable += 1
-        report.refused_count += len(refused)
+            report.leave(left_rows(batch, letters, errors, store))
+    if not report.partitions:
+        report.looked = look_at(ledger, plan, store, batch_size=_LOOKED_AT_ONCE)
     return report
 
 
@@ -82,31 +95,57 @@ def revert(
 ) -> RevertReport:
     """Undo; a killed revert goes on when it is called again."""
     report = RevertReport()
-    targets = to_undo(ledger, plan)
+    targets = _undos(ledger, plan)
     if not targets:
+        report.looked = look_at(ledger, plan, store, batch_size=batch_size)
         return report
-    for partition, attempt in targets.items():
-        if not attempt.is_finished(partition):
-            part = plan.part(partition)
-            settle(attempt, partition, (lambda part=part: ledger.rows(part)) if part else (lambda: ()), store)
-    undoes = {partition: attempt.number for partition, attempt in targets.items()}
-    current = _unfinished(ledger, plan, undoes) or ledger.start_attempt(
-        plan, targets, batch_size=batch_size, run_id=run_id, undoes=undoes
-    )
-    for partition, attempt in targets.items():
-        rows = _inverse_rows(ledger, plan, partition, attempt, store)
-        outcomes = apply_part(current, partition, rows, store, progress=progress)
+    for partition, undo in targets.items():
+        for attempt in undo.applies.attempts:
+            if not attempt.is_finished(partition):
+                settle(attempt, partition, plan_rows(ledger, plan, partition), store)
+    current = _unfinished(ledger, plan, targets)
+    if current is None:
+        current = _start(ledger, plan, targets, batch_size, run_id)
+    for partition in current.partitions:
+        undo = targets.get(partition)
+        if undo is None:  # finished before this revert was stopped
+            outcomes = Outcomes(Counter(current.summary(partition)["outcomes"]))
+        else:
+            undo = _as_begun(ledger, current, partition, undo)
+            rows = undo.rows(ledger, plan, partition, store)
+            outcomes = apply_part(current, partition, rows, store, progress=progress)
+            if outcomes.counts["conflicted"] or outcomes.counts["failed"]:
+                _leave(current, partition, rows, store, report)
         report.partitions.append(partition)
         report.outcomes.add(outcomes)
     counts = report.outcomes.as_dict()
     report.undoable = counts["applied"] + counts["already_applied"]
-    report.refused_count = counts["conflicted"] + counts["failed"]
-    report.refused = list(dict.fromkeys([*report.outcomes.conflicts, *report.outcomes.errors]))[:20]
     return report
 
 
-def _unfinished(ledger: Ledger, plan: Plan, undoes: dict[str, int]) -> Attempt | None:
-    """A revert of the same attempts that was stopped half-way."""
+def _start(ledger: Ledger, plan: Plan, targets: dict[str, _Undo], batch_size: int, run_id: str) -> Attempt:
+    return ledger.start_attempt(
+        plan,
+        targets,
+        batch_size=batch_size,
+        run_id=run_id,
+        undoes={partition: undo.applies.newest.number for partition, undo in targets.items()},
+        undoes_too={partition: undo.applies.earlier for partition, undo in targets.items() if undo.applies.earlier},
+        rest_of={partition: undo.rest_of.number for partition, undo in targets.items() if undo.rest_of is not None},
+    )
+
+
+def _leave(current: Attempt, partition: str, rows: Rows, store: Store, report: RevertReport) -> None:
+    """Name the rows that a revert left, from its outcomes in the ledger, with what stops them now."""
+    for number, batch in batches(rows, current.batch_size):
+        outcome = current.outcome(partition, number)
+        if outcome is not None:
+            report.leave(left_rows(batch, outcome.letters, outcome.errors, store))
+
+
+def _unfinished(ledger: Ledger, plan: Plan, targets: dict[str, _Undo]) -> Attempt | None:
+    """A revert of the same applies that was stopped half-way."""
+    undoes = {partition: undo.applies.newest.number for partition, undo in targets.items()}
     for attempt in reversed(ledger.attempts(plan.plan_id)):
         if (
             attempt.undoes is not None
@@ -117,76 +156,23 @@ def _unfinished(ledger: Ledger, plan: Plan, undoes: dict[str, int]) -> Attempt |
     return None
 
 
-def _failed(attempt: Attempt, partition: str) -> bool:
-    return attempt.summary(partition)["outcomes"].get("failed", 0) > 0
+def _as_begun(ledger: Ledger, current: Attempt, partition: str, undo: _Undo) -> _Undo:
+    """What the revert undoes in a partition: its rows must be those that it began with."""
+    numbers, rest_of = current.undone(partition), (current.rest_of or {}).get(partition)
+    attempts = {one.number: one for one in ledger.attempts(current.plan_id)}
+    applies = Applies(tuple(one for one in undo.applies.attempts if one.number in numbers))
+    return _Undo(applies, None if rest_of is None else attempts[rest_of])
 
 
-def _applied(attempt: Attempt, partition: str) -> bool:
+def _left(revert: Attempt, partition: str) -> bool:
+    """Whether a finished revert has left rows of a partition."""
+    outcomes = revert.summary(partition)["outcomes"]
+    return outcomes.get("failed", 0) + outcomes.get("conflicted", 0) > 0
+
+
+def _wrote(attempt: Attempt, partition: str) -> bool:
+    """Whether an apply wrote rows, or was stopped before it said so."""
+    if not attempt.is_finished(partition):
+        return True
     summary = attempt.summary(partition)
     return bool(summary.get("abandoned")) or summary["outcomes"].get("applied", 0) > 0
-
-
-def _inverse_rows(ledger: Ledger, plan: Plan, partition: str, attempt: Attempt, store: Store) -> Rows:
-    """The rows that the attempt applied, turned round, in a fixed order."""
-    part = plan.part(partition)
-
-    def rows() -> Iterator[pl.DataFrame]:
-        dependants, siblings = _dependants(applied()), _dependants(planned())
-        for batch in applied():
-            yield inverse(batch, store, dependants, siblings)
-
-    def planned() -> Iterable[pl.DataFrame]:
-        return ledger.rows(part) if part else ()
-
-    def applied() -> Iterator[pl.DataFrame]:
-        for number, batch in batches(planned, attempt.batch_size):
-            letters = settled(attempt, partition, number, batch, store).letters
-            written = [row for row, letter in enumerate(letters) if letter == Outcome.APPLIED]
-            if written:
-                yield batch[written]
-
-    return rows
-
-
-def _dependants(files: Iterable[pl.DataFrame]) -> dict[str, list[str]]:
-    """Which keys required a key: they are undone before it."""
-    result: dict[str, list[str]] = {}
-    for file in files:
-        for key, requires in file.filter(pl.col("requires").list.len() > 0).select("key", "requires").iter_rows():
-            for required in requires:
-                result.setdefault(required, []).append(key)
-    return result
-
-
-def inverse(
-    rows: pl.DataFrame,
-    store: Store,
-    dependants: dict[str, list[str]] | None = None,
-    siblings: dict[str, list[str]] | None = None,
-) -> pl.DataFrame:
-    """Change rows turned round: applying them after `rows` restores the documents exactly.
-
-    A deleted document may stand again beside what it required, and beside all that required the same.
-    """
-    dependants, siblings = dependants or {}, siblings or {}
-    beside = [
-        sorted({*others, *requires, *(key for required in requires for key in siblings.get(required, []))})
-        if op == "delete"
-        else []
-        for op, requires, others in rows.select("op", "requires", "beside").iter_rows()
-    ]
-    left = [
-        store.image_after(before, after, removed or []) if op == "update" else after
-        for op, before, after, removed in rows.select("op", "before", "after", "removed").iter_rows()
-    ]
-    turned = rows.select(
-        "partition",
-        "key",
-        pl.col("op").cast(pl.String).replace_strict(_INVERSE).alias("op"),
-        pl.Series("before", left, dtype=pl.Binary),
-        pl.col("before").alias("after"),
-        "reasons",
-        pl.Series("requires", [dependants.get(key, []) for key in rows["key"]], dtype=pl.List(pl.String)),
-        pl.Series("beside", beside, dtype=pl.List(pl.String)),
-    )
-    return conform(turned)

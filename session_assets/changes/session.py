@@ -5,14 +5,17 @@ A partition that fails is set aside and named; the others finish.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 from session_assets.changes.apply import apply_part
 from session_assets.changes.attempt import Attempt
 from session_assets.changes.change_set import Plan
+from session_assets.changes.epochs import counted_together, epochs
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcomes
 from session_assets.changes.store import Store
@@ -31,12 +34,14 @@ class ApplyReport:
     plan_ids: list[str] = field(default_factory=list[str])
     planned: dict[str, int] = field(default_factory=dict[str, int])
     outcomes: dict[str, Outcomes] = field(default_factory=dict[str, Outcomes])
+    finished: dict[str, Outcomes] = field(default_factory=dict[str, Outcomes])
+    """Partitions that an attempt had finished when it was stopped, and with which this apply went on."""
     failed: dict[str, str] = field(default_factory=dict[str, str])  # partitions set aside, with the error
     spent: dict[str, float] = field(default_factory=dict[str, float])  # what the store counted meanwhile
 
     def totals(self) -> Outcomes:
         total = Outcomes()
-        for outcomes in self.outcomes.values():
+        for outcomes in (*self.finished.values(), *self.outcomes.values()):
             total.add(outcomes)
         return total
 
@@ -95,11 +100,15 @@ def apply_plans(
         part = plan.part(partition)
         return apply_part(attempt, partition, lambda: ledger.rows(part) if part else (), store, progress=tell)
 
+    work_on = [
+        (plans[plan_id], attempt, keys)
+        for plan_id, partitions in todo.items()
+        for attempt, keys in _attempts(ledger, plans[plan_id], partitions, run_id, batch_size)
+    ]
     with ThreadPoolExecutor(_PARTITIONS_AT_ONCE) as pool:
         futures = {
-            partition: pool.submit(work, plans[plan_id], attempt, partition)
-            for plan_id, partitions in todo.items()
-            for attempt, keys in _attempts(ledger, plans[plan_id], partitions, run_id, batch_size)
+            partition: pool.submit(work, plan, attempt, partition)
+            for plan, attempt, keys in work_on
             for partition in keys
         }
         try:
@@ -112,7 +121,30 @@ def apply_plans(
     for plan_id, partitions in todo.items():
         parts = {part.partition: part.rows for part in plans[plan_id].parts}
         report.planned |= {partition: parts.get(partition, 0) for partition in partitions}
+    for plan, attempt, _ in work_on:
+        _count_together(ledger, plan, attempt, report)
+    failpoint("apply.before_report")
     return report
+
+
+def _count_together(ledger: Ledger, plan: Plan, attempt: Attempt, report: ApplyReport) -> None:
+    """Count what earlier attempts did since the plan was last recorded or reverted: to people all of it is one apply."""
+    groups = epochs(ledger, plan.plan_id)
+    for partition in attempt.partitions:
+        outcomes = report.outcomes.get(partition)
+        if outcomes is None:
+            if partition in report.planned or not attempt.is_counted(partition):
+                continue  # it failed now, or is another run's
+            outcomes = _told(attempt.summary(partition))
+            part = plan.part(partition)
+            report.finished[partition] = outcomes
+            report.planned[partition] = part.rows if part else 0
+        counted_together(groups[partition][-1], attempt, partition, outcomes)
+
+
+def _told(summary: dict[str, Any]) -> Outcomes:
+    """The outcomes of a partition, as the attempt that finished it wrote them down."""
+    return Outcomes(Counter(summary["outcomes"]), dict(summary["errors"]), list(summary["conflicts"]))
 
 
 def _collect(partition: str, future: Future[Outcomes], report: ApplyReport) -> None:
@@ -143,7 +175,7 @@ def _attempts(
     planned_at = ledger.recorded_at(plan.plan_id)
     for attempt in reversed(ledger.attempts(plan.plan_id)):
         if attempt.at_ns < planned_at:
-            break  # planned anew since: every document is looked at again
+            break  # planned again since: every document is looked at again
         covered = [key for key in rest if key in attempt.partitions]
         unfinished = [key for key in covered if not attempt.is_revert and not attempt.is_finished(key)]
         if unfinished:

@@ -23,6 +23,19 @@ class State(StrEnum):
         return self in (State.BEFORE, State.HALF)
 
 
+class Left(StrEnum):
+    """Why a revert leaves a row as it is."""
+
+    EDITED = "edited"  # somebody changed the document since
+    GONE = "gone"  # somebody deleted it since
+    PLACE_TAKEN = "place_taken"  # another document is where this one would come back
+    BLOCKED = "blocked"  # a document that has to be undone first is left
+    FAILED = "failed"  # the store refused the write, or could not be asked
+
+
+TAKEN = "another document took its place"
+
+
 @dataclass
 class Written:
     """What a guarded write knows of its rows, by position: `done` were matched and written by this call."""
@@ -38,6 +51,10 @@ class Store(Protocol):
 
     def look(self, changes: pl.DataFrame) -> list[State]:
         """The state of each row's document, compared exactly (types, field order), in the order of the rows."""
+        ...
+
+    def obstacles(self, changes: pl.DataFrame) -> list[Left]:
+        """What stops each row, of rows whose state is `OTHER`: edited, gone or place_taken."""
         ...
 
     def write(self, changes: pl.DataFrame) -> Written:

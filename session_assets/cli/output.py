@@ -36,7 +36,7 @@ def show(result: Result, as_json: bool) -> int:
     if body.get("reasons") and body["command"] != "verify":
         console.print(_counts("reason", body["reasons"], body.get("unit", "documents")))
     is_step = body.get("is_step", False)  # its story says it
-    for line in result.story:
+    for line in [*(body.get("notes", ()) if body["command"] in ("plan", "apply") else ()), *result.story]:
         console.print(safe_text(line), highlight=False, soft_wrap=True)
     if "files" in body:
         _show_files(console, body)
@@ -79,7 +79,12 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
         for key, reason in body.get("errors", {}).items():
             console.print(f"  not written {safe_text(key)}: {safe_text(reason)}", highlight=False)
         if outcomes["conflicted"]:
-            console.print("Conflicted documents were changed by somebody else and kept as they are: plan again.")
+            console.print(
+                f"{outcomes['conflicted']:,} documents wait: somebody else changed them since the plan, and they are kept as"
+                f" they are. Next: session-assets plan {slice_}",
+                highlight=False,
+                soft_wrap=True,
+            )
         if outcomes["applied"]:
             console.print(f"To undo: session-assets revert {slice_} --plan-id {plan_id}", highlight=False)
         return
@@ -99,22 +104,65 @@ def _show_files(console: Console, body: dict[str, Any]) -> None:
 
 
 def _show_revert(console: Console, body: dict[str, Any]) -> None:
-    would = "would be undone" if body["dry_run"] else "undone"
-    if not body["undoable"] and not body["refused"]:
-        console.print(f"plan {body['plan_id']}: nothing to undo (not applied, or undone already)", highlight=False)
+    plan_id = body["plan_id"]
+    if "looked" in body:
+        for line in nothing_to_undo(body["slice"], plan_id, body["looked"]):
+            console.print(line, highlight=False, soft_wrap=True)
         return
-    console.print(f"plan {body['plan_id']}: {body['undoable']:,} {would}", highlight=False)
-    errors, failed = body.get("errors", {}), body.get("outcomes", {}).get("failed", 0)
-    why = "cannot be undone, edited since (or their place is taken)"
-    if failed:
-        why = f"are not undone, {failed:,} of them failed: see to the cause, then run the same command again"
+    if not body["undoable"] and not body["refused"]:
+        console.print(f"plan {plan_id}: nothing to undo (not applied, or undone already)", highlight=False)
+        return
+    would = "would be undone" if body["dry_run"] else "undone"
+    console.print(f"plan {plan_id}: {body['undoable']:,} {would}", highlight=False)
     if body["refused"]:
-        console.print(f"{body['refused']:,} {why}:", highlight=False)
-        for key in body["refused_sample"]:
-            reason = f": {errors[key]}" if key in errors else ""
-            console.print(f"  {safe_text(key + reason)}", highlight=False)
+        _show_left(console, body)
     for note in body.get("notes", []):
         console.print(safe_text(note), highlight=False)
+
+
+_LEFT = {
+    "edited": "somebody changed it since, and it stays as it is now",
+    "gone": "somebody deleted it since",
+    "place_taken": "another document is where it would come back: move that one, then revert again",
+    "blocked": "a document that has to be undone first is left",
+    "failed": "the store refused it: see to the cause, then revert again",
+}
+"""What the words of a revert mean, and what to do. The words: `changes.store.Left`."""
+
+
+def _show_left(console: Console, body: dict[str, Any]) -> None:
+    """How many rows a revert leaves, and why; then up to 20 of them."""
+    is_dry = body["dry_run"]
+    console.print(f"{body['refused']:,} {'cannot be undone' if is_dry else 'are left'}:", highlight=False)
+    for word, count in body.get("left", {}).items():
+        console.print(f"  {count:,} {word}: {_LEFT.get(word, word)}", highlight=False, soft_wrap=True)
+    for row in body.get("left_sample", []):
+        reason = f" ({row['reason']})" if row.get("reason") else ""
+        console.print(f"    {safe_text(row['why'])} {safe_text(row['key'] + reason)}", highlight=False, soft_wrap=True)
+    if "left_sample" not in body:
+        for key in body["refused_sample"]:
+            console.print(f"  {safe_text(key)}", highlight=False)
+
+
+def nothing_to_undo(slice_: str, plan_id: str, looked: dict[str, Any]) -> list[str]:
+    """What the ledger and the store say of a plan of which nothing is to be undone."""
+    records = {
+        "never_applied": "it was never applied",
+        "undone_already": "it is undone already",
+        "nothing_written": "it was applied, and wrote no document",
+    }[looked["nothing"]]
+    counts = (
+        f"Looked at {looked['rows']:,} documents now: {looked['before']:,} are as before the plan,"
+        f" {looked['after']:,} show its change, {looked['other']:,} neither."
+    )
+    if not looked["disagrees"]:
+        return [f"plan {plan_id}: nothing to undo, {records}.", counts]
+    return [
+        f"plan {plan_id}: nothing is undone. By the ledger {records}, but the store disagrees.",
+        counts,
+        f"Somebody else made the change, or a backup was put back: `session-assets plan {slice_}` shows what is wrong now;"
+        " the ledger that applied the plan can undo it.",
+    ]
 
 
 def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:

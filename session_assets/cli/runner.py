@@ -17,6 +17,7 @@ from session_assets.changes.evidence import STATES
 from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.cli.startup import quick_imports
+from session_assets.cli.stopped import stopped_after_last_write
 from session_assets.errors import UsageError
 from session_assets.graph.causes import cause, exit_code
 from session_assets.graph.environment import Environment
@@ -148,6 +149,9 @@ class Runner:
             run_id, error, code = self.run(job, target, keys, {"apply": config})
         body = self._body(target, "apply", run_id)
         outcomes = body.get("outcomes", {})
+        if not body["planned"] and not error:
+            ledger = target.loop.ledger(self.environment)
+            body["notes"] += stopped_after_last_write(self.environment, ledger, run_id, target.name)
         return self._told(target, Result(body, code or int(outcomes.get("failed", 0) > 0), error))
 
     def revert(self, slice_: str, plan_id: str, dry_run: bool, batch_size: int) -> Result:
@@ -160,7 +164,9 @@ class Runner:
         run_id, error, code = self.execute(f"{name}_revert", {}, ops)
         summary = self.environment.reported(run_id, "revert") or {}
         body = {"slice": slice_, "command": "revert", "run_id": run_id, "plan_id": plan_id, **summary}
-        return Result(body, code or int(summary.get("outcomes", {}).get("failed", 0) > 0), error)
+        disagrees = summary.get("looked", {}).get("disagrees", False)
+        leaves = summary.get("refused", 0) > 0 and not dry_run
+        return Result(body, code or int(leaves or disagrees), error)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
@@ -293,6 +299,7 @@ class Runner:
             body["plan_id"] = plan_ids[0] if plan_ids else None
             body["planned"] = reports["apply"].get("planned", reports["plan"].get("planned", 0))
             body["lists"] = reports["plan"].get("lists", {})
+            body["notes"] = reports["plan"].get("notes", [])
         if reports["apply"]:
             for name in ("outcomes", "errors", "conflicts", "spent"):
                 body[name] = reports["apply"][name]

@@ -168,15 +168,10 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
             "loop": loop.name,
             "plan_id": plan.plan_id,
             "dry_run": config.dry_run,
-            "partitions": report.partitions,
-            "undoable": report.undoable,
-            "refused": report.refused_count,
-            "refused_sample": [safe_text(key) for key in report.refused],
-            "outcomes": report.outcomes.as_dict(),
-            "errors": {safe_text(key): safe_text(reason) for key, reason in report.outcomes.errors.items()},
+            **report.as_dict(),
         }
         environment.report(context.run_id, "revert", summary)
-        context.log.info(f"undone: {report.undoable}, not undone (edited since, or failed): {report.refused_count}")
+        context.log.info(f"undone: {report.undoable}, left: {report.refused_count} {dict(report.left) or ''}")
 
     @dg.job(
         name=f"{slice_name}_revert",

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from session_assets.changes.store import State, Written
+from session_assets.changes.store import Left, State, Written
 from session_assets.failpoints import failpoint
 from session_assets.stores.cosmos import Container
 from session_assets.stores.cosmos_documents import Document, decode, plain, same
@@ -50,6 +50,9 @@ class CosmosStore:
 
     def look(self, changes: pl.DataFrame) -> list[State]:
         return self._container.account.each(self._look, self._rows(changes))
+
+    def obstacles(self, changes: pl.DataFrame) -> list[Left]:
+        return self._container.account.each(self._obstacle, self._rows(changes))
 
     def write(self, changes: pl.DataFrame) -> Written:
         result = Written()
@@ -86,6 +89,13 @@ class CosmosStore:
         if len(places) == 1 and (patch := _patch(places[0])) is not None:
             return _state(patch, found[0])
         return _state_of_several(places, found)
+
+    async def _obstacle(self, places: list[Place]) -> Left:
+        pairs = list(zip(places, await self._read(places), strict=True))
+        ours = [(place, one) for place, one in pairs if place.before is not None]
+        if ours and all(one is None for _, one in ours):
+            return Left.GONE
+        return Left.PLACE_TAKEN if all(_is(one, place.before) for place, one in ours) else Left.EDITED
 
     async def _write(self, places: list[Place]) -> _Told:
         try:

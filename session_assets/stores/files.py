@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from session_assets.changes.store import State, Written
+from session_assets.changes.store import Left, State, Written
 from session_assets.errors import BadInput
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
@@ -96,6 +96,16 @@ class FileStore:
     def look(self, changes: pl.DataFrame) -> list[State]:
         """The state of each row's file: bytes, permissions and place are compared; the time is restored, not compared."""
         return [self._state(Image.decode(before), Image.decode(after)) for before, after in _images(changes)]
+
+    def obstacles(self, changes: pl.DataFrame) -> list[Left]:
+        """What stops each row: its file is edited, or gone, or another file is where it would go."""
+        return [self._obstacle(Image.decode(before), Image.decode(after)) for before, after in _images(changes)]
+
+    def _obstacle(self, before: Image, after: Image) -> Left:
+        source, target = self._stands(before), self._stands(after)
+        if source is _Stands.SAME and target is _Stands.OTHER:
+            return Left.PLACE_TAKEN
+        return Left.GONE if source is target is _Stands.ABSENT else Left.EDITED
 
     def write(self, changes: pl.DataFrame) -> Written:
         """Move each file that stands exactly as `before`, or finish what was begun; never overwrite another."""

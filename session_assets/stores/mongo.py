@@ -170,6 +170,10 @@ class MongoSource:
             return Holding(name, None)
         return Holding(name, self.estimated_count() or self.count({}))
 
+    def holds_any(self) -> bool:
+        """Whether there is a document; an estimate may be wrong after a crash of the server."""
+        return attempt(self.variable, lambda: self.collection.find_one({}, {"_id": 1})) is not None
+
     def count(self, query: dict[str, Any]) -> int:
         """The exact number of documents that match."""
         return attempt(self.variable, lambda: self.collection.count_documents(query))

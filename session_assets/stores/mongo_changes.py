@@ -19,10 +19,9 @@ from pymongo.collation import Collation
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, DocumentTooLarge, OperationFailure, WriteError
 
-from session_assets.changes.store import State, Written
+from session_assets.changes.store import TAKEN, Left, State, Written
 from session_assets.errors import UsageError
 from session_assets.failpoints import failpoint
-from session_assets.masking import safe_text
 from session_assets.stores.bson_documents import (
     RAW_VALUES,
     encode,
@@ -35,6 +34,7 @@ from session_assets.stores.bson_documents import (
 )
 from session_assets.stores.mongo import attempt, unavailable
 from session_assets.stores.mongo_recounts import Recount
+from session_assets.stores.mongo_refusals import refusal
 from session_assets.stores.mongo_snapshot import NO_TRANSACTIONS, Change, NoTransactions, groups, write_together
 from session_assets.stores.mongo_statements import guard, is_altered, is_pipeline, statement
 
@@ -80,6 +80,15 @@ class MongoStore:
             else:
                 states.append(State.OTHER)
         return states
+
+    def obstacles(self, changes: pl.DataFrame) -> list[Left]:
+        columns = changes.select("op", "before", "after").rows()
+        ids = [id_element(after if before is None else before) for _, before, after in columns]
+        found = self._found(ids)
+        return [
+            Left.PLACE_TAKEN if op == "insert" else Left.EDITED if one in found else Left.GONE
+            for one, (op, _, _) in zip(ids, columns, strict=True)
+        ]
 
     def write(self, changes: pl.DataFrame) -> Written:
         result = Written()
@@ -196,7 +205,7 @@ class MongoStore:
             raise unavailable(self._variable, error) from error
         failures = reply.get("writeErrors", [])
         for failure in failures:
-            result.errors[kept[failure["index"]]] = safe_text(failure.get("errmsg", "refused"))[:300]
+            result.errors[kept[failure["index"]]] = refusal(failure)
         certain = not failures and reply["n"] == len(kept) and "writeConcernError" not in reply
         (result.done if certain else result.unknown).update(one for one in kept if one not in result.errors)
 
@@ -208,7 +217,7 @@ class MongoStore:
         try:
             done = self._collection.bulk_write([operation])
         except BulkWriteError as error:
-            result.errors[position] = safe_text(error.details["writeErrors"][0].get("errmsg", "refused"))[:300]
+            result.errors[position] = refusal(error.details["writeErrors"][0])
             return
         except DocumentTooLarge:
             result.errors[position] = _TOO_LARGE
@@ -225,7 +234,7 @@ class MongoStore:
 
         def transaction(session: ClientSession) -> str | None:
             if self._others(row["after"], set(row["beside"] or ()), session):
-                return "another document took its place"
+                return TAKEN
             self._collection.insert_one(_raw(row["after"]), session=session)
             if is_altered(row["after"]):
                 query, whole = _raw(from_elements([id_element(row["after"])])), {"$literal": _raw(row["after"])}
@@ -257,7 +266,7 @@ class MongoStore:
             with self._one_by_one, self._collection.database.client.start_session() as session:
                 refused = session.with_transaction(transaction, read_preference=ReadPreference.PRIMARY)
         except WriteError as error:
-            result.errors[position] = safe_text(error.details.get("errmsg", error) if error.details else error)[:300]
+            result.errors[position] = refusal(error.details or {"errmsg": str(error)})
             return
         except DocumentTooLarge:
             result.errors[position] = _TOO_LARGE

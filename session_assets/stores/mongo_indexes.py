@@ -71,8 +71,15 @@ def _refuse_duplicates(database: Database, variable: str) -> None:
     if not found["shown"]:
         return
     total = found["total"][0]["ids"]
-    shown = ", ".join(safe_text(one["_id"]) for one in found["shown"])
+    ids = [one["_id"] for one in found["shown"]]
+    if "" in ids:
+        raise UsageError(
+            f"{database.name}.{SESSIONS}: several documents have an empty session_id, which is no id, and an index cannot make"
+            ' it unique. Look at them: {"session_id": ""}. Give each its id, or unset the field, then try again.'
+        )
+    shown = ", ".join(map(safe_text, ids))
     raise UsageError(
         f"{database.name}.{SESSIONS}: {total} session ids have several documents and cannot be made unique:"
-        f" {shown}{', …' if total > _SHOWN else ''}. Fold them with `session-assets apply web/duplicates`, then try again."
+        f" {shown}{', …' if total > _SHOWN else ''}. Fold them: `session-assets plan web/duplicates`, then"
+        " `session-assets apply web/duplicates`. Then try again."
     )

@@ -28,6 +28,18 @@ def stays_if_found(collection: Collection, field: str, reason: str) -> Recount:
     return recount
 
 
+def stays_if_empty(collection: Collection, recount: Recount) -> Recount:
+    """Every document stays where the source is empty or missing: nobody can tell then what belongs to it."""
+
+    def checked(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
+        if collection.find_one({}, {"_id": 1}, session=session) is None:
+            reason = f"{collection.name} is empty or missing: nobody can tell what belongs to this document"
+            return dict.fromkeys(range(len(documents)), reason)
+        return recount(session, documents)
+
+    return checked
+
+
 def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
     """A document stays where no other of its collection has the same value."""
 

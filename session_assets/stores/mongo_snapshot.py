@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, DocumentTooLarge, OperationFailure, PyMongoError
 
 from session_assets.changes.store import Written
 from session_assets.failpoints import failpoint
@@ -73,6 +73,8 @@ def write_together(collection: Collection[Any], changes: Sequence[Change]) -> Wr
                 raise NoTransactions from error
             if not error.has_error_label("TransientTransactionError"):
                 return None  # which of the changes is refused, and why, is told by writing them one by one
+        except DocumentTooLarge:
+            return None  # one of the changes has more than the driver sends: alone, it fails with its id
         except PyMongoError as error:
             if not error.has_error_label("TransientTransactionError"):
                 raise

@@ -2,8 +2,14 @@
 
 Both are planned over the whole collection, since a duplicate or a late event may stand in any partition. Each delete recounts
 inside its transaction. Neither runs as part of `apply web`.
+
+What they delete is nowhere else in the store. So a plan is applied by a later command or run than the one that recorded it, and
+never where `events` is empty or missing, when the plan is made or when it is applied: without events every session looks like an
+orphan. 50 of 50 sessions were once planned and deleted by one command, on a database whose `events` had another name.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +17,9 @@ import dagster as dg
 import polars as pl
 
 from session_assets.changes.change_set import CHANGES
-from session_assets.changes.session import raise_for
-from session_assets.errors import PlanRefused
+from session_assets.changes.ledger import Ledger
+from session_assets.changes.session import ApplyReport, raise_for
+from session_assets.errors import NoEvidence, PlannedOnly, PlanRefused
 from session_assets.graph.collection import plan_summary
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
@@ -20,41 +27,100 @@ from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.preview import preview_changes
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.graph.target import Target
+from session_assets.masking import safe_text
 from session_assets.selection import Selection
 from session_assets.settings import Settings
-from session_assets.stores.mongo import database
+from session_assets.stores.mongo import MongoSource, database
 from session_assets.stores.mongo_changes import MongoStore
-from session_assets.stores.mongo_recounts import stays_if_found, stays_if_last
+from session_assets.stores.mongo_recounts import stays_if_empty, stays_if_found, stays_if_last
 from session_assets.web import model
 from session_assets.web.assets import LOCK, OWNERS, key, open_web, target
-from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows
+from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows, young_orphans
 
 _PLACE = ("session_id",)
-_MATERIALIZED = "__ASSET_JOB"  # launched from the graph, where *Materialize all* is one click away
+_SHOWN = 3
+_SOURCE_NOTE = "source_documents"
+"""In the recording of a plan: how many events there were."""
+
+
+class _NotPlanned:
+    """Documents that a clean-up leaves out of its plan: how many for each reason, and a few ids."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._ids: dict[str, list[str]] = {}
+
+    def add(self, reason: str, ids: list[str]) -> None:
+        self.counts[reason] += len(ids)
+        self._ids[reason] = [*self._ids.get(reason, []), *ids][:_SHOWN]
+
+    def notes(self) -> list[str]:
+        """A line for each reason."""
+        return [
+            f"Not planned: {count:,} {model.NOT_PLANNED[reason]}: {', '.join(map(safe_text, self._ids[reason]))}"
+            + (", …" if count > _SHOWN else "")
+            for reason, count in self.counts.items()
+            if count
+        ]
+
+
+_RowsOf = Callable[[pl.DataFrame, _NotPlanned], pl.DataFrame]
 
 
 def _orphan_store() -> MongoStore:
     db = database(model.VARIABLE, model.DATABASE)
-    recount = stays_if_found(db[model.EVENTS], "session_id", "events of this session have arrived since it was planned")
-    return MongoStore(db[model.SESSIONS], model.VARIABLE, place=_PLACE, recount=recount)
+    events = db[model.EVENTS]
+    recount = stays_if_found(events, "session_id", "events of this session have arrived since it was planned")
+    return MongoStore(db[model.SESSIONS], model.VARIABLE, place=_PLACE, recount=stays_if_empty(events, recount))
 
 
 def _duplicate_store() -> MongoStore:
-    sessions = database(model.VARIABLE, model.DATABASE)[model.SESSIONS]
+    db = database(model.VARIABLE, model.DATABASE)
+    sessions = db[model.SESSIONS]
     recount = stays_if_last(sessions, "session_id", "it has become the only document of its session_id")
+    recount = stays_if_empty(db[model.EVENTS], recount)
     return MongoStore(sessions, model.VARIABLE, place=_PLACE, recount=recount)
 
 
-def _orphans(classified: pl.DataFrame) -> pl.DataFrame:
-    return orphan_rows(classified, now=datetime.now(UTC), grace_days=Settings.from_env().orphan_grace_days)
+def _orphans(classified: pl.DataFrame, not_planned: _NotPlanned) -> pl.DataFrame:
+    now, grace_days = datetime.now(UTC), Settings.from_env().orphan_grace_days
+    young = young_orphans(classified, now=now, grace_days=grace_days)
+    for (reason,), group in young.partition_by("reason", as_dict=True).items():
+        not_planned.add(str(reason), group["id"].to_list())
+    return orphan_rows(classified, now=now, grace_days=grace_days)
 
 
-def _plan(loop: Loop, rows_of: Any, environment: Environment, run_id: str) -> dict[str, Any]:
+def _folds(classified: pl.DataFrame, not_planned: _NotPlanned) -> pl.DataFrame:
+    too_large: list[str] = []
+    rows = fold_rows(classified, too_large)
+    not_planned.add("too_large", too_large)
+    return rows
+
+
+def _counted_events(loop: str, done: str) -> int:
+    """How many events there are, about; raises where there is none: every session would look like an orphan."""
+    db = database(model.VARIABLE, model.DATABASE)
+    events = MongoSource(db[model.EVENTS], model.VARIABLE)
+    if not events.holds_any():
+        raise NoEvidence(
+            f"{loop}: nothing is {done}. {db.name}.{model.EVENTS} is empty or missing, so nobody can tell which sessions have"
+            f" no events. Check the database in {model.VARIABLE} and the name of the collection, or restore the events. Then"
+            f" run `session-assets plan {loop}`."
+        )
+    return max(1, events.estimated_count())
+
+
+def _plan(loop: Loop, rows_of: _RowsOf, environment: Environment, run_id: str) -> dict[str, Any]:
     web, ledger = open_web(environment), loop.ledger(environment)
-    keys = web.standing()
+    noted = {_SOURCE_NOTE: _counted_events(loop.name, "planned")}
+    keys, not_planned = web.standing(), _NotPlanned()
     with loop.lock(ledger, keys, f"plan {loop.name}"):
-        planned = web.plan_now(ledger, Selection(), rows_of, run_id, visited=keys)
+        planned = web.plan_now(
+            ledger, Selection(), lambda frame: rows_of(frame, not_planned), run_id, visited=keys, noted=noted
+        )
     summary = plan_summary(loop.name, planned)
+    summary["notes"] = not_planned.notes()
+    summary["reasons"] |= {reason: count for reason, count in not_planned.counts.items() if count}
     if others := sum(_with_other_values(rows) for part in planned.plan.parts for rows in ledger.rows(part)):
         summary["reasons"][OTHER_VALUES] = others
     environment.report(run_id, "plan", summary)
@@ -66,7 +132,25 @@ def _plan(loop: Loop, rows_of: Any, environment: Environment, run_id: str) -> di
         "documents": summary["read"],
         "reasons": dg.MetadataValue.md(markdown(summary["reasons"].items(), ["reason", "documents"])),
         "preview": dg.MetadataValue.md(shown),
+        "events": noted[_SOURCE_NOTE],
+        **({"not_planned": dg.MetadataValue.md("\n\n".join(summary["notes"]))} if summary["notes"] else {}),
     }
+
+
+def _refuse_unseen(loop: str, ledger: Ledger, plan_ids: list[str], run_id: str) -> None:
+    """Raise where a plan was recorded by this very run, or when there were no events."""
+    recordings = [one for one in ledger.recordings() if one.plan_id in plan_ids]
+    for plan_id in plan_ids:
+        mine = [one for one in recordings if one.plan_id == plan_id]
+        if mine and all(one.run_id == run_id for one in mine):
+            rows = ledger.plan(plan_id).rows
+            raise PlannedOnly(
+                f"{loop}: planned, not applied. Plan {plan_id} changes or deletes {rows:,} documents, and what it deletes is"
+                f" nowhere else in the database. Look at it, then apply it: session-assets apply {loop} --plan-id {plan_id}"
+                f" (in the UI: job {loop.replace('/', '_')}_apply)."
+            )
+        if mine and mine[0].summary.get(_SOURCE_NOTE) == 0:
+            raise PlanRefused(f"{loop}: plan {plan_id} was made without any event. Run `session-assets plan {loop}`.")
 
 
 def _with_other_values(rows: pl.DataFrame) -> int:
@@ -74,7 +158,7 @@ def _with_other_values(rows: pl.DataFrame) -> int:
     return int(rows["reasons"].list.eval(pl.element().str.starts_with(OTHER_VALUES)).list.any().sum())
 
 
-def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: Any, texts: tuple[str, str]) -> Any:
+def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: _RowsOf, texts: tuple[str, str]) -> Any:
     """The plan asset, the apply asset, their jobs and target of one clean-up."""
     name = f"{model.SLICE}/{step}"
 
@@ -108,10 +192,17 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     def apply(context: dg.AssetExecutionContext, config: ApplyConfig) -> dg.MaterializeResult:
         keep_connections(context.instance)
         environment = Environment.load()
-        if context.run.job_name == _MATERIALIZED and loop.ledger(environment).planned_by(context.run_id):
-            raise PlanRefused(
-                f"{name} deletes documents: look at the plan that this run made, then materialize this alone."
-            )
+        ledger = loop.ledger(environment)
+        pending = [config.plan_id] if config.plan_id else list(ledger.pending())
+        if not pending and not ledger.planned_by(context.run_id):
+            _plan(loop, rows_of, environment, context.run_id)
+            pending = list(ledger.pending())
+        _refuse_unseen(name, ledger, pending, context.run_id)
+        if not pending:  # the plan of this run changes nothing
+            summary = apply_summary(name, ApplyReport())
+            environment.report(context.run_id, "apply", summary)
+            return dg.MaterializeResult(metadata={"planned": 0, **summary["outcomes"]})
+        _counted_events(name, "deleted")
         report = apply_loop(loop, environment, None, config, context.run_id, context.log)
         raise_for(report.failed, name)
         summary = apply_summary(name, report)
@@ -121,7 +212,9 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     jobs = [
         dg.define_asset_job(f"{job}_plan", selection=dg.AssetSelection.assets(key(plan_asset)), description=texts[0]),
         dg.define_asset_job(
-            f"{job}_apply", selection=dg.AssetSelection.assets(key(plan_asset), key(apply_asset)), description=texts[1]
+            f"{job}_apply",
+            selection=dg.AssetSelection.assets(key(apply_asset)),
+            description=f"{texts[1]} Without a pending plan it plans, and does not apply.",
         ),
         dg.define_asset_job(
             f"{job}_apply_pending",
@@ -148,7 +241,7 @@ _DUPLICATES = _cleanup(
     "duplicate_sessions",
     "folded_duplicates",
     _duplicate_store,
-    fold_rows,
+    _folds,
     (
         "The dry run of the fold: several documents for one session_id become the most complete one, recomputed.",
         "Writes each survivor, reads it back, then deletes the other documents of its session_id; journaled whole.",

@@ -15,6 +15,7 @@ VARIABLE, DATABASE = "WEB_MONGO_URI", "web"
 EVENTS, SESSIONS = "events", "sessions"
 MOMENT = pl.Datetime("ms", "UTC")
 HEX24 = r"^[0-9a-fA-F]{24}$"
+LARGEST = 16 * 1024 * 1024  # bytes of a document that MongoDB stores
 
 EVENT_COLUMNS = pl.Schema(
     {
@@ -112,7 +113,13 @@ REASONS = (
         Fix.LISTED,
         "session_id, user_id, client_id, event_count or pages holds a value that no rule covers",
     ),
-    Reason("no_session_id", "nothing_held_back", Fix.LISTED, "neither a session_id nor a login session"),
+    Reason(
+        "no_session_id",
+        "nothing_held_back",
+        Fix.LISTED,
+        "neither a session_id (an empty one is none) nor a login session",
+    ),
+    Reason("too_large", "nothing_held_back", Fix.LISTED, "the repaired document would have more than MongoDB's 16 MiB"),
     Reason("unsettled", "nothing_held_back", Fix.WAIT, "wrong, but its last event is younger than the settle time"),
 )
 REASON = {reason.name: reason for reason in REASONS}
@@ -130,6 +137,15 @@ NEXT_STEP = {
     Fix.LISTED: "Not repairable by rule: open the full list and decide.",
     Fix.WAIT: "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
 }
+NOT_PLANNED = {
+    "young_created_at": "orphans stay: their created_at is younger than SESSION_ASSETS_ORPHAN_GRACE_DAYS",
+    "young_first_event_at": "orphans stay: their first_event_at is younger than SESSION_ASSETS_ORPHAN_GRACE_DAYS",
+    "young_last_event_at": "orphans stay: their last_event_at is younger than SESSION_ASSETS_ORPHAN_GRACE_DAYS",
+    "young_id": "orphans stay: by the time in their _id they were made within SESSION_ASSETS_ORPHAN_GRACE_DAYS",
+    "no_time": "orphans stay: no field and no _id says how old they are",
+    "too_large": "duplicates stay: the folded document would have more than MongoDB's 16 MiB",
+}
+"""Why a clean-up leaves documents out of its plan: the words of its `reasons`."""
 ORPHAN_STEP = "`session-assets plan web/orphans` lists those old enough to delete."
 SHRINK_STEP = "Where the events are really complete, run again with SESSION_ASSETS_ALLOW_SHRINK=true."
 

@@ -35,6 +35,7 @@ from session_assets.web.model import (
     UNREADABLE,
     VARIABLE,
 )
+from session_assets.web.repairs import held_if_too_large
 from session_assets.web.source import Bucket, WebSource
 
 
@@ -98,6 +99,7 @@ class Web(Pipeline):
             settle_minutes=self.settings.settle_minutes,
             allow_shrink=self.settings.allow_shrink,
         )
+        judged = held_if_too_large(judged)
         login = pl.col("login").fill_null(False)
         reason = pl.when(pl.col("malformed").fill_null(False)).then(pl.lit("malformed_session"))
         others = apart.with_columns(

@@ -13,9 +13,11 @@ import polars as pl
 
 from session_assets.changes.change_set import conform, empty_changes
 from session_assets.stores.bson_documents import NULL, elements, encode, identifier, merged, named_elements, patched
+from session_assets.web.model import LARGEST
 from session_assets.web.session_update import user_text
 
 OTHER_VALUES = "other_values"
+_PAGE, _FIELDS = 16, 1024  # bytes that a page takes beside its text, and all other repaired fields, at the most
 _TIMES = ("first_event_at", "last_event_at", "fact_first", "fact_last")
 _USER = ("new_user", "user_id", "user_id_kind")
 _NEEDED = {
@@ -77,17 +79,42 @@ def _repaired(row: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def fold_rows(classified: pl.DataFrame) -> pl.DataFrame:
+def held_if_too_large(classified: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `too_large` as the reason of each document whose repair MongoDB would not store; it is listed, not planned.
+
+    Without that one such document would only be found by the write that the server refuses.
+    """
+    grown = pl.col("fact_pages").list.eval(pl.element().str.len_bytes() + _PAGE).list.sum().fill_null(0)
+    suspicious = classified.filter(
+        (pl.col("class") == "planned") & (pl.col("document").bin.size() + grown + _FIELDS > LARGEST)
+    )
+    if suspicious.is_empty():
+        return classified
+    rows = repair_rows(suspicious).select("key", "before", "after").iter_rows()
+    large = [key for key, before, after in rows if len(patched(before, after, [])) > LARGEST]
+    is_large = pl.col("key").is_in(large)
+    return classified.with_columns(
+        pl.when(is_large).then(pl.lit("listed")).otherwise("class").alias("class"),
+        pl.when(is_large).then(pl.lit(["too_large"])).otherwise("reasons").alias("reasons"),
+    )
+
+
+def fold_rows(classified: pl.DataFrame, too_large: list[str] | None = None) -> pl.DataFrame:
     """Duplicates of one session_id: the most complete document is recomputed, the others are deleted after it.
 
     Fields that only the others have are taken over, the earliest `_id` first. Where one of the others has a value of its own,
     neither recomputed nor taken over, its delete has the reason `other_values`, with the names: a person sees it beforehand.
+    A session whose folded document MongoDB would not store is left out, and its id goes to `too_large`.
     """
     duplicates = classified.filter((pl.col("class") == "listed") & pl.col("reasons").list.contains("duplicate_session"))
     rows: list[dict[str, Any]] = []
     for group in duplicates.partition_by("session_id", maintain_order=True):
         documents = group.with_columns(score=_completeness()).sort("score", "key", descending=[True, False])
-        rows.extend(_fold(documents.to_dicts()))
+        folded = _fold(documents.to_dicts())
+        if folded is not None:
+            rows.extend(folded)
+        elif too_large is not None:
+            too_large.append(group["session_id"][0])
     return conform(pl.DataFrame(rows, schema_overrides=_ROW_TYPES)) if rows else empty_changes()
 
 
@@ -105,11 +132,14 @@ def _completeness() -> pl.Expr:
     return pl.struct(filled=filled, pages=pages, events=count)
 
 
-def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The rows of one session, or None where the folded document would be too large."""
     survivor, *others = documents
     folded = merged(survivor["document"], [other["document"] for other in sorted(others, key=lambda one: one["key"])])
     target = {**survivor, "reasons": _ALL}
     after = patched(folded, encode(_with_single_user(target)), [])
+    if len(after) > LARGEST:
+        return None
     rows: list[dict[str, Any]] = []
     partition, required = survivor["partition"], []
     if after != survivor["document"]:
@@ -159,15 +189,37 @@ def _row(partition: str, document: dict[str, Any], op: str, after: bytes | None,
 
 def orphan_rows(classified: pl.DataFrame, *, now: datetime, grace_days: float) -> pl.DataFrame:
     """A `delete` for each session without events, count or pages that is older than the grace period."""
-    id_time = pl.col("key").str.extract(r'"\$oid":"([0-9a-f]{8})').str.to_integer(base=16, strict=False)
-    newest = pl.max_horizontal(
-        "created_at",
-        "first_event_at",
-        "last_event_at",
-        (id_time.cast(pl.Int64) * 1000).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"),
-    )
-    old = newest < now - timedelta(days=grace_days)
-    orphans = classified.filter((pl.col("class") == "listed") & pl.col("reasons").list.contains("orphan_session") & old)
+    old = _newest() < now - timedelta(days=grace_days)
+    orphans = _orphans(classified).filter(old)
     return conform(
         orphans.select("partition", "key", pl.lit("delete").alias("op"), pl.col("document").alias("before"), "reasons")
     )
+
+
+def young_orphans(classified: pl.DataFrame, *, now: datetime, grace_days: float) -> pl.DataFrame:
+    """The orphans that `orphan_rows` leaves out: `id` (the session_id), and `reason`, a name of `model.NOT_PLANNED`.
+
+    The reason names the newest of its times: that one says that it may still get events.
+    """
+    newest = _newest()
+    reason = pl.lit("no_time")
+    for name, moment in reversed(_moments().items()):
+        reason = pl.when(moment == newest).then(pl.lit(name)).otherwise(reason)
+    old = (newest < now - timedelta(days=grace_days)).fill_null(False)
+    return _orphans(classified).filter(~old).select(id="session_id", reason=reason)
+
+
+def _orphans(classified: pl.DataFrame) -> pl.DataFrame:
+    return classified.filter((pl.col("class") == "listed") & pl.col("reasons").list.contains("orphan_session"))
+
+
+def _newest() -> pl.Expr:
+    return pl.max_horizontal(*_moments().values())
+
+
+def _moments() -> dict[str, pl.Expr]:
+    """What says how old an orphan is, by the reason for which it is too young."""
+    id_seconds = pl.col("key").str.extract(r'"\$oid":"([0-9a-f]{8})').str.to_integer(base=16, strict=False)
+    id_time = (id_seconds.cast(pl.Int64) * 1000).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+    fields = ("created_at", "first_event_at", "last_event_at")
+    return {f"young_{name}": pl.col(name) for name in fields} | {"young_id": id_time}

@@ -32,8 +32,8 @@ class Facts:
 
 
 def facts_by_session(events: pl.DataFrame) -> dict[str, Facts]:
-    """Facts of each session_id. In: `EVENT_COLUMNS`, rows without a session_id count for nobody."""
-    owned = events.filter(pl.col("session_id").is_not_null())
+    """Facts of each session_id. In: `EVENT_COLUMNS`, rows without a session_id, or with an empty one, count for nobody."""
+    owned = events.filter(pl.col("session_id").fill_null("") != "")
     if owned.is_empty():
         return {}
     columns = ("event_count", "pages", "first", "last", "users", "clients", "malformed")
@@ -70,11 +70,15 @@ def fresh(facts: Facts) -> dict[str, Any]:
 
 
 def recounted(document: Mapping[str, Any], facts: Facts) -> dict[str, Any] | None:
-    """The fields that differ from the facts of all events; None where the facts say less than the document, or are unsure."""
-    pages = document.get("pages") or []
-    count = document.get("event_count")
-    lost = {page for page in pages if page is not None} - {*facts.pages} if _is_list(pages) else set()
-    if facts.malformed or lost or (_is_number(count) and count > facts.count):
+    """The fields that differ from the facts of all events; None where the facts say less than the document, or are unsure.
+
+    They are unsure where the document holds a count or pages of a type that no rule covers: what it says may be more.
+    """
+    pages, count = document.get("pages"), document.get("event_count")
+    if facts.malformed or not (count is None or _is_number(count)) or not (pages is None or _is_pages(pages)):
+        return None
+    lost = {page for page in pages or () if page} - {*facts.pages}
+    if lost or (count is not None and count > facts.count):
         return None
     target = fresh(facts)
     for name, current in (("user_id", user_text(document)), ("client_id", document.get("client_id"))):
@@ -120,6 +124,10 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, list)
+
+
+def _is_pages(value: object) -> TypeGuard[list[str | None]]:
+    return isinstance(value, list) and all(item is None or isinstance(item, str) for item in value)
 
 
 def _is_texts(value: object) -> bool:

@@ -48,7 +48,9 @@ _STANDING_FIELDS = (
     Field("created_at", Kind.DATE),
 )
 _BUCKET_ROWS = 60_000
-_HAS_ID: dict[str, object] = {"session_id": {"$type": "string", "$not": {"$type": "array"}}}
+_HAS_ID: dict[str, object] = {"session_id": {"$type": "string", "$not": {"$type": "array"}, "$ne": ""}}
+_IS_ID = pl.col("session_id").fill_null("") != ""
+"""An empty text is no id: sessions that say so have nothing in common."""
 _HAS_NONE: dict[str, object] = {"$nor": [_HAS_ID]}
 
 
@@ -57,7 +59,7 @@ class Bucket:
     """Some sessions, all their documents, all their events; and the events in reach that no document claims.
 
     `sessions` has `SESSION_COLUMNS`, `events` `EVENT_COLUMNS`. `others` (partition, key, login, malformed: Boolean) are documents
-    without a session_id that is text: log-ins, and those that nobody can place.
+    without a session_id that is text and not empty: log-ins, and those that nobody can place.
     """
 
     sessions: pl.DataFrame
@@ -92,17 +94,17 @@ class WebSource:
         others = self._read_others(selection)
         total = self._sessions.estimated_count()
         for frame in self._documents(keys):
-            loose = frame.filter(pl.col("session_id").is_null())
+            loose = frame.filter(~_IS_ID)
             apart = self._chosen(loose, selection).select("partition", "key", "malformed", login=pl.lit(False))
             others.append(compact(apart))
-            sessions.add(frame.filter(pl.col("session_id").is_not_null()))
+            sessions.add(frame.filter(_IS_ID))
             tell("sessions", sessions.rows, total)
         sessions.close()
         failpoint("web.after_documents")
         events = Buckets(scratch, "events", count, "session_id", EVENT_COLUMNS)
         total = self._events.estimated_count()
         for frame in self._event_frames(keys):
-            events.add(frame.filter(pl.col("session_id").is_not_null()))
+            events.add(frame.filter(_IS_ID))
             self._newest = max(filter(None, (self._newest, frame["timestamp"].max())), default=None)
             tell("events", events.rows, total)
         events.close()
@@ -116,7 +118,7 @@ class WebSource:
 
     def unknown(self, sessions: Sequence[str]) -> list[str]:
         """Those of some session ids that no document has, in order."""
-        wanted = pl.Series("session_id", sessions, dtype=pl.String).unique()
+        wanted = _ids(sessions)
         found: set[str] = set()
         for query in self._sessions.by_values("session_id", wanted):
             for frame in self._sessions.frames(_STANDING_FIELDS[1:2], query or _HAS_ID):
@@ -141,13 +143,13 @@ class WebSource:
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
         events = Buckets(scratch, "loose", count, "session_id", columns)
         for read in self._events.keyed((_STANDING_FIELDS[0], EVENT_FIELDS[1]), {}, {}):
-            frame, without = read.with_columns(pl.coalesce("_id", "key")), pl.col("session_id").is_null()
+            frame, without = read.with_columns(pl.coalesce("_id", "key")), ~_IS_ID
             events.add(frame.filter(~without))
             yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
         events.close()
         sessions = Buckets(scratch, "claims", count, "session_id", pl.Schema({"session_id": pl.String}))
         for frame in self._sessions.frames(_STANDING_FIELDS[1:2], _HAS_ID):
-            sessions.add(frame.filter(pl.col("session_id").is_not_null()))
+            sessions.add(frame.filter(_IS_ID))
         sessions.close()
         for number in range(count):
             claimed = pl.col("session_id").is_in(sessions.read(number)["session_id"].implode())
@@ -160,8 +162,8 @@ class WebSource:
     def _keys(self, selection: Selection) -> pl.Series:
         """The session ids to visit."""
         if selection.sessions:
-            return pl.Series("session_id", list(selection.sessions), dtype=pl.String).unique()
-        chosen = pl.col("partition").is_in(list(selection.partitions or ())) & pl.col("session_id").is_not_null()
+            return _ids(selection.sessions)
+        chosen = pl.col("partition").is_in(list(selection.partitions or ())) & _IS_ID
         found = [compact(frame.filter(chosen).select("session_id")) for frame in self._standing(_HAS_ID)]
         return pl.concat([pl.DataFrame(schema={"session_id": pl.String}), *found])["session_id"].unique()
 
@@ -191,7 +193,7 @@ class WebSource:
         frames = self._sessions.keyed(_APART_FIELDS, _HAS_NONE, {"session_id_type": {"$type": "$session_id"}})
         kind = pl.col("session_id_type")
         columns = {
-            "malformed": ~kind.is_in(["missing", "null", "undefined"]),
+            "malformed": ~kind.is_in(["missing", "null", "undefined", "string"]),  # of texts only the empty one is here
             "login": (kind == "missing") & pl.col("expires_at").is_not_null(),
         }
         return [
@@ -215,6 +217,11 @@ class WebSource:
         share = 1.0 if keys is None else min(1.0, len(keys) / max(sessions, 1))
         rows = max(events, sessions) * share
         return max(1, min(512, round(rows / _BUCKET_ROWS + 0.5)))
+
+
+def _ids(sessions: Sequence[str]) -> pl.Series:
+    """Session ids that were asked for, each once."""
+    return pl.Series("session_id", [one for one in sessions if one], dtype=pl.String).unique()
 
 
 def _with_key(frame: pl.DataFrame) -> pl.DataFrame:

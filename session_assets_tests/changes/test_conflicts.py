@@ -215,3 +215,52 @@ def test_a_collection_that_ignores_case_is_guarded_exactly(
     report = _applied_beside(loop, monkeypatch, "apply.after_intent", lambda: loop.fill([doc(1, a="É")]))
     assert outcomes(report) == {"conflicted": 1}
     assert loop.now() == by_key([doc(1, a="É")])
+
+
+def test_an_update_too_large_to_send_fails_alone(loop: Loop) -> None:
+    large = Change("update", doc(1, a=1), bson.encode({"pages": ["x" * (1 << 20)] * 17}))
+    others = [Change("update", doc(number, a=1), bson.encode({"a": 2})) for number in (2, 3)]
+    loop.fill([doc(number, a=1) for number in (1, 2, 3)])
+    loop.plan(rows_of([large, *others]))
+    report = loop.apply()
+    assert outcomes(report) == {"failed": 1, "applied": 2}
+    assert list(report.totals().errors) == ['{"$numberInt":"1"}']
+    assert "too large" in report.totals().errors['{"$numberInt":"1"}']
+    assert loop.now() == by_key([doc(1, a=1), doc(2, a=2), doc(3, a=2)])
+
+
+RULES = {
+    "bsonType": "object",
+    "required": ["owner"],
+    "properties": {"event_count": {"maximum": 5}, "owner": {"bsonType": "string"}, "inner": {"required": ["x"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("validator", "fields", "says"),
+    [
+        ({"$jsonSchema": RULES}, {"event_count": 77, "owner": "mary"}, 'event_count must meet "maximum": 5'),
+        ({"$jsonSchema": RULES}, {"owner": 4711}, 'owner must meet "bsonType": "string"'),
+        ({"$jsonSchema": RULES}, {"a": 4711}, "the document must meet missingProperties owner"),
+        ({"$jsonSchema": RULES}, {"owner": "m", "inner": {"y": 1}}, "inner must meet missingProperties x"),
+        ({"$nor": [{"owner": "mary"}]}, {"owner": "mary"}, '"owner": "mary"'),
+        ({"owner": {"$ne": 4711}}, {"owner": 4711}, '"owner": {"$ne": 4711}'),
+        ({"$expr": {"$lt": ["$event_count", 5]}}, {"event_count": 77}, '"$lt": ["$event_count", 5]'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("op", ["replace", "insert"])
+def test_the_rule_of_a_validator_is_named_without_values(
+    loop: Loop, op: str, validator: dict[str, Any], fields: dict[str, Any], says: str
+) -> None:
+    before = [] if op == "insert" else [doc(1)]
+    loop.collection.drop()
+    loop.collection.database.create_collection(loop.collection.name)
+    loop.fill(before)
+    loop.collection.database.command("collMod", loop.collection.name, validator=validator)
+    loop.plan(rows_of([Change(op, before[0] if before else None, doc(1, **fields))]))
+    report = loop.apply()
+    assert outcomes(report) == {"failed": 1}
+    (reason,) = report.totals().errors.values()
+    assert says in reason, reason
+    assert "77" not in reason

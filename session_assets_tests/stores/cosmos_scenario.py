@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from session_assets.changes.change_set import conform
-from session_assets.changes.revert import inverse
 from session_assets.changes.store import Store, Written
+from session_assets.changes.undo_rows import inverse
 from session_assets.stores.cosmos import Container, container
 from session_assets.stores.cosmos_changes import CosmosStore
 from session_assets.stores.cosmos_containers import create_containers, write_all

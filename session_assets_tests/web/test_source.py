@@ -212,7 +212,7 @@ def _own_day(document: dict[str, Any]) -> str:
 def _expected(sessions: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     """key → partition, session_id."""
     groups: dict[str, str] = {}
-    owned = [document for document in sessions if isinstance(document.get("session_id"), str)]
+    owned = [document for document in sessions if _has_id(document)]
     for document in owned:
         day = _own_day(document)
         groups[document["session_id"]] = min(day, groups.get(document["session_id"], day))
@@ -223,18 +223,23 @@ def _expected_others(sessions: list[dict[str, Any]]) -> dict[str, tuple[str, boo
     return {
         key_of(bson.encode(one)): (_own_day(one), "session_id" not in one and "expires_at" in one)
         for one in sessions
-        if not isinstance(one.get("session_id"), str)
+        if not _has_id(one)
     }
 
 
 def _expected_events(events: list[dict[str, Any]], session_ids: set[str] | None) -> Counter[str]:
-    owned = [one["session_id"] for one in events if isinstance(one.get("session_id"), str)]
+    owned = [one["session_id"] for one in events if _has_id(one)]
     return Counter(one for one in owned if session_ids is None or one in session_ids)
 
 
 def _reached(sessions: list[dict[str, Any]], day: str) -> set[str]:
     """Sessions of which some document stands in the partition."""
-    return {one["session_id"] for one in sessions if isinstance(one.get("session_id"), str) and _own_day(one) == day}
+    return {one["session_id"] for one in sessions if _has_id(one) and _own_day(one) == day}
+
+
+def _has_id(document: dict[str, Any]) -> bool:
+    """An empty text is no id."""
+    return isinstance(document.get("session_id"), str) and document["session_id"] != ""
 
 
 def _documents(buckets: list[Bucket]) -> dict[str, tuple[str, str]]:

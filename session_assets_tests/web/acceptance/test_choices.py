@@ -76,8 +76,13 @@ def test_a_revert_leaves_what_was_edited_since_and_lists_it(cli: Terminal, web: 
     web.sessions.update_one({"session_id": edited}, {"$set": {"note": "mine"}})
     for dry_run in (("--dry-run",), ()):
         report = cli("revert", "web", "--plan-id", plan_id, *dry_run, "--json")
-        assert (report.code, report.body["undoable"], report.body["refused"]) == (0, len(others), 1)
-        assert edited in report.body["refused_sample"][0]
+        assert (report.code, report.body["undoable"]) == (0 if dry_run else 1, len(others))
+        assert report.body["left"] == {"edited": 1}
+        (left,) = report.body["left_sample"]
+        assert (left["why"], edited in left["key"]) == ("edited", True)
+    again = cli("revert", "web", "--plan-id", plan_id)
+    assert again.code == 1
+    assert f"edited {left['key']}" in again.out
     assert wrong_sessions(web).keys() == set(others)
 
 
@@ -146,6 +151,7 @@ def test_the_unique_index_waits_for_the_fold(cli: Terminal, web: Web, lookup_fir
     assert indexes(web) == built
     found = cli("verify", "web", "--json")
     assert (found.code, found.body["reasons"]) == (1, {"duplicate_session": 8})
+    assert cli("plan", "web/duplicates", "--json").body["planned"] == 4
     assert cli("apply", "web/duplicates", "--json").body["outcomes"]["applied"] == 4
     assert cli("index", "web", "--unique").code == 0
     assert cli("index", "web", "--unique").code == 0

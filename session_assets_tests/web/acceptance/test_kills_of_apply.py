@@ -30,6 +30,7 @@ PLACES = [
     "web.before_record",
     *(f"apply.{step}" for step in STEPS),
     "apply.after_write@3",
+    "apply.before_finish@2",
     "apply.partition.2025-03-02",
 ]
 POOL_SLOTS = 4  # dagster.yaml
@@ -59,7 +60,7 @@ def goal(web: Web) -> dict[str, str]:
 def assert_finished(cli: Terminal, web: Web, goal: dict[str, str], answer: Answer) -> None:
     assert answer.code == 0, answer
     assert dump(web) == goal
-    assert answer.body["planned"] == sum(answer.body["outcomes"].values())
+    assert (answer.body["planned"], answer.body["outcomes"]["applied"]) == (ROWS, ROWS)
     assert accounted(cli.home, "web", answer.body["plan_id"]) == {"A": ROWS}
     assert cli("plan", "web", "--json").body["planned"] == 0
 
@@ -115,6 +116,7 @@ def test_a_killed_clean_up_is_finished_and_can_be_undone(cli: Terminal, web: Web
     fill(web, 2 * ROWS, wrong=None)
     (add_duplicates if loop == "web/duplicates" else add_orphans)(web)
     before = dump(web)
+    cli("plan", loop)
     command = ("apply", loop, "--batch-size", "2", "--json")
     cli.killed_at(place, *command)
     end_transactions(web)
