@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from bench.contest_loops import analytics, completed
+from session_assets.contest.assets import SESSIONS
 from session_assets.contest.pipeline import Contest
 from session_assets.graph.environment import Environment
 from session_assets.selection import Selection
@@ -55,7 +56,7 @@ def facts_stored() -> float:
     contest = _contest()
     keys = contest.standing()
     began = time.perf_counter()
-    _, failures = contest.collect(keys, "bench", whole=True)
+    _, failures = contest.collect(keys, "bench", SESSIONS.loop.known(Environment.load()), whole=True)
     assert not failures, failures
     return time.perf_counter() - began
 

@@ -53,7 +53,7 @@ def facts() -> float:
     web = _web()
     keys = web.source.standing()["partition"].to_list()
     began = time.perf_counter()
-    _, failures = web.collect(keys, "bench", whole=True)
+    _, failures = web.collect(keys, "bench", SESSIONS.loop.known(Environment.load()), whole=True)
     assert not failures, failures
     return time.perf_counter() - began
 
