@@ -21,7 +21,8 @@ class Settings:
 
     Times are minutes and days as named; `max_change_share` is a share of the documents read, 0…1,
     `max_unreadable_share` one of the documents that rules are about, and
-    `kintell_max_rejected_share` one of the rows of a file; `kintell_encoding` is that of files that do not tell theirs.
+    `kintell_max_rejected_share` one of the rows of a file; `kintell_encoding` is that of files that do not tell theirs, and
+    `kintell_timezone` that of dates without an offset.
     """
 
     home: Path
@@ -33,6 +34,7 @@ class Settings:
     max_change_share: float
     max_unreadable_share: float
     kintell_encoding: str | None
+    kintell_timezone: str | None
     kintell_max_rejected_share: float
 
     @staticmethod
@@ -50,6 +52,7 @@ class Settings:
             max_change_share=number(env, "SESSION_ASSETS_MAX_CHANGE_SHARE", 1.0),
             max_unreadable_share=number(env, "SESSION_ASSETS_MAX_UNREADABLE_SHARE", 0.01),
             kintell_encoding=env.get("KINTELL_ENCODING") or None,
+            kintell_timezone=env.get("KINTELL_TIMEZONE") or None,
             kintell_max_rejected_share=number(env, "KINTELL_MAX_REJECTED_SHARE", 1.0),
         )
 

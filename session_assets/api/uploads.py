@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,28 +19,79 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from session_assets.kintell.jobs import Source
+from session_assets.errors import UsageError
+from session_assets.kintell.attempt import require_timezone
+from session_assets.kintell.jobs import Policy, Source
 
 FIELD = "file"
+OPTIONS = ("encoding", "timezone", "policy", "dryRun", "createUsers")
+"""Fields of a form that say how the file is read and loaded."""
+_OPTION_BYTES = 200
 _BLOCK = 1024 * 1024  # bytes that are parsed, hashed and written together
 _FRAMING = 64 * 1024  # bytes of a request that are not of its file
 _NAME = 200  # characters of a file name that are kept
 _HOW = "as curl -F does."
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "string", "format": "binary", "description": "A CSV file."}},
-                }
-            }
-        },
-    }
+_FLAG = {"type": "string", "enum": ["true", "false"]}
+_PROPERTIES: dict[str, Any] = {
+    FIELD: {"type": "string", "format": "binary", "description": "A CSV file."},
+    "encoding": {"type": "string", "description": "Of a file that is not UTF-8 and carries no mark, such as latin-1."},
+    "timezone": {"type": "string", "description": "Of dates without an offset, such as Europe/London."},
+    "policy": {
+        "type": "string",
+        "enum": ["update", "skip", "replace"],
+        "description": "For sessions that are there and say something else; replace also empties what a blank cell names.",
+    },
+    "dryRun": {**_FLAG, "description": "Say what an import would do, and do nothing."},
+    "createUsers": {**_FLAG, "description": "First make a user of every e-mail that nobody has."},
 }
-"""For the documentation of a route."""
+
+
+def body(*fields: str, required: Sequence[str] = ()) -> dict[str, Any]:
+    """The form of a route, for its documentation."""
+    schema = {"type": "object", "required": [*required], "properties": {name: _PROPERTIES[name] for name in fields}}
+    return {"requestBody": {"required": bool(required), "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What came beside the file, checked."""
+
+    encoding: str | None = None
+    timezone: str | None = None
+    policy: Policy | None = None
+    dry_run: bool = False
+    create_users: bool = False
+
+    @staticmethod
+    def of(fields: Mapping[str, str]) -> Form:
+        """Raises 422 for a value that is none of its field."""
+        policy = fields.get("policy") or None
+        if policy not in (None, "update", "skip", "replace"):
+            raise HTTPException(422, "policy: say update, skip or replace.")
+        encoding, timezone = fields.get("encoding") or None, fields.get("timezone") or None
+        try:
+            "".encode(encoding or "utf-8")
+            require_timezone(timezone, "timezone")
+        except (LookupError, ValueError):
+            raise HTTPException(422, "encoding: there is no such text encoding. Say, for example, latin-1.") from None
+        except UsageError as error:
+            raise HTTPException(422, str(error)) from None
+        flags = [_flag(name, fields) for name in ("dryRun", "createUsers")]
+        return Form(encoding, timezone, policy, *flags)
+
+    def asked(self) -> dict[str, Any]:
+        """The options that are given, as a job remembers them."""
+        given = {"encoding": self.encoding, "timezone": self.timezone, "policy": self.policy}
+        return {name: value for name, value in given.items() if value} | (
+            {"create_users": True} if self.create_users else {}
+        )
+
+
+def _flag(name: str, fields: Mapping[str, str]) -> bool:
+    text = fields.get(name, "").lower()
+    if text not in ("", "true", "false", "1", "0"):
+        raise HTTPException(422, f"{name}: say true or false.")
+    return text in ("true", "1")
 
 
 @dataclass(frozen=True)
@@ -52,19 +103,26 @@ class Upload:
     source: Source
 
 
-@asynccontextmanager
-async def received(request: Request, folder: Path, most: int) -> AsyncIterator[Upload | None]:
-    """The file of a request in a draft of our own, mode 0600, which is gone after the block unless it was moved.
+@dataclass(frozen=True)
+class Received:
+    """A form: its file, if it brings one, and its other fields."""
 
-    None where the request brings no file. Raises 413 for more than `most` bytes, 415 for another kind of body, 400 where it
-    cannot be read.
+    upload: Upload | None
+    form: Form
+
+
+@asynccontextmanager
+async def received(request: Request, folder: Path, most: int) -> AsyncIterator[Received]:
+    """The form of a request, its file in a draft of our own, mode 0600, which is gone after the block unless it was moved.
+
+    Raises 413 for more than `most` bytes, 415 for another kind of body, 400 if it cannot be read, 422 for a field that is wrong.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     length = request.headers.get("content-length", "")
     if kind != b"multipart/form-data":
         if kind or length not in ("", "0"):
             raise HTTPException(415, f"Send the file as multipart/form-data in the field {FIELD}: {_HOW}")
-        yield None
+        yield Received(None, Form())
         return
     if length.isdigit() and int(length) > most + _FRAMING:
         raise _too_large(most)
@@ -80,18 +138,21 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[U
                     await run_in_threadpool(parts.feed, bytes(block))
                     block.clear()
             await run_in_threadpool(parts.end, bytes(block))
-        yield None if parts.name is None else Upload(draft, parts.name, Source(parts.digest.hexdigest(), parts.size))
+        source = Source(parts.digest.hexdigest(), parts.size)
+        yield Received(None if parts.name is None else Upload(draft, parts.name, source), Form.of(parts.options))
     finally:
         draft.unlink(missing_ok=True)
 
 
 class _Parts:
-    """The parts of a body: that of the file is written, others are passed over."""
+    """The parts of a body: that of the file is written, the options are kept, others are passed over."""
 
     def __init__(self, file: Any, boundary: bytes, most: int) -> None:
         self._file, self._most, self._read = file, most, 0
         self._header, self._value, self._disposition = b"", b"", b""
         self._is_file = self._is_whole = False
+        self._option: str | None = None
+        self._values: dict[str, bytearray] = {}
         self.name: str | None = None
         self.size = 0
         self.digest = hashlib.sha256()
@@ -122,6 +183,10 @@ class _Parts:
         if self._read - self.size > _FRAMING:
             raise HTTPException(413, f"The request brings too much beside its file. Send the field {FIELD} alone.")
 
+    @property
+    def options(self) -> dict[str, str]:
+        return {name: codecs.decode(value, "utf-8", "replace").strip() for name, value in self._values.items()}
+
     def end(self, block: bytes) -> None:
         self.feed(block)
         if not self._is_whole:  # cut off: the rest of the file would be missing
@@ -133,7 +198,7 @@ class _Parts:
         self._is_whole = True
 
     def _begin(self) -> None:
-        self._disposition, self._is_file = b"", False
+        self._disposition, self._is_file, self._option = b"", False, None
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -148,7 +213,11 @@ class _Parts:
 
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
-        name = options.get(b"filename", b"")
+        name, field = options.get(b"filename", b""), codecs.decode(options.get(b"name", b""), "utf-8", "replace")
+        if field in OPTIONS and not name:
+            self._option = field
+            self._values[field] = bytearray()
+            return
         if options.get(b"name") != FIELD.encode() or not name:
             return
         if self.name is not None:
@@ -156,6 +225,11 @@ class _Parts:
         self.name, self._is_file = _shown(name), True
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._option is not None:
+            value = self._values[self._option]
+            value += data[start:end]
+            if len(value) > _OPTION_BYTES:
+                raise HTTPException(422, f"The field {self._option} is longer than {_OPTION_BYTES} bytes. Correct it.")
         if not self._is_file:
             return
         self.size += end - start

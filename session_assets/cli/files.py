@@ -35,7 +35,7 @@ def work(
 def import_file(
     runner: Runner, target: FileTarget, path: Path | None, partition: str | None = None, **options: Any
 ) -> tuple[dict[str, Any], str | None, int]:
-    """Import one file now; its report, what went wrong, and the exit code. Rejected rows make it 1."""
+    """Import one file now; its report, what went wrong, and the exit code. Rejected rows make it 1 while they are open."""
     if partition is None:
         assert path is not None
         partition = partition_of(path)
@@ -50,7 +50,7 @@ def import_file(
     }
     for step in ("import", "rejects", "users", "events"):
         report |= runner.environment.reported(run_id, step) or {}
-    return report, error, code or int(report.get("rejected", 0) > 0 and not report.get("nothing_to_do"))
+    return report, error, code or int(report.get("open_rejects", report.get("rejected", 0)) > 0)
 
 
 def dry_run(
@@ -67,10 +67,11 @@ def dry_run(
 
 
 def revert(runner: Runner, target: FileTarget, job_id: str, dry_run: bool) -> Result:
-    """Take an import back."""
+    """Take an import back. Rows that are left make the exit code 1."""
     config = {"ops": {f"revert_{target.name}_job": {"config": {"plan_id": job_id, "dry_run": dry_run}}}}
     run_id, error, code = runner.execute(target.revert, {}, config)
     summary = runner.environment.reported(run_id, "revert") or {}
+    code = code or int(summary.get("left", 0) > 0 and not dry_run)
     return Result(
         {"slice": target.name, "command": "revert", "unit": "rows", "run_id": run_id, "plan_id": job_id, **summary},
         code,

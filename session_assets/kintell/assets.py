@@ -46,25 +46,39 @@ class ImportConfig(dg.Config):
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
     policy: str | None = None
+    timezone: str | None = None
     max_rejected_share: float | None = None
     resume: str | None = None
     create_users: bool = False
 
     def options(self, settings: Settings) -> Options:
         given = options_of(
-            settings, self.encoding, self.batch_size, self.policy, max_rejected_share=self.max_rejected_share
+            settings,
+            self.encoding,
+            self.batch_size,
+            self.policy,
+            timezone=self.timezone,
+            max_rejected_share=self.max_rejected_share,
         )
         return replace(given, create_users=self.create_users)
 
 
 def options_of(
-    settings: Settings, encoding: str | None, batch_size: int, policy: str | None, *, max_rejected_share: float | None
+    settings: Settings,
+    encoding: str | None,
+    batch_size: int,
+    policy: str | None,
+    *,
+    max_rejected_share: float | None,
+    timezone: str | None = None,
 ) -> Options:
     """Options with the settings of the environment where nothing is given."""
     share = settings.kintell_max_rejected_share if max_rejected_share is None else max_rejected_share
     return Options(
         encoding=encoding,
         usual_encoding=settings.kintell_encoding,
+        timezone=timezone,
+        usual_timezone=settings.kintell_timezone,
         batch_size=batch_size,
         policy=policy_of(policy),
         max_rejected_share=None if share >= 1 else share,
@@ -74,10 +88,10 @@ def options_of(
 def policy_of(name: str | None) -> Policy | None:
     """Raises `UsageError` for what is no policy."""
     match name:
-        case None | "update" | "skip":
+        case None | "update" | "skip" | "replace":
             return name
         case _:
-            raise UsageError(f"There is no policy {safe_text(name)}: say update or skip.")
+            raise UsageError(f"There is no policy {safe_text(name)}: say update, skip or replace.")
 
 
 @dg.asset(
@@ -118,6 +132,7 @@ def sessions(context: dg.AssetExecutionContext, config: ImportConfig) -> dg.Mate
     imports = open_imports(environment)
     taken = _taken(imports, context.partition_key)
     began = time.monotonic()
+    before = imports.jobs.find(taken.source)
     job, worked = imports.run(
         taken,
         config.options(environment.settings),
@@ -126,9 +141,14 @@ def sessions(context: dg.AssetExecutionContext, config: ImportConfig) -> dg.Mate
         say=lambda text: context.log.warning(safe_text(text)),
     )
     seconds = time.monotonic() - began
-    environment.report(
-        context.run_id, "import", job_report(job) | {"file": safe_text(taken.file_name), "nothing_to_do": not worked}
-    )
+    told = retried(before, job)
+    report = job_report(job) | {
+        "file": safe_text(taken.file_name),
+        "nothing_to_do": not worked or (told is not None and not any(told.values())),
+        "open_rejects": imports.jobs.outstanding(job).open_rejects,
+        "warnings": imports.oddities,
+    }
+    environment.report(context.run_id, "import", report if told is None else report | {"retried": told})
     if job.status == "paused":
         raise Paused(
             f"Job {job.id} is paused at row {job.last_processed_row:,} of {job.total_rows:,}, as somebody asked. Go on with"
@@ -138,7 +158,9 @@ def sessions(context: dg.AssetExecutionContext, config: ImportConfig) -> dg.Mate
         metadata={
             "dagster/row_count": session_count(imports.database),
             **_job_metadata(job),
-            "nothing_to_do": not worked,
+            "nothing_to_do": report["nothing_to_do"],
+            "rejected_and_open": report["open_rejects"],
+            **{name: count for name, count in imports.oddities.items() if count},
             "rows_per_second": round(job.total_rows / seconds) if worked and seconds else 0,
         }
     )
@@ -165,6 +187,19 @@ def job_report(job: Job) -> dict[str, Any]:
         "updated": job.updated_rows,
         "skipped": job.skipped_rows,
         "rejected": job.failed_rows,
+        "kept": job.kept_rows,
+    }
+
+
+def retried(before: Job | None, now: Job) -> dict[str, int] | None:
+    """How the account of a job changed whose file had been read as a whole before; None for any other."""
+    if before is None or before.id != now.id or not before.read_whole:
+        return None
+    was, is_ = job_report(before), job_report(now)
+    names = ("inserted", "updated", "skipped", "rejected")
+    return {
+        **{name: is_[name] - was[name] for name in names},
+        "events": now.events_total - before.events_total,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -48,6 +48,14 @@ class Batch:
             rejected=pl.concat([self.rejected, rejected.cast(pl.Schema(REJECTED))]).sort("row"),
         )
 
+    def but(self, settled: Collection[int]) -> Batch:
+        """The batch without the accepted rows of which nothing is left to do."""
+        return replace(self, accepted=self.accepted.filter(~pl.col("row").is_in(list(settled))))
+
+    @property
+    def first_row(self) -> int:
+        return self.last_row - self.rows + 1
+
     @property
     def rows(self) -> int:
         return self.accepted.height + self.rejected.height + self.skipped
@@ -62,3 +70,5 @@ class Written:
     skipped: int
     rejected: int
     events: int
+    kept: int = 0
+    """Rows that left a stored value where their cell is blank; each is among the updated or the skipped ones, too."""

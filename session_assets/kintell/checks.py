@@ -3,6 +3,7 @@
 In the run of a file the checks of its rows look at that file's job, else at all jobs that were not rolled back.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,14 +15,20 @@ from session_assets.kintell import model
 from session_assets.kintell.assets import key, open_imports
 from session_assets.kintell.health import health
 from session_assets.kintell.imports import Imports
+from session_assets.kintell.model import ODDITIES
 from session_assets.kintell.outbox import Lag
+from session_assets.kintell.told import odd_rows
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_recount import (
+    OPEN_DAYS,
     accounts,
+    lost,
+    odd_sessions,
     rejected_reasons,
     sessions_of_nobody,
     sessions_stored_twice,
+    settled_rejects,
 )
 
 SESSIONS, REJECTS, EVENTS = key("sessions"), key("rejected_rows"), key("session_events")
@@ -32,9 +39,12 @@ _NOTHING = "Nothing was imported into this database so far."
 
 SESSION_CHECKS = {
     "rows_accounted": "Rows read = inserted + updated + skipped + rejected, counted from the tables, for each job.",
+    "rows_are_there": "Each session that a job inserted or updated is in kintell_sessions.",
     "one_session_per_external_id": "No external id is stored more than once.",
     "users_are_known": "Participant and volunteer of every session are users.",
     "no_job_is_stuck": "No job is said to run while nobody works on it.",
+    "values_are_plausible": "No session lies in the future or long ago, and nobody is participant and volunteer at once.",
+    "files_hold_rows": "No completed import was of a file without rows.",
 }
 REJECT_CHECKS: dict[str, list[model.Reason]] = {
     check: [reason for reason in model.REASONS if reason.check == check] for check in model.CHECKS
@@ -60,7 +70,8 @@ def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asset
     if imports.jobs.is_new():
         results = [_result(spec, _NOTHING, ERROR, 0, []) for spec in _SESSION_SPECS.values()]
     else:
-        results = [_accounted(imports), _twice(imports), _nobody(imports), _stuck(imports)]
+        results = [_accounted(imports), _there(imports), _twice(imports), _nobody(imports), _stuck(imports)]
+        results += _odd(imports)
     yield from _reported(context, "checks_sessions", results)
 
 
@@ -71,10 +82,11 @@ def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetC
     """Counts rejected rows by what is wrong with them."""
     imports = open_imports(Environment.load())
     counts = {} if imports.jobs.is_new() else rejected_reasons(imports.database, _job_ids(context, imports))
+    settled = [] if imports.jobs.is_new() else _settled(imports)
     results = [
         _result(
             _REJECT_SPECS[name],
-            _rejected(reasons, counts),
+            _rejected(reasons, counts, settled),
             WARN,
             sum(counts.get(one.name, _NONE)[0] for one in reasons),
             [],
@@ -121,6 +133,47 @@ def _accounted(imports: Imports) -> dg.AssetCheckResult:
     return _result(_SESSION_SPECS["rows_accounted"], text + step, ERROR, len(wrong), wrong)
 
 
+def _there(imports: Imports) -> dg.AssetCheckResult:
+    """Counted in the table, row by row: people remove sessions and set job states by hand."""
+    rows, written = lost(imports.database)
+    by_job = Counter(row.job_id for row in rows)
+    text = f"{len(rows):,} of {written:,} sessions that jobs wrote are not in kintell_sessions any more."
+    if rows:
+        jobs = ", ".join(f"{job} ({count:,} rows)" for job, count in by_job.most_common(5))
+        text += (
+            f" Jobs: {jobs}{', …' if len(by_job) > 5 else ''}. To bring them back, import the same files again, the oldest first:"
+            " `session-assets import FILE`. If they were removed on purpose:"
+            ' `session-assets jobs accept JOB --note "why"`.'
+        )
+    ids = [row.external_session_id or f"row {row.row} of job {row.job_id}" for row in rows]
+    return _result(_SESSION_SPECS["rows_are_there"], text, ERROR, len(rows), ids)
+
+
+def _odd(imports: Imports) -> list[dg.AssetCheckResult]:
+    sessions, odd = odd_sessions(imports.database)
+    values = {name: count for name, count in odd.items() if count and name != "no_rows"}
+    text = "; ".join(odd_rows(values)) if values else "0 rows are odd"
+    step = " Correct the file and import it, or leave them if they are meant." if values else ""
+    empty = odd["no_rows"]
+    hint = " Ask for the file with its rows, or take the job back if it is not expected." if empty else ""
+    return [
+        _result(
+            _SESSION_SPECS["values_are_plausible"],
+            f"{text}, of {sessions:,} sessions.{step}",
+            WARN,
+            sum(values.values()),
+            [],
+        ),
+        _result(
+            _SESSION_SPECS["files_hold_rows"],
+            f"{empty:,} {ODDITIES['no_rows']}.{hint}",
+            WARN,
+            empty,
+            [],
+        ),
+    ]
+
+
 def _twice(imports: Imports) -> dg.AssetCheckResult:
     twice = sessions_stored_twice(imports.database)
     text = f"{len(twice):,} external ids are stored more than once."
@@ -144,10 +197,18 @@ def _stuck(imports: Imports) -> dg.AssetCheckResult:
     return _result(_SESSION_SPECS["no_job_is_stuck"], text + step, WARN, len(stuck), stuck)
 
 
-def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, tuple[int, int]]) -> str:
+def _settled(imports: Imports) -> list[str]:
+    """What is not counted any more, said of all reasons together."""
+    closed, old = settled_rejects(imports.database)
+    told = [f"{closed:,} rejected rows of all reasons were closed by somebody"] if closed else []
+    return [*told, f"{old:,} are older than {OPEN_DAYS} days"] if old else told
+
+
+def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, tuple[int, int]], settled: Sequence[str]) -> str:
     found = [reason for reason in reasons if counts.get(reason.name, _NONE)[0]]
     repaired = sum(counts.get(reason.name, _NONE)[1] for reason in reasons)
     told = [f"{repaired:,} more were repaired: a later import has their sessions"] if repaired else []
+    told += settled
     if not found:
         return ". ".join(["0 rows", *told])
     parts = [f"{counts[reason.name][0]:,} rows: {reason.text.replace('{}', '…')}" for reason in found] + told

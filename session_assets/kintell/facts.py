@@ -6,14 +6,17 @@ Rules: seed S4 and its fact sheet. Columns of the frames are described in `model
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from session_assets.kintell.model import (
     ACCEPTED,
+    FUTURE_DAYS,
     LANGUAGE_LEVELS,
     LONGEST_DURATION,
     LONGEST_TEXT,
+    OLDEST_YEAR,
     RATING,
     REASONS,
     REJECTED,
@@ -30,6 +33,9 @@ _DATE = (
     r"|(?P<basic>[0-9]{8}[Tt][0-9][0-9][0-9][0-9][0-5][0-9]))"
     r"(?:[.,](?P<fraction>[0-9]{1,9}))?(?P<zone>[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)$"
 )
+_LOCAL = _DATE[: _DATE.rindex("(?P<zone>")] + "$"
+_WITH_COMMA = r"^[0-9]+,[0-9]+$"
+_WITH_FRACTION = r"^[0-9]+[.,][0-9]+$"
 _RATING = r"^0*([1-5])(?:\.([0-9]+))?$"
 ROLES = ("participant", "volunteer")
 _CONTENT = ACCEPTED.names()[3:6] + ACCEPTED.names()[8:]  # what a row says besides its id; not the ids of its users
@@ -37,46 +43,66 @@ _SHOWN = 200  # characters of a value in a message
 
 _VALUES = {
     "session_type_unknown": "session_type",
+    "date_invalid": "date",
+    "date_without_offset": "date",
+    "date_not_in_zone": "date",
+    "duration_invalid": "duration_min",
+    "duration_with_fraction": "duration_min",
+    "rating_invalid": "rating",
+    "rating_with_comma": "rating",
+    "language_level_invalid": "language_level",
     "participant_not_found": "participant_email",
     "volunteer_not_found": "volunteer_email",
     "duplicate_in_file": "other_row",
 }
-"""The column of the row whose value stands in a reason's text."""
+"""The column of the row whose value is in a reason's text."""
+_SHOWN_COLUMNS = sorted(set(_VALUES.values()) - {"other_row"})
 
 
-def type_rows(records: pl.DataFrame, known: Mapping[str, int], extras: Mapping[str, int]) -> pl.DataFrame:
+def type_rows(
+    records: pl.DataFrame, known: Mapping[str, int], extras: Mapping[str, int], timezone: str | None = None
+) -> pl.DataFrame:
     """Typed values of records, and a Boolean column named as the reason for each thing that is wrong with one.
 
-    In: `RECORDS`; places of known and of unknown columns. Out: its columns, those of `ACCEPTED` but the ids of users, and
-    the reasons that follow from the record alone. A value that is wrong is null.
+    In: `RECORDS`; places of known and of unknown columns; the time zone of dates that have no offset, if it is known.
+    Out: its columns, those of `ACCEPTED` but the ids of users, and the reasons that follow from the record alone. A value
+    that is wrong is null.
     """
     texts = {name: records[value_name(place)].str.strip_chars() for name, place in known.items()}
     blank = pl.Series([None], dtype=pl.String).new_from_index(0, records.height)
     ids = records[value_name(known["session_id"])]
     emails = {role: _folded(texts[f"{role}_email"]) for role in ROLES}
     feedback = records[value_name(known["feedback_text"])] if "feedback_text" in known else blank
+    rating = texts.get("rating", blank).replace("", None)
     level = texts.get("language_level", blank).replace("", None).str.to_uppercase()
+    moments, is_local = _moments(texts["date"], timezone)
     typed = records.with_columns(
         external_session_id=ids,
         session_type=texts["session_type"].str.to_lowercase().replace_strict(SESSION_TYPES, default=None),
-        scheduled_at=_moments(texts["date"]),
+        scheduled_at=moments,
         duration_minutes=_durations(texts["duration_min"]),
-        rating=_ratings(texts.get("rating", blank)),
+        rating=_ratings(rating),
         feedback_text=feedback.replace("", None),
         language_level=pl.when(level.is_in(LANGUAGE_LEVELS)).then(level),
         metadata=_metadata(extras),
         **{f"{role}_email": emails[role] for role in ROLES},
-        **{f"shown_{name}": texts[name] for name in sorted(set(_VALUES.values()) & texts.keys())},
+        **{f"shown_{name}": texts.get(name, blank) for name in _SHOWN_COLUMNS},
     )
+    has_comma = rating.str.contains(_WITH_COMMA)
+    has_fraction = texts["duration_min"].str.contains(_WITH_FRACTION)
     frame = typed.with_columns(
         session_id_missing=texts["session_id"] == "",
         session_id_too_long=ids.str.len_chars() > LONGEST_TEXT,
         session_type_unknown=_is_wrong(typed["session_type"], texts["session_type"]),
         participant_email_invalid=_is_no_email(emails["participant"]),
         volunteer_email_invalid=_is_no_email(emails["volunteer"]),
-        date_invalid=_is_wrong(typed["scheduled_at"], texts["date"]),
-        duration_invalid=_is_wrong(typed["duration_minutes"], texts["duration_min"]),
-        rating_invalid=_is_wrong(typed["rating"], texts.get("rating", blank).replace("", None)),
+        date_invalid=_is_wrong(moments, texts["date"]) & ~is_local,
+        date_without_offset=is_local & (timezone is None),
+        date_not_in_zone=is_local & moments.is_null() & (timezone is not None),
+        duration_invalid=_is_wrong(typed["duration_minutes"], texts["duration_min"]) & ~has_fraction,
+        duration_with_fraction=has_fraction,
+        rating_invalid=_is_wrong(typed["rating"], rating) & ~has_comma,
+        rating_with_comma=has_comma,
         language_level_invalid=_is_wrong(typed["language_level"], level),
         **{reason.name: pl.col("problem") == reason.name for reason in REASONS if reason.of_record},
     )
@@ -148,6 +174,20 @@ def split(frame: pl.DataFrame, own: Sequence[int]) -> tuple[pl.DataFrame, pl.Dat
     return accepted, _rejected(rejected, flags, own), skipped
 
 
+def count_oddities(frame: pl.DataFrame, now: datetime) -> dict[str, int]:
+    """How many rows without a reason against them are odd, as `model.ODDITIES` has it. In: `with_users`."""
+    counts = (
+        frame.filter(~pl.any_horizontal(pl.col(_present(frame))))
+        .select(
+            date_in_future=(pl.col("scheduled_at") > now + timedelta(days=FUTURE_DAYS)).sum(),
+            date_too_old=(pl.col("scheduled_at").dt.year() < OLDEST_YEAR).sum(),
+            same_person=(pl.col("participant_id") == pl.col("volunteer_id")).sum(),
+        )
+        .row(0, named=True)
+    )
+    return {name: int(count) for name, count in counts.items() if count}
+
+
 def count_reasons(frame: pl.DataFrame) -> dict[str, int]:
     """How many rows of a typed frame have each reason."""
     counts = frame.select(pl.col(_present(frame)).sum()).row(0, named=True)
@@ -192,7 +232,7 @@ def _hash(parts: Sequence[pl.Expr], seed: int) -> pl.Expr:
 
 
 def _shortened(column: str) -> pl.Expr:
-    text = pl.col(column)
+    text = pl.col(column).replace("", "(blank)")
     return pl.when(text.str.len_chars() > _SHOWN).then(text.str.head(_SHOWN) + "…").otherwise(text)
 
 
@@ -234,14 +274,26 @@ def _ratings(texts: pl.Series) -> pl.Series:
     return texts.alias("text").to_frame().join(known, on="text", how="left", maintain_order="left")["rating"]
 
 
-def _moments(texts: pl.Series) -> pl.Series:
-    """ISO 8601 date-times with an offset, extended or basic, as UTC; null for anything else. Cut to microseconds."""
+def _moments(texts: pl.Series, timezone: str | None) -> tuple[pl.Series, pl.Series]:
+    """ISO 8601 date-times, extended or basic, as UTC, cut to microseconds; null for anything else.
+
+    And which of them are local times: they have no offset. With a time zone they are moments, too, but for those that happen
+    twice or never there.
+    """
     usual = texts.str.contains(_USUAL_DATE)
     moments = texts.set(~usual, None).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False)
     moments = moments.dt.replace_time_zone("UTC")
+    is_local = pl.repeat(False, texts.len(), eager=True)
     if not usual.all():
         moments = pl.select(pl.coalesce(moments, _unusual(texts.set(usual, None)))).to_series()
-    return moments.set(~moments.dt.year().is_between(1, 9999), None)
+        without = texts.str.contains(_LOCAL)
+        if without.any():
+            local = _unusual(texts.set(~without, None) + "Z")
+            is_local = local.is_not_null()
+            if timezone is not None:
+                in_zone = local.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
+                moments = pl.select(pl.coalesce(moments, in_zone.dt.convert_time_zone("UTC"))).to_series()
+    return moments.set(~moments.dt.year().is_between(1, 9999), None), is_local
 
 
 def _unusual(texts: pl.Series) -> pl.Series:

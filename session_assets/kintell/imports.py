@@ -22,14 +22,19 @@ from session_assets.kintell.attempt import (
     Options,
     as_begun,
     judge,
+    reads_otherwise,
     require_few_rejects,
+    require_no_misread,
+    require_policy,
     require_same_reading,
     summary,
     too_many_rejects,
 )
+from session_assets.kintell.batch import Batch
 from session_assets.kintell.error_file import write_error_file
 from session_assets.kintell.importing import run_import
-from session_assets.kintell.jobs import Job, Source, SourceChanged
+from session_assets.kintell.jobs import Job, Outstanding, Source, SourceChanged
+from session_assets.kintell.told import known_job, odd_rows
 from session_assets.kintell.users import USERS, LookUp, as_if_created
 from session_assets.kintell.validation import Validated
 from session_assets.masking import safe_text
@@ -37,7 +42,7 @@ from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
 from session_assets.stores.kintell_jobs import JobStore
 from session_assets.stores.kintell_preflight import make_ready, preflight
-from session_assets.stores.kintell_preview import Preview
+from session_assets.stores.kintell_preview import Preview, count_misread
 from session_assets.stores.kintell_rejects import reason_counts, rejects
 from session_assets.stores.kintell_schema import Schema
 from session_assets.stores.kintell_users import Users, require_creatable
@@ -71,6 +76,8 @@ class Imports:
         self.jobs = JobStore(self.database)
         self.settings = settings
         self.storage = storage
+        self.oddities: dict[str, int] = {}
+        """Of the file that was imported last: rows that are seldom meant, by `model.ODDITIES`."""
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -153,28 +160,46 @@ class Imports:
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
-    def dry_run(self, path: Path, options: Options) -> dict[str, Any]:
-        """Validate a file and say what an import would do, writing nothing but the report and its lists."""
+    def dry_run(self, path: Path, options: Options, name: str | None = None) -> dict[str, Any]:
+        """Validate a file and say what an import would do, writing nothing but the report and its lists.
+
+        `name` is what the report calls the file, if it is not the path's.
+        """
+        name = name or path.name
         findings = preflight(self.database, self.settings.home, path.lstat().st_size)
         with self.storage.scratch() as scratch, self._users() as users:
-            copy, sha256, _ = private_copy(path, scratch)
+            copy, sha256, size = private_copy(path, scratch)
             partition = drop_key(path, sha256)
-            validated = judge(copy, path.name, users, scratch, options)
+            job = self.jobs.find(Source(sha256, size))
+            again = None if job is None else self._again(job)
+            options = options if job is None else as_begun(job, copy, options)
+            validated = judge(copy, name, users, scratch, options)
             folder = f"kintell/dry_runs/{file_name(partition)}"
             found = self._keep(folder, validated)
             errors = scratch / "errors.csv"
-            would = Preview(self.database, options.policy or "update", validated.absent)
-            batches = would.looked_at(validated.batches(options.batch_size))
+            if job is not None and again is not None:
+                require_same_reading(job, validated)
+                self._require_no_misread(job, copy, options, validated)
+            policy = options.policy or (job.policy if job is not None and job.last_processed_row else "update")
+            would = Preview(self.database, policy, validated.absent, job, again)
+            batches = would.looked_at(
+                _batches(
+                    validated,
+                    options.batch_size,
+                    job.last_processed_row if job is not None and again is not None else 0,
+                )
+            )
             write_error_file(errors, validated.header, (one.rejected for one in batches), with_raw=validated.has_raw)
             self.storage.put(f"{folder}/errors.csv", errors)
         return found | {
-            "file": safe_text(path.name),
+            "file": safe_text(name),
             "partition": partition,
             "error_file": str(self.storage.path(f"{folder}/errors.csv")),
             "missing_users_list": str(self.storage.path(f"{folder}/missing_users.parquet")),
             **would.counts,
+            **known_job(job, again, would, found),
             "obstacles": [one.message for one in findings if not one.passed]
-            + too_many_rejects(path.name, validated, options),
+            + too_many_rejects(name, validated, options),
         }
 
     def run(
@@ -188,7 +213,8 @@ class Imports:
     ) -> tuple[Job, bool]:
         """Import a file, or what is left of it; returns its job, and whether anything was left to do.
 
-        `resume` names the job that the file must be of. Raises what `run_import` raises, `BadInput`, `PreflightFailed`.
+        Of a file that was imported before, rejected rows are retried, and sessions that are gone come back. `resume` names the
+        job that the file must be of. Raises what `run_import` raises, `BadInput`, `PreflightFailed`.
         """
         for finding in make_ready(self.database, self.settings.home, taken.byte_size):
             if not finding.passed:
@@ -202,9 +228,13 @@ class Imports:
             job.require_resumable()
         else:
             job = self.jobs.start(taken.file_name, taken.source, run_id)
-        if job.finished:
+        options = options.with_asked(job.asked)
+        again, is_other = self._again(job), reads_otherwise(job, Path(taken.copy), options)
+        if job.status == "completed" and not (again and again.any) and not is_other:
+            require_policy(job, options)
             say(
-                f"{safe_text(taken.file_name)} holds the bytes that job {job.id} ({job.file_name}) imported: nothing to do"
+                f"{safe_text(taken.file_name)} holds the bytes that job {job.id} ({job.file_name}) imported: nothing to do,"
+                f" {again.written if again else 0:,} sessions that it wrote were counted in the table"
             )
             Path(taken.copy).unlink(missing_ok=True)
             return job, False
@@ -219,14 +249,35 @@ class Imports:
                 users = opened.enter_context(Users(self.database))
                 validated = judge(Path(taken.copy), taken.file_name, users, scratch, now)
                 require_same_reading(job, validated)
+                self._require_no_misread(job, Path(taken.copy), now, validated)
                 self._keep(f"kintell/files/{file_name(taken.partition)}", validated)
                 require_few_rejects(job, validated, options)
+                for text in odd_rows(validated.oddities):
+                    say(f"{safe_text(taken.file_name)}: {text}")
+                self.oddities = validated.oddities
                 return validated
 
-            job = run_import(self.jobs, job, check, batch_size=options.batch_size, policy=options.policy, run_id=run_id)
+            job = run_import(
+                self.jobs,
+                job,
+                check,
+                batch_size=options.batch_size,
+                policy=options.policy,
+                run_id=run_id,
+                reads_otherwise=is_other,
+            )
         if job.finished:
             Path(taken.copy).unlink(missing_ok=True)
         return job, True
+
+    def _again(self, job: Job) -> Outstanding | None:
+        """What of the rows that a job has been through is not in the table; None if it has been through none."""
+        return self.jobs.outstanding(job) if job.last_processed_row else None
+
+    def _require_no_misread(self, job: Job, copy: Path, options: Options, validated: Validated) -> None:
+        if reads_otherwise(job, copy, options):
+            batches = validated.batches(options.batch_size)
+            require_no_misread(job, count_misread(self.database, job, validated.absent, batches))
 
     def write_errors(self, job: Job) -> str | None:
         """The error file of a job, written anew; None where nothing was rejected."""
@@ -289,6 +340,13 @@ class Imports:
 
     def _name(self, partition: str, name: str) -> str:
         return f"kintell/files/{file_name(partition)}/{name}"
+
+
+def _batches(validated: Validated, batch_size: int, checkpoint: int) -> Iterator[Batch]:
+    """All rows, in batches that do not cross the checkpoint."""
+    if checkpoint:
+        yield from validated.batches(batch_size, 0, checkpoint)
+    yield from validated.batches(batch_size, checkpoint)
 
 
 def _require_unchanged(taken: Taken) -> None:

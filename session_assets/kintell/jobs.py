@@ -10,13 +10,15 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from session_assets.drops.content import open_drop
 from session_assets.errors import BadInput, UsageError
 
 State = Literal["pending", "running", "completed", "failed", "paused"]
-Policy = Literal["update", "skip"]
+Policy = Literal["update", "skip", "replace"]
+"""For a session that is there and says something else: `update` leaves what blank cells would empty, `replace` does not."""
+Phase = Literal["starting", "validating", "loading", "publishing", "reverting"]
 
 ROLLED_BACK = "rolled back"
 """The reason of a failed job whose rows were taken back."""
@@ -63,12 +65,34 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Outstanding:
+    """What of a job's rows is not in the table, as counted there now.
+
+    `lost` are rows of the file whose sessions the job wrote and that are gone. `open_rejects` were neither repaired by a later
+    import nor closed. `skipped` rows are looked for with the file, since the table does not say which they were.
+    """
+
+    lost: frozenset[int]
+    rejects: int
+    open_rejects: int
+    skipped: int
+    written: int
+    """Sessions that the job wrote and that are there."""
+
+    @property
+    def any(self) -> bool:
+        """Whether reading the file again may change something."""
+        return bool(self.lost or self.rejects or self.skipped)
+
+
+@dataclass(frozen=True)
 class Job:
     """A row of `backfill_jobs`, and who works on it.
 
     `processed_rows` = `successful_rows` + `failed_rows`, `successful_rows` = inserted + updated + skipped; all count rows of
     committed batches only. `encoding` is the one that its rows were read with, unless the file's mark says another; null of a job
-    that has read nothing, or that an earlier version began. Times are UTC.
+    that has read nothing, or that an earlier version began. `asked` are options that came with the file. `kept_rows` counts rows
+    that left a stored value where their cell is blank. Times are UTC.
     """
 
     id: str
@@ -99,12 +123,36 @@ class Job:
     completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    timezone: str | None
+    kept_rows: int
+    asked: dict[str, Any] | None
+    rejects_closed_at: datetime | None
+    accepted_at: datetime | None
+    phase: Phase | None
+    """What the holder does now; null while there is none."""
     holder: str | None
+    """Who holds the job itself: imports it, gives it up, or takes it back."""
+    publisher: str | None
+
+    @property
+    def worker(self) -> str | None:
+        """Who works on the job or on its events."""
+        return self.holder or self.publisher
+
+    @property
+    def read_whole(self) -> bool:
+        """Whether each row of its file was imported, skipped or rejected, whatever the status says."""
+        return 0 < self.total_rows <= self.last_processed_row
+
+    @property
+    def state(self) -> State:
+        """The status as of now: a job is running while somebody checks or loads its file, whatever it was before."""
+        return "running" if self.phase in ("starting", "validating", "loading") else self.status
 
     @property
     def stuck(self) -> bool:
         """Said to run, but nobody works on it: its process died. `resume` goes on, `fail` gives up."""
-        return self.status == "running" and self.holder is None
+        return self.status == "running" and self.phase in (None, "publishing")
 
     @property
     def rolled_back(self) -> bool:
@@ -132,11 +180,12 @@ class Job:
             )
 
     def require_resumable(self) -> None:
-        """Raises `NotResumable` for a job that has nothing left to import."""
+        """Raises `NotResumable` for a job whose rows were taken back, or are being."""
         self.require_kept()
-        if self.finished:
-            ending = "was rolled back" if self.rolled_back else "is completed"
-            raise NotResumable(f"Job {self.id} {ending}: there is nothing to resume. Import the file without --resume.")
+        if self.rolled_back:
+            raise NotResumable(
+                f"Job {self.id} was rolled back: there is nothing to resume. Import the file without --resume."
+            )
 
 
 def _size(count: int | None) -> str:

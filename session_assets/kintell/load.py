@@ -35,8 +35,10 @@ class Loaded:
     paused: bool
 
 
-def load_batches(job: Job, batches: Iterable[Batch], open_lane: Callable[[], Lane]) -> Loaded:
-    """Write all batches that follow the job's checkpoint, in order; tells progress as `kintell rows`.
+def load_batches(
+    job: Job, batches: Iterable[Batch], open_lane: Callable[[], Lane], *, after_row: int | None = None
+) -> Loaded:
+    """Write all batches that follow the job's checkpoint, or another row, in order; tells progress as `kintell rows`.
 
     Whatever is raised, exactly the batches up to the job's checkpoint are committed: resume from there. Raises what the
     lanes raise, and `SessionAssetsError` where others keep writing the same rows.
@@ -45,7 +47,7 @@ def load_batches(job: Job, batches: Iterable[Batch], open_lane: Callable[[], Lan
     try:
         lanes.extend(open_lane() for _ in range(_LANES))
         with ThreadPoolExecutor(_LANES, "kintell-lane") as pool:
-            return _Loading(job, lanes, pool).run(batches)
+            return _Loading(job, lanes, pool, job.last_processed_row if after_row is None else after_row).run(batches)
     finally:
         for lane in lanes:
             lane.close()
@@ -59,12 +61,12 @@ class _Pending:
 
 
 class _Loading:
-    def __init__(self, job: Job, lanes: list[Lane], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, job: Job, lanes: list[Lane], pool: ThreadPoolExecutor, last_row: int) -> None:
         self._job = job
         self._free = deque(lanes)
         self._pool = pool
         self._pending: deque[_Pending] = deque()
-        self._last_row = job.last_processed_row
+        self._last_row = last_row
         self._paused = False
 
     def run(self, batches: Iterable[Batch]) -> Loaded:

@@ -120,13 +120,38 @@ REASONS = (
     Reason("session_type_unknown", "values_are_valid", "Unknown session type: {}", _VALUES),
     Reason("participant_email_invalid", "values_are_valid", "Invalid email format", _VALUES),
     Reason("volunteer_email_invalid", "values_are_valid", "Invalid email format", _VALUES),
-    Reason("date_invalid", "values_are_valid", "Invalid date format", _VALUES),
-    Reason("duration_invalid", "values_are_valid", "Invalid duration: must be a positive integer", _VALUES),
-    Reason("rating_invalid", "values_are_valid", "Invalid rating: must be between 1 and 5", _VALUES),
+    Reason("date_invalid", "values_are_valid", "Invalid date format: {}", _VALUES),
+    Reason(
+        "date_without_offset",
+        "values_are_valid",
+        "Invalid date format: {} has no offset from UTC; say --timezone, for example Europe/London",
+        "Import the file again and say where its clock is: `session-assets import FILE --timezone Europe/London`"
+        " (KINTELL_TIMEZONE for dropped files). Or add the offset, as in 2024-01-15T10:00:00Z.",
+    ),
+    Reason(
+        "date_not_in_zone",
+        "values_are_valid",
+        "Invalid date format: {} happens twice or never in the time zone of the file, since its clocks change then",
+        f"Add the offset from UTC, as in 2024-10-27T01:30:00+01:00. {_REIMPORT}",
+    ),
+    Reason("duration_invalid", "values_are_valid", "Invalid duration: must be a positive integer, not {}", _VALUES),
+    Reason(
+        "duration_with_fraction",
+        "values_are_valid",
+        "Invalid duration: must be a positive integer: {} has decimals, write whole minutes",
+        _VALUES,
+    ),
+    Reason("rating_invalid", "values_are_valid", "Invalid rating: must be between 1 and 5, not {}", _VALUES),
+    Reason(
+        "rating_with_comma",
+        "values_are_valid",
+        "Invalid rating: must be between 1 and 5: {} has a decimal comma, write a point",
+        _VALUES,
+    ),
     Reason(
         "language_level_invalid",
         "values_are_valid",
-        "Invalid language level: must be A1, A2, B1, B2, C1 or C2",
+        "Invalid language level: must be A1, A2, B1, B2, C1 or C2, not {}",
         _VALUES,
     ),
     Reason(
@@ -151,13 +176,24 @@ REASONS = (
         "wrong_encoding",
         "records_are_readable",
         "The record is not valid in the encoding of the file",
-        "Take the import back (`session-assets revert kintell --plan-id JOB`), then say the encoding, for example"
-        f" `session-assets import FILE --encoding latin-1`. Else: {_UNREADABLE}",
+        "Import the same file again and say its encoding: `session-assets import FILE --encoding latin-1`. Else:"
+        f" {_UNREADABLE}",
     ),
     Reason("still_raw", "records_are_readable", "The record still stands in _raw", _UNREADABLE),
 )
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
+
+
+FUTURE_DAYS = 1
+OLDEST_YEAR = 2000
+ODDITIES = {
+    "date_in_future": f"rows have a date more than {FUTURE_DAYS} day in the future",
+    "date_too_old": f"rows have a date before the year {OLDEST_YEAR}",
+    "same_person": "rows name the same user as participant and as volunteer",
+    "no_rows": "files have a header and no rows",
+}
+"""What is accepted, and seldom meant: told with its count."""
 
 
 def any_raw(reasons: Iterable[str]) -> bool:

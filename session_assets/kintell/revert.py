@@ -19,11 +19,26 @@ REFUSALS = {
     "kept": "was kept as it is by a trigger of the table",
     "refused": "is refused by the table, or by a trigger of it, as it would be then",
     "user_gone": "had a participant or volunteer who was deleted since",
+    "returned": "is there again, although this undo had removed it",
 }
 """Why a row is not undone. It is left exactly as it is."""
 
-REFUSED = pl.Schema({"row": pl.Int64, "session_id": pl.String, "external_session_id": pl.String, "refusal": pl.String})
-"""Rows of the file that are not undone; `external_session_id` is null where the session is gone."""
+REFUSED = pl.Schema(
+    {
+        "row": pl.Int64,
+        "session_id": pl.String,
+        "external_session_id": pl.String,
+        "change": pl.String,
+        "refusal": pl.String,
+    }
+)
+"""Rows of the file that are not undone, each with a word of `REFUSALS`. `change` is what the job did: inserted or updated."""
+
+
+def left_rows(refused: pl.DataFrame, most: int = 20) -> list[str]:
+    """A line for each row that is not undone: its id, the word and the sentence of its reason. In: `REFUSED`."""
+    shown = refused.head(most).select("row", "session_id", "external_session_id", "refusal").iter_rows()
+    return [f"{external or session} (row {row}): {word}: it {REFUSALS[word]}" for row, session, external, word in shown]
 
 
 def relied_on(job_id: str, later: Sequence[tuple[str, str, int]]) -> str | None:
@@ -33,7 +48,7 @@ def relied_on(job_id: str, later: Sequence[tuple[str, str, int]]) -> str | None:
     shown = ", ".join(f"{job} ({name}, {rows:,} rows)" for job, name, rows in later[:5])
     return (
         f"Later imports skipped rows that were there already: {shown}{', …' if len(later) > 5 else ''}. Such rows go with job"
-        f" {job_id} where it had inserted them. Where they should stay: revert that later import too, then import its file again."
+        f" {job_id} if it had inserted them. To bring them back, import the file of the later import again."
     )
 
 
@@ -44,6 +59,11 @@ class Reverted:
     removed: int
     restored: int
     refused: pl.DataFrame
+
+    @property
+    def left(self) -> int:
+        """Rows that are outstanding. A row that the job inserted and that is gone is not: nothing of it is left."""
+        return self.refused.filter((pl.col("refusal") != "gone") | (pl.col("change") != "inserted")).height
 
     @property
     def classes(self) -> Mapping[str, int]:

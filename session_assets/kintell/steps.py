@@ -9,7 +9,7 @@ from session_assets.kintell import model
 from session_assets.kintell.assets import open_imports, options_of
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.results import publish
-from session_assets.kintell.revert import UNDONE, relied_on
+from session_assets.kintell.revert import UNDONE, left_rows, relied_on
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_revert import Undo
@@ -23,6 +23,7 @@ class DryRunConfig(dg.Config):
     encoding: str | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
     policy: str | None = None
+    timezone: str | None = None
     max_rejected_share: float | None = None
 
 
@@ -36,6 +37,7 @@ def validate_files(context: dg.OpExecutionContext, config: DryRunConfig) -> None
         config.encoding,
         config.batch_size,
         config.policy,
+        timezone=config.timezone,
         max_rejected_share=config.max_rejected_share,
     )
     reports = []
@@ -80,7 +82,6 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
     ]
     for note in filter(None, notes):
         context.log.warning(safe_text(note))
-    refused = found.refused.select("external_session_id", "refusal").head(20).iter_rows()
     environment.report(
         context.run_id,
         "revert",
@@ -89,7 +90,8 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
             "dry_run": config.dry_run,
             "undoable": found.removed + found.restored,
             "refused": found.refused.height,
-            "refused_sample": [safe_text(f"{session_id or 'a deleted session'}: {why}") for session_id, why in refused],
+            "left": found.left,
+            "refused_sample": [safe_text(line) for line in left_rows(found.refused)],
             "notes": [safe_text(note) for note in notes if note],
             "refused_list": str(environment.storage.path(name)),
             "classes": dict(found.classes),

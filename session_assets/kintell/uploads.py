@@ -5,7 +5,9 @@ A draft is a file in the folder of private copies that we wrote ourselves; it be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from session_assets.kintell.attempt import Options
 from session_assets.kintell.imports import Imports, Taken
@@ -17,18 +19,21 @@ from session_assets.stores.kintell_preflight import make_ready
 _NAME = "upload"
 
 
-def register(imports: Imports, draft: Path, file_name: str, source: Source, options: Options) -> Job:
+def register(
+    imports: Imports, draft: Path, file_name: str, source: Source, options: Options, asked: Mapping[str, Any]
+) -> Job:
     """The pending job of an upload, with its number of rows; or the job that its bytes have already. Imports nothing.
 
-    Raises `BadInput` for what is no CSV file of sessions, without making a job, and `PreflightFailed`.
+    `asked` are the options that came with the file: the job remembers them for its resume. Raises `BadInput` for what is no CSV
+    file of sessions, without making a job, and `PreflightFailed`.
     """
     make_ready(imports.database, imports.settings.home, source.byte_size)
     imports.sweep()
     known = imports.jobs.find(source)
     if known is not None and known.status != "pending":
-        if not known.finished:
+        if known.status != "completed" or imports.jobs.outstanding(known).any:
             receive(imports, draft, known, source)
-        return known
+        return imports.jobs.ask(known, asked) if asked and known.state != "running" else known
     encoding = encoding_of(draft, options.encoding or options.usual_encoding)
     file = CsvFile(draft, encoding=encoding, name=safe_text(file_name))
     header: list[str] = []
@@ -38,6 +43,7 @@ def register(imports: Imports, draft: Path, file_name: str, source: Source, opti
     receive(imports, draft, job, source)
     if job.status != "pending":  # somebody was quicker
         return job
+    imports.jobs.ask(job, asked)
     return imports.jobs.describe(job, total_rows=file.rows, header=header, encoding=encoding)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +34,8 @@ class Validated:
 
     path: Path
     encoding: str | None
+    timezone: str | None
+    """Of dates without an offset."""
     header: list[str]
     """The columns of the source, in its order; of an error file without those that it adds."""
     absent: tuple[str, ...]
@@ -42,6 +45,8 @@ class Validated:
     rejected: int
     skipped: int
     reasons: dict[str, int]
+    oddities: dict[str, int]
+    """Accepted rows that are seldom meant, by `model.ODDITIES`."""
     has_raw: bool
     """Whether a rejected record could not be split into fields."""
     duplicates: Duplicates
@@ -59,25 +64,31 @@ class Validated:
             found = pl.concat([found, part]).sort("rows", "email", descending=[True, False]).head(most)
         return found
 
-    def batches(self, batch_size: int = 10_000, after_row: int = 0) -> Iterator[Batch]:
-        """The rows after a row, so many records at a time, in order. Raises pandera's `SchemaErrors`: a fault of ours."""
+    def batches(self, batch_size: int = 10_000, after_row: int = 0, last_row: int | None = None) -> Iterator[Batch]:
+        """The rows after a row, up to another, so many records at a time, in order.
+
+        Raises pandera's `SchemaErrors`: a fault of ours.
+        """
         waiting: list[Batch] = []
         start = after_row
+        end = self.total_rows if last_row is None else last_row
         for header, records in CsvFile(self.path, encoding=self.encoding).frames():
-            records = records.filter(pl.col("row") > after_row)
+            if start >= end:
+                break
+            records = records.filter(pl.col("row").is_between(after_row + 1, end))
             if records.height:
                 parts = self._split(records, header)
                 last = int(records["row"][-1])
-                for end in range(start + batch_size, last + 1, batch_size):
-                    waiting.append(_cut(parts, start, end))
+                for cut in range(start + batch_size, last + 1, batch_size):
+                    waiting.append(_cut(parts, start, cut))
                     yield _joined(waiting)
-                    waiting, start = [], end
+                    waiting, start = [], cut
                 waiting.append(_cut(parts, start, last))
         if waiting and waiting[-1].last_row > start:
             yield _joined(waiting)
 
     def _split(self, records: pl.DataFrame, header: Header) -> _Parts:
-        typed = _typed(records, header, self.directory)
+        typed = _typed(records, header, self.directory, self.timezone)
         verdicts = self.duplicates.verdicts(int(records["row"][0]), int(records["row"][-1]))
         accepted, rejected, skipped = facts.split(facts.with_duplicates(typed, verdicts), header.own)
         texts = records.select("row", *(value_name(place) for place in header.own))
@@ -90,6 +101,7 @@ def validate(
     scratch: Path,
     *,
     encoding: str | None = None,
+    timezone: str | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Validated:
@@ -101,14 +113,16 @@ def validate(
     """
     file = CsvFile(path, encoding=encoding, name=name)
     directory, duplicates, missing = Directory(users), Duplicates(scratch, file.size), MissingUsers(scratch)
-    reasons, valid, raws = Counter[str](), 0, 0
+    reasons, oddities, valid, raws = Counter[str](), Counter[str](), 0, 0
+    now = datetime.now(UTC)
     header: Header | None = None
     for header, records in file.frames():
-        typed = _typed(records, header, directory)
+        typed = _typed(records, header, directory, timezone)
         identities = facts.identities(typed)
         duplicates.add(identities)
         missing.add(typed)
         reasons.update(facts.count_reasons(typed))
+        oddities.update(facts.count_oddities(typed, now))
         valid += int(identities["valid"].sum())
         raws += records.height - records["raw"].null_count()
         failpoint("kintell.validated_some")
@@ -119,10 +133,13 @@ def validate(
     missing.close()
     if duplicates.contradicting:
         reasons["duplicate_in_file"] = duplicates.contradicting
+    if not file.rows:
+        oddities["no_rows"] = 1
     accepted = valid - duplicates.repeated - duplicates.spoiled
     return Validated(
         path=path,
         encoding=encoding,
+        timezone=timezone,
         header=header.own_names,
         absent=tuple(COLUMN_OF[name] for name in header.absent),
         total_rows=file.rows,
@@ -130,6 +147,7 @@ def validate(
         rejected=file.rows - accepted - duplicates.repeated,
         skipped=duplicates.repeated,
         reasons=dict(reasons),
+        oddities=dict(oddities),
         has_raw=raws > 0,
         duplicates=duplicates,
         missing=missing,
@@ -137,8 +155,8 @@ def validate(
     )
 
 
-def _typed(records: pl.DataFrame, header: Header, directory: Directory) -> pl.DataFrame:
-    typed = facts.type_rows(records, header.known, header.extras)
+def _typed(records: pl.DataFrame, header: Header, directory: Directory, timezone: str | None) -> pl.DataFrame:
+    typed = facts.type_rows(records, header.known, header.extras, timezone)
     return facts.with_users(typed, directory.find(facts.asked_emails(typed)))
 
 

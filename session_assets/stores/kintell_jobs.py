@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,15 +11,23 @@ import psycopg
 from psycopg.rows import dict_row
 
 from session_assets.errors import LockHeld, UsageError
-from session_assets.kintell.jobs import UTF_8, Job, Policy, Source, UnknownJob
+from session_assets.kintell.jobs import UTF_8, Job, Outstanding, Policy, Source, UnknownJob
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_load import Lane
+from session_assets.stores.kintell_outstanding import outstanding
+from session_assets.stores.kintell_retry import RetryLane
 from session_assets.stores.postgres import Database, holder, lock_key
 
-# Counters of an adopted table may be null. `encoding` is not there before the next import has migrated.
+# Counters of an adopted table may be null. What later migrations add is not there before the next
+# import.
 _COLUMNS = """
     id, file_name, status, reason, trim(sha256) AS sha256, byte_size, run_id, coalesce(policy, 'update') AS policy, header,
-    to_jsonb(backfill_jobs) ->> 'encoding' AS encoding, error_file_path, coalesce(total_rows, 0) AS total_rows,
+    to_jsonb(backfill_jobs) ->> 'encoding' AS encoding, to_jsonb(backfill_jobs) ->> 'timezone' AS timezone,
+    to_jsonb(backfill_jobs) ->> 'phase' AS phase, to_jsonb(backfill_jobs) -> 'asked' AS asked,
+    coalesce((to_jsonb(backfill_jobs) ->> 'kept_rows')::integer, 0) AS kept_rows,
+    (to_jsonb(backfill_jobs) ->> 'rejects_closed_at')::timestamptz AS rejects_closed_at,
+    (to_jsonb(backfill_jobs) ->> 'accepted_at')::timestamptz AS accepted_at, error_file_path,
+    coalesce(total_rows, 0) AS total_rows,
     coalesce(processed_rows, 0) AS processed_rows, coalesce(successful_rows, 0) AS successful_rows,
     coalesce(failed_rows, 0) AS failed_rows, inserted_rows, updated_rows, skipped_rows,
     coalesce(last_processed_row, 0) AS last_processed_row, attempt, pause_requested, digest_columns, events_total,
@@ -33,16 +41,21 @@ _START = f"""
     VALUES (gen_random_uuid(), %s, %s, %s, %s, 'pending', 0, 0, 0, 0, 0)
     ON CONFLICT (sha256) WHERE reason IS DISTINCT FROM 'rolled back' DO NOTHING RETURNING {_COLUMNS}
 """
+_CHECKING = f"""
+    UPDATE backfill_jobs SET phase = 'validating', pause_requested = false, run_id = coalesce(%(run_id)s, run_id),
+        status = CASE status WHEN 'completed' THEN status ELSE 'running' END, reason = NULL, updated_at = now()
+    WHERE id = %(id)s AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back')) RETURNING {_COLUMNS}
+"""
 _BEGIN = f"""
-    UPDATE backfill_jobs SET status = 'running', reason = NULL, pause_requested = false, attempt = attempt + 1,
+    UPDATE backfill_jobs SET status = 'running', phase = 'loading', reason = NULL, attempt = attempt + 1,
         run_id = coalesce(%(run_id)s, run_id), started_at = coalesce(started_at, now()), completed_at = NULL,
         policy = CASE WHEN last_processed_row = 0 THEN coalesce(%(policy)s, policy) ELSE policy END,
         updated_at = now(), digest_columns = coalesce(digest_columns, %(columns)s)
-    WHERE id = %(id)s AND status <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
+    WHERE id = %(id)s AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
     RETURNING {_COLUMNS}
 """
 _END = """
-    UPDATE backfill_jobs SET status = %s, reason = %s, updated_at = now(),
+    UPDATE backfill_jobs SET status = %s, reason = %s, phase = NULL, updated_at = now(),
         completed_at = CASE WHEN %s THEN now() ELSE completed_at END
     WHERE id = %s AND attempt = %s
 """
@@ -122,6 +135,15 @@ class JobStore:
         with self.database.lock(_lock(job.id), f"kintell {purpose}", f"{job.file_name} (job {job.id})"):
             yield
 
+    def checking(self, job: Job, run_id: str | None = None) -> Job:
+        """Note that the holder validates the file now. Call while held. A completed job stays completed until rows change."""
+        with self._rows("check") as cursor:
+            row = cursor.execute(_CHECKING, {"id": job.id, "run_id": run_id}).fetchone()
+            if row is None:
+                self.get(job.id).require_resumable()
+                raise UsageError(f"Job {job.id} cannot be started. `session-assets jobs` shows its state.")
+            return self._job(cursor, row)
+
     def begin(self, job: Job, run_id: str | None = None, policy: Policy | None = None) -> Job:
         """Start or resume: the returned job's checkpoint and `attempt` are what batches go on from. Call while held.
 
@@ -138,18 +160,35 @@ class JobStore:
                 raise UsageError(f"Job {job.id} cannot be started. `session-assets jobs` shows its state.")
             return self._job(cursor, row)
 
-    def describe(self, job: Job, *, total_rows: int, header: list[str], encoding: str | None) -> Job:
+    def describe(
+        self, job: Job, *, total_rows: int, header: list[str], encoding: str | None, timezone: str | None = None
+    ) -> Job:
         """Note what the validation pass found: the number of data rows, the original columns for the error file, the encoding."""
         with self._rows("describe") as cursor:
             cursor.execute(
-                "UPDATE backfill_jobs SET total_rows = %s, header = %s, encoding = %s, updated_at = now() WHERE id = %s",
-                [total_rows, json.dumps(header), encoding or UTF_8, job.id],
+                "UPDATE backfill_jobs SET total_rows = %s, header = %s, encoding = %s, timezone = %s, updated_at = now()"
+                " WHERE id = %s",
+                [total_rows, json.dumps(header), encoding or UTF_8, timezone, job.id],
             )
         return self.get(job.id)
 
-    def lane(self, job: Job, absent: Sequence[str] = ()) -> Lane:
-        """A transaction for the batches of a job that has begun; `absent` names columns that the file does not have."""
-        return Lane(self.database, job, absent)
+    def ask(self, job: Job, asked: Mapping[str, Any]) -> Job:
+        """Remember the options that came with the file of a job that has not begun: a later resume need not repeat them."""
+        with self._rows("ask") as cursor:
+            cursor.execute("UPDATE backfill_jobs SET asked = %s WHERE id = %s", [json.dumps(dict(asked)), job.id])
+        return self.get(job.id)
+
+    def lane(self, job: Job, absent: Sequence[str] = (), again: Outstanding | None = None) -> Lane:
+        """A transaction for the batches of a job that has begun; `absent` names columns that the file does not have.
+
+        With `again` it is for rows that the job has been through: only what is outstanding of them is written.
+        """
+        return Lane(self.database, job, absent) if again is None else RetryLane(self.database, job, absent, again=again)
+
+    def outstanding(self, job: Job) -> Outstanding:
+        """What of a job's rows is not in the table, counted there."""
+        with self.database.connected("kintell recount") as connection:
+            return outstanding(connection, job)
 
     def set_error_file(self, job: Job, path: str) -> None:
         with self._rows("error file") as cursor:
@@ -173,13 +212,15 @@ class JobStore:
         Raises `UsageError` for a job that is over.
         """
         job = self.get(job_id)
-        if job.status not in ("pending", "running", "paused"):
+        if job.state not in ("pending", "running", "paused"):
             raise UsageError(f"Job {job.id} is {job.status}: there is nothing to pause.")
         with self._rows("pause") as cursor:
             cursor.execute(
                 "UPDATE backfill_jobs SET pause_requested = true, updated_at = now(),"
-                " status = CASE WHEN %s THEN 'paused' ELSE status END WHERE id = %s AND status IN " + _ACTIVE,
-                [job.holder is None, job.id],
+                " status = CASE WHEN %s THEN 'paused' ELSE status END WHERE id = %s AND (status IN "
+                + _ACTIVE
+                + " OR %s)",
+                [job.holder is None, job.id, job.holder is not None],
             )
         return self.get(job_id)
 
@@ -217,9 +258,28 @@ class JobStore:
             yield cursor
 
     def _job(self, cursor: psycopg.Cursor[dict[str, Any]], row: dict[str, Any]) -> Job:
-        who = holder(cursor.connection, lock_key(_lock(str(row["id"]))))
+        job_id = str(row["id"])
+        who = holder(cursor.connection, lock_key(_lock(job_id)))
+        publisher = holder(cursor.connection, lock_key(events_lock(job_id)))
+        row["phase"] = _phase(who, publisher, row["phase"], row["status"])
         shown = {"id": str(row["id"]), "file_name": safe_text(row["file_name"])}  # file names stand in errors and logs
-        return Job(**{**row, **shown}, holder=who)
+        return Job(**{**row, **shown}, holder=who, publisher=publisher)
+
+
+def _phase(holder: str | None, publisher: str | None, noted: str | None, status: str) -> str | None:
+    """What is done with a job now, told by who holds its locks; `noted` is what the last importer noted."""
+    if holder is None:
+        return "publishing" if publisher else None
+    if holder.startswith("kintell revert"):
+        return "reverting"
+    if not holder.startswith("kintell import"):
+        return None
+    return noted or ("loading" if status == "running" else "validating")
+
+
+def events_lock(job_id: str) -> str:
+    """The lock of whoever publishes the events of a job."""
+    return f"kintell.events {job_id}"
 
 
 def _lock(job_id: str) -> str:

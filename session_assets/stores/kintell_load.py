@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 import psycopg
@@ -35,7 +36,7 @@ _QUICK, _PATIENT = "2s", "60s"  # waits for a row: while a neighbour holds rows 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
-class _LeftOut(Exception):
+class LeftOut(Exception):
     """A trigger of the table leaves rows out, or gives them other ids."""
 
 
@@ -69,7 +70,7 @@ class Lane:
         except _CONFLICTS as error:
             self.rollback()
             raise Conflict(f"{error.diag.message_primary}") from None
-        except _LeftOut:
+        except LeftOut:
             self.rollback()
             raise Conflict("a trigger of the table leaves rows out") from None
         except errors.ForeignKeyViolation:
@@ -122,7 +123,7 @@ class Lane:
         patience = _PATIENT if alone else _QUICK
         try:
             return self._written(batch, patience)
-        except (*REFUSALS, errors.UniqueViolation, _LeftOut):
+        except (*REFUSALS, errors.UniqueViolation, LeftOut):
             self._connection.rollback()
             refused = self._refused(batch, patience) if alone else {}
             self._connection.rollback()
@@ -133,60 +134,70 @@ class Lane:
     def _refused(self, batch: Batch, patience: str) -> dict[int, str]:
         with self._connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [patience])
-            stage(cursor, batch)
-            cursor.execute(statements.CLASSIFY)
-            found = refused_rows(cursor, self.absent, updates=self.job.policy == "update")
+            self._staged(cursor, batch)
+            found = refused_rows(cursor, self.absent, policy=self.job.policy)
         return {row: safe_text(" ".join(why.split()))[:300] for row, why in found.items()}
 
+    def _staged(self, cursor: psycopg.Cursor, batch: Batch) -> None:
+        """Stages and classifies the rows that are written."""
+        stage(cursor, batch)
+        cursor.execute(statements.CLASSIFY)
+
     def _written(self, batch: Batch, patience: str) -> Written:
-        job = {"job": self.job.id}
+        job = {"job": self.job.id, "base": 0}
         with self._connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [patience])
             if batch.rejected.height:
                 with cursor.copy(statements.COPY_REJECTS) as copy:
-                    copy.write(_csv(_rejects(self.job.id, batch.rejected)))
+                    copy.write(as_csv(reject_rows(self.job.id, batch.rejected)))
             failpoint("kintell.rejected")
             if not batch.accepted.height:
                 return Written(0, 0, batch.skipped, batch.rejected.height, 0)
             stage(cursor, batch)
             failpoint("kintell.staged")
-            updated = told = 0
+            updated = told = kept = 0
             known = cursor.execute(statements.CLASSIFY).rowcount
-            if known and self.job.policy == "update":
-                failpoint("kintell.classified")
-                differing = cursor.execute(statements.differing(self.absent)).rowcount
-                failpoint("kintell.locked")
-                cursor.execute(
-                    "SET LOCAL enable_seqscan = off"
-                )  # else the planner may read the whole table for a batch
-                if cursor.execute(statements.VANISHED).rowcount:
-                    raise Conflict("a session was deleted at the same moment")
-                updated, told = _counts(cursor.execute(statements.update(self._digest, self.absent), job))
-                cursor.execute("SET LOCAL enable_seqscan = on")
-                if updated != differing:
-                    raise _LeftOut
-                failpoint("kintell.updated")
-            inserted, news = _counts(cursor.execute(statements.write(self._digest), job))
+            if known and self.job.policy != "skip":
+                updated, told, kept = self._update(cursor, job)
+            inserted, news = counts(cursor.execute(statements.write(self._digest), job))
             if inserted != batch.accepted.height - known:
-                raise _LeftOut
+                raise LeftOut
             failpoint("kintell.inserted")
         skipped = batch.accepted.height - inserted - updated + batch.skipped
-        return Written(inserted, updated, skipped, batch.rejected.height, told + news)
+        return Written(inserted, updated, skipped, batch.rejected.height, told + news, kept)
+
+    def _update(self, cursor: psycopg.Cursor, job: dict[str, Any]) -> tuple[int, int, int]:
+        """Update the known sessions that differ; returns updated rows, events, and rows that kept a stored value."""
+        failpoint("kintell.classified")
+        differing = cursor.execute(statements.differing(self.absent, self.job.policy)).rowcount
+        failpoint("kintell.locked")
+        cursor.execute("SET LOCAL enable_seqscan = off")  # else the planner may read the whole table for a batch
+        if cursor.execute(statements.VANISHED).rowcount:
+            raise Conflict("a session was deleted at the same moment")
+        kept = 0
+        if self.job.policy == "update":
+            (kept,) = cursor.execute(statements.keeping(self.absent)).fetchone() or (0,)
+        updated, told = counts(cursor.execute(statements.update(self._digest, self.absent, self.job.policy), job))
+        cursor.execute("SET LOCAL enable_seqscan = on")
+        if updated != differing:
+            raise LeftOut
+        failpoint("kintell.updated")
+        return updated, told, kept
 
 
 def stage(cursor: psycopg.Cursor, batch: Batch) -> None:
     """Copy the accepted rows of a batch into the staging table of `make_staging`."""
     with cursor.copy(statements.COPY_BATCH) as copy:
-        copy.write(_csv(_staged(batch.accepted)))
+        copy.write(as_csv(_columns(batch.accepted)))
 
 
-def _counts(cursor: psycopg.Cursor) -> tuple[int, int]:
+def counts(cursor: psycopg.Cursor) -> tuple[int, int]:
     found = cursor.fetchone()
     assert found is not None
     return found[0], found[1]
 
 
-def _staged(accepted: pl.DataFrame) -> pl.DataFrame:
+def _columns(accepted: pl.DataFrame) -> pl.DataFrame:
     """The staging table's columns, with new ids that rise with time: they fill an index from its right end."""
     moment = pl.col("scheduled_at").dt.strftime(_MOMENT)
     return accepted.select(
@@ -206,7 +217,7 @@ def _staged(accepted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _rejects(job_id: str, rejected: pl.DataFrame) -> pl.DataFrame:
+def reject_rows(job_id: str, rejected: pl.DataFrame) -> pl.DataFrame:
     fields = [None if one is None else json.dumps(one, ensure_ascii=False) for one in rejected["fields"].to_list()]
     return rejected.select(
         pl.lit(job_id),
@@ -219,7 +230,7 @@ def _rejects(job_id: str, rejected: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _csv(frame: pl.DataFrame) -> bytes:
+def as_csv(frame: pl.DataFrame) -> bytes:
     """For COPY: texts quoted, nulls not, so that an empty text and a null differ."""
     return frame.write_csv(include_header=False, quote_style="non_numeric").encode()
 

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from session_assets.kintell.model import FUTURE_DAYS, OLDEST_YEAR
+from session_assets.stores.kintell_outstanding import ID_PLACE, REPAIRED, LostRow, lost_rows
 from session_assets.stores.postgres import Database
+
+OPEN_DAYS = 30
+"""For so long a rejected row is counted by each verify, unless it is repaired or closed."""
 
 ACCOUNTS = pl.Schema(
     {
@@ -51,6 +56,10 @@ _ACCOUNTS = """
       AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back')) AND j.sha256 IS NOT NULL
     ORDER BY j.created_at
 """
+_WRITTEN = """
+    SELECT count(*) FROM backfill_row_changes c JOIN backfill_jobs j ON j.id = c.job_id
+    WHERE (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back')) AND c.undone IS NULL
+"""
 _TWICE = """
     SELECT external_session_id, count(*) FROM kintell_sessions WHERE external_session_id IS NOT NULL
     GROUP BY 1 HAVING count(*) > 1 ORDER BY 1
@@ -61,20 +70,29 @@ _NOBODY = """
        OR NOT EXISTS (SELECT FROM users u WHERE u.id = s.volunteer_id)
     ORDER BY 1
 """
-# A row counts as repaired once its session was made, or updated by another job, after the job that rejected it began.
-_REASONS = """
-    SELECT one.name, count(*) FILTER (WHERE NOT r.repaired), count(*) FILTER (WHERE r.repaired) FROM (
-        SELECT r.reasons, EXISTS (SELECT FROM kintell_sessions s WHERE s.external_session_id = r.fields ->> id.place
-            AND (s.created_at > j.created_at OR EXISTS (SELECT FROM backfill_row_changes c WHERE c.session_id = s.id
-                AND c.change = 'updated' AND c.changed_at > j.created_at AND c.job_id <> j.id
-                AND c.undone IS DISTINCT FROM 'undone'))) AS repaired
-        FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id
-        LEFT JOIN LATERAL (SELECT ordinality::integer - 1 AS place FROM json_array_elements_text(j.header)
-            WITH ORDINALITY AS h (name) WHERE lower(btrim(name) COLLATE "C") = 'session_id' LIMIT 1) AS id ON true
+_REASONS = f"""
+    SELECT one.name, count(*) FILTER (WHERE NOT r.repaired AND r.is_open), count(*) FILTER (WHERE r.repaired) FROM (
+        SELECT r.reasons, {REPAIRED} AS repaired, to_jsonb(j) ->> 'rejects_closed_at' IS NULL
+            AND coalesce(j.completed_at, j.created_at) > now() - make_interval(days => %(days)s) AS is_open
+        FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id {ID_PLACE}
         WHERE (%(ids)s::uuid[] IS NULL OR j.id = ANY(%(ids)s::uuid[]))
           AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back'))
     ) AS r CROSS JOIN unnest(r.reasons) AS one (name)
     GROUP BY 1
+"""
+_CLOSED = """
+    SELECT count(*) FILTER (WHERE to_jsonb(j) ->> 'rejects_closed_at' IS NOT NULL), count(*) FILTER (WHERE
+        to_jsonb(j) ->> 'rejects_closed_at' IS NULL
+        AND coalesce(j.completed_at, j.created_at) <= now() - make_interval(days => %s))
+    FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id
+    WHERE j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back')
+"""
+_ODD = """
+    SELECT count(*), count(*) FILTER (WHERE scheduled_at > now() + make_interval(days => %(days)s)),
+        count(*) FILTER (WHERE scheduled_at < make_timestamptz(%(year)s, 1, 1, 0, 0, 0, 'UTC')),
+        count(*) FILTER (WHERE participant_id = volunteer_id),
+        (SELECT count(*) FROM backfill_jobs WHERE status = 'completed' AND sha256 IS NOT NULL AND total_rows = 0)
+    FROM kintell_sessions
 """
 _SESSION_DAYS = """
     SELECT (scheduled_at AT TIME ZONE 'UTC')::date, count(*), count(*) FILTER (WHERE session_type = 'language'),
@@ -95,10 +113,36 @@ def accounts(database: Database, job_ids: Sequence[str] | None = None) -> pl.Dat
 
 
 def rejected_reasons(database: Database, job_ids: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
-    """Rejected rows by reason, of all jobs or of some that were not rolled back: those that are open, and repaired ones."""
+    """Rejected rows by reason, of all jobs or of some that were not rolled back: those that are open, and repaired ones.
+
+    Closed rejects are neither; nor are those that are older than `OPEN_DAYS`.
+    """
     with database.connected("kintell recount") as connection:
-        ids = None if job_ids is None else list(job_ids)
-        return {name: (left, done) for name, left, done in connection.execute(_REASONS, {"ids": ids})}
+        values = {"ids": None if job_ids is None else list(job_ids), "days": OPEN_DAYS}
+        return {name: (left, done) for name, left, done in connection.execute(_REASONS, values)}
+
+
+def settled_rejects(database: Database) -> tuple[int, int]:
+    """Rejected rows that are not counted any more: those that somebody closed, and those that are older than `OPEN_DAYS`."""
+    with database.connected("kintell recount") as connection:
+        closed, old = connection.execute(_CLOSED, [OPEN_DAYS]).fetchone() or (0, 0)
+        return closed, old
+
+
+def lost(database: Database) -> tuple[list[LostRow], int]:
+    """Rows whose sessions jobs wrote and that are gone, and how many rows all jobs wrote that were not rolled back."""
+    with database.connected("kintell recount") as connection:
+        (written,) = connection.execute(_WRITTEN).fetchone() or (0,)
+        return lost_rows(connection), written
+
+
+def odd_sessions(database: Database) -> tuple[int, dict[str, int]]:
+    """All sessions, and how many of them are seldom meant, by `model.ODDITIES`; completed jobs without a row among these."""
+    with database.connected("kintell recount") as connection:
+        values = {"days": FUTURE_DAYS, "year": OLDEST_YEAR}
+        found = connection.execute(_ODD, values).fetchone() or (0, 0, 0, 0, 0)
+        names = ("date_in_future", "date_too_old", "same_person", "no_rows")
+        return found[0], dict(zip(names, found[1:], strict=True))
 
 
 def sessions_of_nobody(database: Database) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Collection
 import psycopg
 from psycopg import errors, sql
 
+from session_assets.kintell.jobs import Policy
 from session_assets.stores import kintell_statements as statements
 
 REFUSALS = (
@@ -69,15 +70,15 @@ _FUNCTION = sql.SQL("""
 """)
 
 
-def refused_rows(cursor: psycopg.Cursor, absent: Collection[str], *, updates: bool) -> dict[int, str]:
+def refused_rows(cursor: psycopg.Cursor, absent: Collection[str], *, policy: Policy) -> dict[int, str]:
     """Rows of the staged and classified batch that the table refuses, with what it says. Roll the transaction back then."""
     names = [sql.Identifier(name) for name in statements.SET_COLUMNS]
     function = _FUNCTION.format(
         columns=sql.SQL(", ").join(names),
         given=sql.SQL(", ").join(sql.SQL("b.{}").format(name) for name in names),
-        updates=sql.SQL("true" if updates else "false"),
-        values=statements.assignments(absent),
-        differs=statements.differs(absent),
+        updates=sql.SQL("false" if policy == "skip" else "true"),
+        values=statements.assignments(absent, policy),
+        differs=statements.differs(absent, policy),
     )
     cursor.execute(function)
     return dict(cursor.execute("SELECT refused, why FROM pg_temp.refused_rows()").fetchall())

@@ -12,11 +12,12 @@ from psycopg import errors, sql
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.kintell.jobs import ROLLED_BACK, ROLLING_BACK, Job
-from session_assets.kintell.revert import REFUSED, UNDONE, Reverted
+from session_assets.kintell.revert import REFUSED, Reverted
 from session_assets.progress import tell
 from session_assets.stores import kintell_undo as statements
 from session_assets.stores.kintell_jobs import JobStore
 from session_assets.stores.kintell_refusals import REFUSALS as TABLE_REFUSALS
+from session_assets.stores.kintell_schema import migrate_if_due
 from session_assets.stores.kintell_statements import REVERTED
 
 _BATCH = 10_000
@@ -57,8 +58,10 @@ class Undo:
                     "SELECT change, count(*) FROM verdicts WHERE verdict = 'undone' GROUP BY 1"
                 ).fetchall()
             )
-            refused = connection.execute(statements.WOULD_REFUSE).fetchall()
-            refused += [] if again else connection.execute(statements.REFUSED, [self._job.id]).fetchall()
+            job = {"job": self._job.id}
+            refused = connection.execute(statements.WOULD_REFUSE, job).fetchall()
+            noted = connection.execute(statements.REFUSED, job).fetchall()
+            refused += [one for one in noted if not again or one[-1] == "returned"]
             done = self._done(connection)
             connection.rollback()
         frame = pl.DataFrame(refused, schema=REFUSED, orient="row").sort("row")
@@ -75,6 +78,7 @@ class Undo:
 
         Raises `LockHeld` while somebody works on the job, `SessionAssetsError` where others keep writing the same rows.
         """
+        migrate_if_due(self._database)
         with self._jobs.hold(self._job, "revert"):
             with self._database.connected("kintell revert") as connection:
                 connection.execute(statements.BEGIN, [ROLLING_BACK, self._job.id, ROLLED_BACK])
@@ -113,7 +117,7 @@ class Undo:
                 connection.rollback()
                 if trial == _TRIES - 1:
                     raise SessionAssetsError(
-                        f"Job {self._job.id} could not be rolled back to its end in {_TRIES} tries"
+                        f"Job {self._job.id} could not be rolled back whole in {_TRIES} tries"
                         f" ({error.diag.message_primary}): others write the same sessions. Run the same command again."
                     ) from None
                 time.sleep(0.05 * 2**trial)
@@ -172,14 +176,14 @@ class Undo:
         """What became of each row."""
         with self._database.connected("kintell revert") as connection:
             done = self._done(connection)
-            refused = connection.execute(statements.REFUSED, [self._job.id]).fetchall()
+            refused = connection.execute(statements.REFUSED, {"job": self._job.id}).fetchall()
         return Reverted(
             done.get("inserted", 0), done.get("updated", 0), pl.DataFrame(refused, schema=REFUSED, orient="row")
         )
 
     def _done(self, connection: psycopg.Connection) -> dict[str, int]:
-        query = "SELECT change, count(*) FROM backfill_row_changes WHERE job_id = %s AND undone = %s GROUP BY 1"
-        return dict(connection.execute(query, [self._job.id, UNDONE]).fetchall())
+        """Rows that were undone, of those that are so in the table now."""
+        return dict(connection.execute(statements.DONE, [self._job.id]).fetchall())
 
     def _connection(self) -> psycopg.Connection:
         return self._database.connect("kintell revert", autocommit=False)

@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from session_assets.stores.postgres import Database
 
 VERSION_TABLE = "session_assets_kintell_version"
+NEWEST = "0003"
+"""The revision of the last migration."""
 _MIGRATIONS = Path(__file__).parent.parent / "kintell" / "migrations"
 
 _UUID, _TEXT, _TIME, _INT = (
@@ -160,6 +162,16 @@ class Schema:
             return [], 0
         found = self._connection.execute(_DUPLICATES).fetchall()
         return [(name, count) for name, count, _ in found], found[0][2] if found else 0
+
+
+def migrate_if_due(database: Database) -> None:
+    """Take over tables that an earlier version made. Does nothing where there are none, or where they are those of now."""
+    with database.connected("kintell migrations") as connection:
+        if connection.execute("SELECT to_regclass(%s)", [VERSION_TABLE]).fetchone() == (None,):
+            return
+        is_current = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}".encode()).fetchone() == (NEWEST,)
+    if not is_current:
+        migrate(database)
 
 
 def migrate(database: Database) -> None:

@@ -76,13 +76,25 @@ NOTE = """
     UPDATE backfill_row_changes c SET undone = v.verdict FROM verdicts v WHERE c.job_id = %s AND c.row = v.row
 """
 COUNT = "UPDATE backfill_jobs SET events_total = events_total + %s, updated_at = now() WHERE id = %s"
-REFUSED = """
-    SELECT c.row, c.session_id::text, s.external_session_id, c.undone FROM backfill_row_changes c
-    LEFT JOIN kintell_sessions s ON s.id = c.session_id WHERE c.job_id = %s AND c.undone <> 'undone' ORDER BY c.row
+# What was removed and is there again was put back by somebody: it is not undone, whatever was noted.
+_NAMED = """
+    SELECT n.row, n.session_id::text, coalesce(s.external_session_id, (SELECT min(o.external_session_id)
+        FROM backfill_outbox o WHERE o.job_id = %(job)s AND o.session_id = n.session_id)), n.change, n.word
+    FROM named n LEFT JOIN kintell_sessions s ON s.id = n.session_id
 """
-WOULD_REFUSE = """
-    SELECT v.row, v.session_id::text, s.external_session_id, v.verdict FROM verdicts v
-    LEFT JOIN kintell_sessions s ON s.id = v.session_id WHERE v.verdict <> 'undone' ORDER BY v.row
+REFUSED = f"""
+    WITH named AS (SELECT c.row, c.session_id, c.change, CASE c.undone WHEN 'undone' THEN 'returned' ELSE c.undone END AS word
+        FROM backfill_row_changes c WHERE c.job_id = %(job)s AND (c.undone <> 'undone' OR (c.undone = 'undone'
+            AND c.change = 'inserted' AND EXISTS (SELECT FROM kintell_sessions s WHERE s.id = c.session_id))))
+    {_NAMED} ORDER BY n.row
+"""
+WOULD_REFUSE = f"""
+    WITH named AS (SELECT row, session_id, change, verdict AS word FROM verdicts WHERE verdict <> 'undone')
+    {_NAMED} ORDER BY n.row
+"""
+DONE = """
+    SELECT c.change, count(*) FROM backfill_row_changes c WHERE c.job_id = %s AND c.undone = 'undone'
+        AND (c.change <> 'inserted' OR NOT EXISTS (SELECT FROM kintell_sessions s WHERE s.id = c.session_id)) GROUP BY 1
 """
 _FOREIGN_KEYS = """
     SELECT conrelid::regclass::text, a.attname, r.attname FROM pg_constraint k

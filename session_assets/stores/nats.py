@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +96,8 @@ class JetStream:
         self._client = Client()
         self._last_error: Exception | None = None
         self.stream = ""
+        self.read = 0
+        """Messages of the stream that were read back."""
 
     async def __aenter__(self) -> JetStream:
         try:
@@ -122,11 +124,13 @@ class JetStream:
         """The sequence of the newest message of the stream; 0 while it has none."""
         return (await self._asked(self._js.stream_info(self.stream))).state.last_seq
 
-    async def ids_after(self, sequence: int, prefix: str) -> dict[str, int]:
-        """Message ids with a prefix that the stream holds after a sequence, with their sequences; reads headers only."""
-        last = await self.last_sequence()
+    async def find(self, sequence: int, ids: Collection[str]) -> dict[str, int]:
+        """Which of some message ids the stream holds after a sequence, with their sequences.
+
+        Reads headers alone, and stops when all are found.
+        """
         found: dict[str, int] = {}
-        if last <= sequence:
+        if not ids or await self.last_sequence() <= sequence:
             return found
         config = api.ConsumerConfig(
             deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
@@ -138,12 +142,13 @@ class JetStream:
         )
         consumer = await self._asked(self._js.pull_subscribe("", stream=self.stream, config=config))
         waiting = (await self._asked(consumer.consumer_info())).num_pending or 0
-        while waiting > 0:
+        while waiting > 0 and len(found) < len(ids):
             for message in await self._asked(consumer.fetch(min(waiting, 1000), timeout=_SECONDS)):
                 name = (message.headers or {}).get(_MESSAGE_ID, "")
-                if name.startswith(prefix):
+                if name in ids:
                     found[name] = message.metadata.sequence.stream
                 waiting -= 1
+                self.read += 1
         return found
 
     async def publish(self, messages: Iterable[Message]) -> list[int]:

@@ -52,7 +52,7 @@ def test_every_command_works(api: Api, kintell: Kintell, tmp_path: Path) -> None
     }
     assert kintell.one("SELECT count(*) FROM kintell_sessions") == 0
     resumed = json.loads(api.runbook(RESUME, tmp_path, JOB_ID=job))
-    errors = resumed.pop("errorFilePath")
+    errors, message = resumed.pop("errorFilePath"), resumed.pop("message")
     assert Path(errors).is_file()
     (health,) = api.get("/api/health/sessions").json()["collections"]
     assert health["last_verify"] is None  # the checks of one import are no verify of all
@@ -65,10 +65,20 @@ def test_every_command_works(api: Api, kintell: Kintell, tmp_path: Path) -> None
         "failedRows": 3,
         "status": "completed",
         "percentComplete": 100,
-        "message": None,
+        "keptRows": 0,
+        "openRejects": 3,
+        "missingRows": 0,
+        "phase": None,
+        "holder": None,
     }
+    assert "import the same file again" in message
+    assert f"rejects close {job}" in message.replace("\n", " ")
     assert api.runbook(MONITOR, tmp_path, JOB_ID=job).split() == ["100", '"completed"']
-    assert json.loads(api.runbook(ONCE, tmp_path, JOB_ID=job)) == {**resumed, "errorFilePath": errors}
+    assert json.loads(api.runbook(ONCE, tmp_path, JOB_ID=job)) == {
+        **resumed,
+        "errorFilePath": errors,
+        "message": message,
+    }
     api.runbook(ERRORS, tmp_path, JOB_ID=job)
     assert api.runbook(REVIEW, tmp_path).split()[-2:] == ["2", "1"]
     rejected = list(csv.DictReader(io.StringIO((tmp_path / "errors.csv").read_text())))

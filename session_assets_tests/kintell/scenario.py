@@ -41,6 +41,7 @@ class File:
     header: list[str] = field(default_factory=lambda: list(HEADER))
     name: str = "sessions.csv"
     encoding: str | None = None
+    timezone: str | None = None
 
     @property
     def total_rows(self) -> int:
@@ -50,9 +51,10 @@ class File:
     def source(self) -> Source:
         return Source(hashlib.sha256(repr([*self.rows]).encode()).hexdigest(), len(self.rows))
 
-    def batches(self, batch_size: int = 10_000, after_row: int = 0) -> Iterator[Batch]:
-        for start in range(after_row, len(self.rows), batch_size):
-            numbered = list(enumerate(self.rows, 1))[start : start + batch_size]
+    def batches(self, batch_size: int = 10_000, after_row: int = 0, last_row: int | None = None) -> Iterator[Batch]:
+        rows = self.rows[:last_row]
+        for start in range(after_row, len(rows), batch_size):
+            numbered = list(enumerate(rows, 1))[start : start + batch_size]
             accepted = [{"row": row, "line": row + 1, **one} for row, one in numbered if isinstance(one, dict)]
             rejected = [_rejected(row, one) for row, one in numbered if isinstance(one, str)]
             skipped = len(numbered) - len(accepted) - len(rejected)

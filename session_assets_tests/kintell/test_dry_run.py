@@ -38,8 +38,8 @@ def test_dry_run_counts_what_the_import_then_does(imports: Imports, kintell: Kin
     rows = [clean(n, **({"rating": "2"} if n in (4, 6) else {"date": "soon"} if n == 8 else {})) for n in range(4, 14)]
     path = write(tmp_path / "b.csv", [*rows, rows[0]])
     before = kintell.dump()
-    assert would(imports, path) == {"insert": 4, "update": 2, "leave": 3}
-    assert would(imports, path, policy="skip") == {"insert": 4, "update": 0, "leave": 5}
+    assert would(imports, path) == {"insert": 4, "update": 2, "leave": 3, "keep": 0}
+    assert would(imports, path, policy="skip") == {"insert": 4, "update": 0, "leave": 5, "keep": 0}
     assert kintell.dump() == before
     job = run(imports, path)
     assert (job.inserted_rows, job.updated_rows, job.skipped_rows) == (4, 2, 3 + 1)
@@ -59,7 +59,7 @@ def test_dry_run_on_a_table_that_an_import_would_mend_counts_nothing(
         connection.execute("ALTER TABLE kintell_sessions DROP COLUMN metadata")
         assert would(imports, path) == {}
         connection.execute("DROP TABLE kintell_sessions")
-        assert would(imports, path) == {"insert": 1, "update": 0, "leave": 0}
+        assert would(imports, path) == {"insert": 1, "update": 0, "leave": 0, "keep": 0}
 
 
 def test_rejects_whose_sessions_came_later_are_repaired(imports: Imports, kintell: Kintell, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from session_assets.errors import BadInput, SessionAssetsError, UsageError
+from session_assets.errors import BadInput, SessionAssetsError
 from session_assets.kintell.importing import run_import
 from session_assets.kintell.jobs import Job, SourceChanged
 from session_assets_tests.kintell.scenario import File, Kintell
@@ -56,6 +56,7 @@ def test_each_row_is_counted_once(kintell: Kintell) -> None:
         "inserted_rows": 47 - rejected - repeated,
         "updated_rows": 0,
         "skipped_rows": repeated,
+        "kept_rows": 0,
     }
     assert kintell.one("SELECT count(*) FROM kintell_sessions") == job.inserted_rows
     assert kintell.one("SELECT count(*) FROM backfill_rejects") == rejected
@@ -139,8 +140,7 @@ def test_the_same_bytes_are_one_job(kintell: Kintell) -> None:
     again = kintell.jobs.start("another name.csv", file.source)
     assert (again.id, again.file_name, again.status) == (job.id, "sessions.csv", "completed")
     assert kintell.jobs.find(file.source) == again
-    with pytest.raises(UsageError, match=rf"{job.id} is completed: there is nothing to resume"):
-        kintell.run(file)
+    assert counters(kintell.run(file)) == counters(job)  # rejected rows are retried, and rejected again
 
 
 def test_another_file_is_not_taken_for_the_one_that_began(kintell: Kintell) -> None:
@@ -174,3 +174,18 @@ def test_a_user_who_vanishes_fails_the_job_with_what_to_do(kintell: Kintell) -> 
     (job,) = kintell.jobs.newest()
     assert (job.status, job.processed_rows) == ("failed", 0)
     assert kintell.dump()["outbox"] == []
+
+
+def test_blank_cells_keep_stored_values_and_are_counted(kintell: Kintell) -> None:
+    stored = {"rating": Decimal("0.5"), "feedback_text": "good", "language_level": "B1", "metadata": '{"a": "x", "b": ""}'}
+    blank = {"rating": None, "feedback_text": None, "language_level": None, "metadata": '{"a": "", "b": "y", "c": "z"}'}
+    kintell.run(File([kintell.row(n, **stored) for n in range(4)]))
+    later = kintell.run(File([kintell.row(0, **blank), kintell.row(1, **(stored | {"rating": None})), kintell.row(2, **stored)]))
+    assert (later.updated_rows, later.skipped_rows, later.kept_rows) == (1, 2, 2)
+    found = "SELECT rating::float8, feedback_text, language_level, metadata FROM kintell_sessions ORDER BY external_session_id"
+    assert kintell.all(found)[0] == (0.5, "good", "B1", {"a": "x", "b": "y", "c": "z"})
+    level = "SELECT language_level FROM backfill_outbox WHERE job_id = %s"
+    assert kintell.all(level, later.id) == [("B1",)]  # the event says what is stored
+    replaced = kintell.run(File([kintell.row(0, **blank), kintell.row(3, **stored)]), policy="replace")
+    assert (replaced.updated_rows, replaced.kept_rows) == (1, 0)
+    assert kintell.all(found)[0] == (None, None, None, {"a": "", "b": "y", "c": "z"})

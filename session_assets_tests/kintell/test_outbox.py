@@ -142,6 +142,49 @@ def test_a_stream_that_was_made_anew_gets_the_rest(kintell: Kintell, nats_url: s
     assert told(nats_url) == expected(kintell, job_id)[sent:]
 
 
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Messages that each publication from here on reads back from the stream."""
+    counts: list[int] = []
+
+    class Counted(kintell_outbox.Publication):
+        async def run(self) -> None:
+            await super().run()
+            counts.append(self.read)
+
+    monkeypatch.setattr(kintell_outbox, "Publication", Counted)
+    return counts
+
+
+def test_an_undo_reads_nothing_of_what_others_published_since(kintell: Kintell, nats_url: str, read: list[int]) -> None:
+    small = imported(kintell, 4)
+    publish_events(kintell.database, {"NATS_URL": nats_url})
+    kintell.run(File([kintell.row(number) for number in range(500, 1500)]), batch_size=500)
+    publish_events(kintell.database, {"NATS_URL": nats_url})
+    kintell.revert(small)
+    assert publish_events(kintell.database, {"NATS_URL": nats_url}) == 4
+    assert read == [0, 0, 0]
+    assert [name for name in told(nats_url) if name.startswith(small)] == expected(kintell, small)
+
+
+def test_what_a_dead_publisher_sent_is_looked_for_before_others_publish(
+    kintell: Kintell, nats_url: str, read: list[int]
+) -> None:
+    kintell.run(File([kintell.row(number) for number in range(500, 1500)]), batch_size=500)
+    small = imported(kintell, 4)
+    with kintell.connect() as connection:  # the job that is older goes first
+        connection.execute("UPDATE backfill_jobs SET created_at = created_at - interval '1 day' WHERE id = %s", [small])
+    assert run(Work("publish", kintell.database.url, nats=nats_url, failpoints="nats.sent@3=kill"))
+    with kintell.connect() as connection:
+        connection.execute(
+            "UPDATE backfill_jobs SET created_at = created_at + interval '2 days' WHERE id = %s", [small]
+        )
+    time.sleep(2 * WINDOW_SECONDS)  # JetStream has forgotten what it saw
+    publish_events(kintell.database, {"NATS_URL": nats_url})
+    assert read == [3, 0]
+    assert told(nats_url)[:7] == expected(kintell, small)
+
+
 def test_the_stream_is_made_where_there_is_none(kintell: Kintell, nats_url: str) -> None:
     no_stream(nats_url)
     job_id = imported(kintell, 3)
