@@ -12,8 +12,9 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.kintell import model
 from session_assets.kintell.attempt import Options
+from session_assets.kintell.files import Taken
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
-from session_assets.kintell.imports import Imports, Taken
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Policy
 from session_assets.masking import safe_text
 from session_assets.settings import Settings

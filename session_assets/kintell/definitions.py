@@ -10,8 +10,8 @@ from session_assets.graph.target import FileTarget
 from session_assets.kintell import results, steps
 from session_assets.kintell.assets import ASSETS, FILES_NAME, key, launch_config, open_imports
 from session_assets.kintell.checks import CHECKS
+from session_assets.kintell.files import FOLDER
 from session_assets.kintell.health import HEALTH
-from session_assets.kintell.imports import FOLDER
 from session_assets.kintell.model import SLICE, VARIABLE
 from session_assets.kintell.sensors import SCHEDULES, SENSORS
 from session_assets.stores.reachable import nats_stream, postgresql

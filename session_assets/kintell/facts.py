@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from session_assets.kintell.dates import moments
 from session_assets.kintell.model import (
     ACCEPTED,
     FUTURE_DAYS,
@@ -27,13 +28,6 @@ from session_assets.kintell.model import (
 _ATOM = r"[\p{L}\p{N}!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?"
 EMAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}$"
-_USUAL_DATE = r"^[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-5][0-9]Z$"
-_DATE = (
-    r"^(?:(?P<year>[0-9]{4})-(?P<month>[0-9][0-9])-(?P<day>[0-9][0-9])[Tt](?P<clock>[0-9][0-9]:[0-9][0-9](?::[0-5][0-9])?)"
-    r"|(?P<basic>[0-9]{8}[Tt][0-9][0-9][0-9][0-9][0-5][0-9]))"
-    r"(?:[.,](?P<fraction>[0-9]{1,9}))?(?P<zone>[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)$"
-)
-_LOCAL = _DATE[: _DATE.rindex("(?P<zone>")] + "$"
 _WITH_COMMA = r"^[0-9]+,[0-9]+$"
 _WITH_FRACTION = r"^[0-9]+[.,][0-9]+$"
 _RATING = r"^0*([1-5])(?:\.([0-9]+))?$"
@@ -75,11 +69,11 @@ def type_rows(
     feedback = records[value_name(known["feedback_text"])] if "feedback_text" in known else blank
     rating = texts.get("rating", blank).replace("", None)
     level = texts.get("language_level", blank).replace("", None).str.to_uppercase()
-    moments, is_local = _moments(texts["date"], timezone)
+    scheduled, is_local = moments(texts["date"], timezone)
     typed = records.with_columns(
         external_session_id=ids,
         session_type=texts["session_type"].str.to_lowercase().replace_strict(SESSION_TYPES, default=None),
-        scheduled_at=moments,
+        scheduled_at=scheduled,
         duration_minutes=_durations(texts["duration_min"]),
         rating=_ratings(rating),
         feedback_text=feedback.replace("", None),
@@ -96,9 +90,9 @@ def type_rows(
         session_type_unknown=_is_wrong(typed["session_type"], texts["session_type"]),
         participant_email_invalid=_is_no_email(emails["participant"]),
         volunteer_email_invalid=_is_no_email(emails["volunteer"]),
-        date_invalid=_is_wrong(moments, texts["date"]) & ~is_local,
+        date_invalid=_is_wrong(scheduled, texts["date"]) & ~is_local,
         date_without_offset=is_local & (timezone is None),
-        date_not_in_zone=is_local & moments.is_null() & (timezone is not None),
+        date_not_in_zone=is_local & scheduled.is_null() & (timezone is not None),
         duration_invalid=_is_wrong(typed["duration_minutes"], texts["duration_min"]) & ~has_fraction,
         duration_with_fraction=has_fraction,
         rating_invalid=_is_wrong(typed["rating"], rating) & ~has_comma,
@@ -272,50 +266,6 @@ def _ratings(texts: pl.Series) -> pl.Series:
     rating = pl.concat_str(scaled // 100, pl.lit("."), (scaled % 100).cast(pl.String).str.pad_start(2, "0"))
     known = distinct.with_columns(rating=rating.cast(RATING))
     return texts.alias("text").to_frame().join(known, on="text", how="left", maintain_order="left")["rating"]
-
-
-def _moments(texts: pl.Series, timezone: str | None) -> tuple[pl.Series, pl.Series]:
-    """ISO 8601 date-times, extended or basic, as UTC, cut to microseconds; null for anything else.
-
-    And which of them are local times: they have no offset. With a time zone they are moments, too, but for those that happen
-    twice or never there.
-    """
-    usual = texts.str.contains(_USUAL_DATE)
-    moments = texts.set(~usual, None).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False)
-    moments = moments.dt.replace_time_zone("UTC")
-    is_local = pl.repeat(False, texts.len(), eager=True)
-    if not usual.all():
-        moments = pl.select(pl.coalesce(moments, _unusual(texts.set(usual, None)))).to_series()
-        without = texts.str.contains(_LOCAL)
-        if without.any():
-            local = _unusual(texts.set(~without, None) + "Z")
-            is_local = local.is_not_null()
-            if timezone is not None:
-                in_zone = local.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
-                moments = pl.select(pl.coalesce(moments, in_zone.dt.convert_time_zone("UTC"))).to_series()
-    return moments.set(~moments.dt.year().is_between(1, 9999), None), is_local
-
-
-def _unusual(texts: pl.Series) -> pl.Series:
-    """Moments of texts with fractions, offsets, without seconds, or in the basic format."""
-    parts = texts.str.extract_groups(_DATE).struct
-    part = {name: parts.field(name) for name in ("year", "month", "day", "clock", "basic", "fraction", "zone")}
-    basic = part["basic"].str.to_uppercase()
-    day = pl.coalesce(
-        pl.concat_str(part["year"], pl.lit("-"), part["month"], pl.lit("-"), part["day"]),
-        pl.concat_str(basic.str.slice(0, 4), pl.lit("-"), basic.str.slice(4, 2), pl.lit("-"), basic.str.slice(6, 2)),
-    )
-    clock = pl.coalesce(
-        part["clock"],
-        pl.concat_str(basic.str.slice(9, 2), pl.lit(":"), basic.str.slice(11, 2), pl.lit(":"), basic.str.slice(13, 2)),
-    )
-    seconds = pl.when(clock.str.len_chars() == 5).then(clock + ":00").otherwise(clock)
-    digits = part["zone"].str.replace("^[Zz]$", "+0000").str.replace_all(":", "")
-    zone = pl.when(digits.str.len_chars() == 3).then(digits + "00").otherwise(digits)
-    of_minutes = (clock.str.len_chars() == 5) & part["fraction"].is_not_null()  # `10:00.5` is half a minute: not taken
-    fraction = pl.when(~of_minutes).then(part["fraction"].fill_null("0"))
-    whole = pl.concat_str(day, pl.lit("T"), seconds, pl.lit("."), fraction, zone)
-    return pl.select(whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)).to_series()
 
 
 def _metadata(extras: Mapping[str, int]) -> pl.Expr:

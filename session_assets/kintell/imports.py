@@ -6,17 +6,14 @@ SESSION_ASSETS_HOME until the job is over, so that a resume needs no one to brin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from session_assets.drops.folder import drop_key, find_drops, fingerprint, private_copy
-from session_assets.errors import BadInput
+from session_assets.drops.folder import drop_key, private_copy
 from session_assets.kintell import model
 from session_assets.kintell.attempt import (
     Options,
@@ -32,8 +29,9 @@ from session_assets.kintell.attempt import (
 )
 from session_assets.kintell.batch import Batch
 from session_assets.kintell.error_file import write_error_file
+from session_assets.kintell.files import Files, Taken, require_unchanged
 from session_assets.kintell.importing import run_import
-from session_assets.kintell.jobs import Job, Outstanding, Source, SourceChanged
+from session_assets.kintell.jobs import Job, Outstanding, Source
 from session_assets.kintell.told import known_job, odd_rows
 from session_assets.kintell.users import USERS, LookUp, as_if_created
 from session_assets.kintell.validation import Validated
@@ -48,117 +46,16 @@ from session_assets.stores.kintell_schema import Schema
 from session_assets.stores.kintell_users import Users, require_creatable
 from session_assets.stores.postgres import Database
 
-FOLDER = "kintell"
-_COPIES = "imports"  # the folder of private copies
-_DAYS_KEPT = 30
 
-
-@dataclass(frozen=True)
-class Taken:
-    """A file that was taken up: its private copy, and what tells it from others."""
-
-    partition: str
-    file_name: str
-    sha256: str
-    byte_size: int
-    copy: str
-
-    @property
-    def source(self) -> Source:
-        return Source(self.sha256, self.byte_size)
-
-
-class Imports:
+class Imports(Files):
     """The imports of one database. Opened per step: connections do not outlive a process."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self.database = Database.from_env(model.VARIABLE)
         self.jobs = JobStore(self.database)
-        self.settings = settings
-        self.storage = storage
+        super().__init__(settings, storage, self.jobs)
         self.oddities: dict[str, int] = {}
         """Of the file that was imported last: rows that are seldom meant, by `model.ODDITIES`."""
-
-    # -- files ---------------------------------------------------------------------------------------------------------
-
-    def take(self, partition: str, path: Path | None) -> Taken:
-        """Copy a file that a partition stands for, from `path` or the drop folder; the copy at hand is used where it is gone.
-
-        Raises `BadInput` where there is no such file, or where it changes meanwhile.
-        """
-        known = self.taken(partition)
-        original = path or self._dropped(partition)
-        if original is None:
-            if known is None or not Path(known.copy).exists():
-                folder = self.settings.drops / FOLDER
-                raise BadInput(f"{folder} holds no file for {partition}. Drop it there again, or give its path.")
-            return known
-        copy, sha256, size = private_copy(original, self.copies)
-        if drop_key(original, sha256) != partition:
-            copy.unlink(missing_ok=True)
-            raise BadInput(
-                f"{safe_text(original.name)} is not the file that {partition} stands for: its content has changed."
-            )
-        name = original.name.encode(errors="replace").decode()  # a name may hold bytes that are no UTF-8
-        taken = Taken(partition, name, sha256, size, str(copy))
-        self.note(taken)
-        return taken
-
-    @property
-    def copies(self) -> Path:
-        """The folder of private copies."""
-        return self.settings.home / _COPIES
-
-    def note(self, taken: Taken) -> None:
-        """Remember a file that was taken up."""
-        self.storage.write_json(self._name(taken.partition, "file.json"), asdict(taken))
-
-    def taken(self, partition: str) -> Taken | None:
-        name = self._name(partition, "file.json")
-        return Taken(**self.storage.read_json(name)) if self.storage.exists(name) else None
-
-    def job_of(self, partition: str) -> Job | None:
-        """The job of a partition's bytes, unless it was rolled back."""
-        taken = self.taken(partition)
-        return self.jobs.find(taken.source) if taken else None
-
-    def partition_of(self, job: Job) -> str | None:
-        """The partition whose private copy holds a job's bytes, where there is one still."""
-        for name in self.storage.names("kintell/files"):
-            path = f"kintell/files/{name}/file.json"
-            taken = Taken(**self.storage.read_json(path)) if self.storage.exists(path) else None
-            if taken and (taken.sha256, taken.byte_size) == (job.sha256, job.byte_size) and Path(taken.copy).exists():
-                return taken.partition
-        return None
-
-    def forget(self, job: Job) -> None:
-        """Remove the private copies of a job that was rolled back, unless its bytes are imported anew."""
-        if job.sha256 and job.byte_size is not None and self.jobs.find(Source(job.sha256, job.byte_size)) is None:
-            for path in self.copies.glob(f"{job.sha256[:12]}-*"):
-                path.unlink(missing_ok=True)
-
-    def sweep(self) -> None:
-        """Remove private copies that nobody came back for: after a day, or after 30 where a job can be resumed from them."""
-        folder = self.copies
-        kept = {sha256[:12] for sha256 in self.jobs.unfinished()}
-        for path in [*folder.iterdir()] if folder.is_dir() else []:
-            with suppress(FileNotFoundError):
-                days = (time.time() - path.lstat().st_mtime) / 86_400
-                if days > (_DAYS_KEPT if path.name[:12] in kept else 1):
-                    path.unlink()
-
-    def _dropped(self, partition: str) -> Path | None:
-        folder = self.settings.drops / FOLDER
-        if folder.is_dir():
-            prefix = partition.rsplit("@", 1)[0]
-            for path in find_drops(folder):
-                if path.is_symlink() or not path.is_file() or not drop_key(path, "").startswith(f"{prefix}@"):
-                    continue
-                if drop_key(path, fingerprint(path)) == partition:
-                    return path
-        return None
-
-    # -- work ----------------------------------------------------------------------------------------------------------
 
     def dry_run(self, path: Path, options: Options, name: str | None = None) -> dict[str, Any]:
         """Validate a file and say what an import would do, writing nothing but the report and its lists.
@@ -238,7 +135,7 @@ class Imports:
             )
             Path(taken.copy).unlink(missing_ok=True)
             return job, False
-        _require_unchanged(taken)
+        require_unchanged(taken)
         options = as_begun(job, Path(taken.copy), options)
         with self.storage.scratch() as scratch, ExitStack() as opened:
 
@@ -338,22 +235,9 @@ class Imports:
         self.storage.write_parquet(f"{folder}/missing_users.parquet", missing)
         return summary(validated) | {"missing_users": missing["email"].n_unique()}
 
-    def _name(self, partition: str, name: str) -> str:
-        return f"kintell/files/{file_name(partition)}/{name}"
-
 
 def _batches(validated: Validated, batch_size: int, checkpoint: int) -> Iterator[Batch]:
     """All rows, in batches that do not cross the checkpoint."""
     if checkpoint:
         yield from validated.batches(batch_size, 0, checkpoint)
     yield from validated.batches(batch_size, checkpoint)
-
-
-def _require_unchanged(taken: Taken) -> None:
-    copy = Path(taken.copy)
-    if Source.of(copy) != taken.source:
-        copy.unlink(missing_ok=True)
-        raise SourceChanged(
-            f"{safe_text(taken.file_name)}: somebody changed its private copy, which was removed now. Nothing of it was imported."
-            " Bring the original file again: `session-assets import FILE`."
-        )

@@ -7,7 +7,7 @@ from session_assets.graph.automation import daily_verify
 from session_assets.graph.drop_sensor import DropTick
 from session_assets.graph.environment import Environment
 from session_assets.kintell.assets import FILES_NAME, open_imports
-from session_assets.kintell.imports import FOLDER
+from session_assets.kintell.files import FOLDER
 from session_assets.kintell.model import SLICE, VARIABLE
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from session_assets.kintell.attempt import Options
-from session_assets.kintell.imports import Imports, Taken
+from session_assets.kintell.files import Taken
+from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Source
 from session_assets.kintell.reader import CsvFile, encoding_of
 from session_assets.masking import safe_text
