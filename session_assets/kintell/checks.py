@@ -5,20 +5,20 @@ In the run of a file the checks of its rows look at that file's job, else at all
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from session_assets.changes.evidence import Figures, Lack
+from session_assets.graph.check_result import CheckResult, reported
 from session_assets.graph.environment import Environment
 from session_assets.kintell import model
 from session_assets.kintell.assets import key, open_imports
+from session_assets.kintell.evidence import lack_of_imports
 from session_assets.kintell.health import health
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.model import ODDITIES
-from session_assets.kintell.outbox import Lag
 from session_assets.kintell.told import odd_rows
-from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_recount import (
     OPEN_DAYS,
@@ -33,9 +33,9 @@ from session_assets.stores.kintell_recount import (
 
 SESSIONS, REJECTS, EVENTS = key("sessions"), key("rejected_rows"), key("session_events")
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-_SAMPLE = 20
 _NONE = (0, 0)
 _NOTHING = "Nothing was imported into this database so far."
+_RIGHTLY = "Before the first import it is right that nothing is judged."
 
 SESSION_CHECKS = {
     "rows_accounted": "Rows read = inserted + updated + skipped + rejected, counted from the tables, for each job.",
@@ -66,13 +66,27 @@ _REJECT_SPECS = {
 )
 def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Recounts all jobs and all sessions."""
-    imports = open_imports(Environment.load())
-    if imports.jobs.is_new():
-        results = [_result(spec, _NOTHING, ERROR, 0, []) for spec in _SESSION_SPECS.values()]
+    environment = Environment.load()
+    imports = open_imports(environment)
+    lack = lack_of_imports(imports, environment.storage)
+    if lack is not None or imports.jobs.is_new():
+        results = [_unjudged(name, ERROR, lack) for name in SESSION_CHECKS]
     else:
-        results = [_accounted(imports), _there(imports), _twice(imports), _nobody(imports), _stuck(imports)]
-        results += _odd(imports)
-    yield from _reported(context, "checks_sessions", results)
+        results = _of_sessions(imports)
+    yield from _reported(context, SESSIONS, "checks_sessions", results)
+
+
+def _of_sessions(imports: Imports) -> list[CheckResult]:
+    sessions, odd = odd_sessions(imports.database)
+    jobs = imports.jobs.count()
+    return [
+        _accounted(imports),
+        _there(imports),
+        _twice(imports, sessions),
+        _nobody(imports, sessions),
+        _stuck(imports, jobs),
+        *_odd(odd, sessions, jobs),
+    ]
 
 
 @dg.multi_asset_check(
@@ -80,43 +94,51 @@ def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asset
 )
 def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Counts rejected rows by what is wrong with them."""
-    imports = open_imports(Environment.load())
-    counts = {} if imports.jobs.is_new() else rejected_reasons(imports.database, _job_ids(context, imports))
-    settled = [] if imports.jobs.is_new() else _settled(imports)
-    results = [
-        _result(
-            _REJECT_SPECS[name],
-            _rejected(reasons, counts, settled),
-            WARN,
-            sum(counts.get(one.name, _NONE)[0] for one in reasons),
-            [],
-        )
-        for name, reasons in REJECT_CHECKS.items()
-    ]
-    if not context.op_execution_context.has_partition_key and not imports.jobs.is_new():
-        context.op_execution_context.log_event(health(imports.database, counts))
-    yield from _reported(context, "checks_rejects", results)
+    environment = Environment.load()
+    imports = open_imports(environment)
+    lack = lack_of_imports(imports, environment.storage)
+    if lack is not None or imports.jobs.is_new():
+        results = [_unjudged(name, WARN, lack) for name in REJECT_CHECKS]
+    else:
+        job_ids = _job_ids(context, imports)
+        counts, settled = rejected_reasons(imports.database, job_ids), _settled(imports)
+        rows = int(accounts(imports.database, job_ids)["total"].sum())
+        results = [
+            _result(
+                name,
+                _rejected(reasons, counts, settled),
+                WARN,
+                sum(counts.get(one.name, _NONE)[0] for one in reasons),
+                rows,
+            )
+            for name, reasons in REJECT_CHECKS.items()
+        ]
+        if not context.op_execution_context.has_partition_key:
+            context.op_execution_context.log_event(health(imports.database, counts))
+    yield from _reported(context, REJECTS, "checks_rejects", results)
 
 
 @dg.multi_asset_check(name="kintell_events_checks", specs=[PUBLISHED], pool="kintell_postgres")
 def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Counts what waits in the outbox."""
-    imports = open_imports(Environment.load())
-    found = Lag(0, 0, None) if imports.jobs.is_new() else lag(imports.database)
+    environment = Environment.load()
+    imports = open_imports(environment)
+    lack = lack_of_imports(imports, environment.storage)
+    if lack is not None or imports.jobs.is_new():
+        yield from _reported(context, EVENTS, "checks_events", [_unjudged(PUBLISHED.name, WARN, lack)])
+        return
+    found = lag(imports.database)
     text = (
         f"{found.waiting:,} of {found.total:,} events wait, the oldest since {found.oldest:%Y-%m-%d %H:%M} UTC."
         if (found.waiting and found.oldest)
         else f"0 of {found.total:,} events wait."
     )
-    step = (
-        " Materialize kintell/session_events, or run `session-assets apply kintell`; it needs NATS_URL."
-        if found.waiting
-        else ""
-    )
-    yield from _reported(context, "checks_events", [_result(PUBLISHED, text + step, WARN, found.waiting, [])])
+    step = "Materialize kintell/session_events, or run `session-assets apply kintell`; it needs NATS_URL."
+    result = _result(PUBLISHED.name, text, WARN, found.waiting, found.total, step=step)
+    yield from _reported(context, EVENTS, "checks_events", [result])
 
 
-def _accounted(imports: Imports) -> dg.AssetCheckResult:
+def _accounted(imports: Imports) -> CheckResult:
     rows = accounts(imports.database)
     written = pl.col("inserted_rows") + pl.col("updated_rows") + pl.col("skipped") + pl.col("rejected_rows")
     same = (pl.col("inserted") == pl.col("inserted_rows")) & (pl.col("updated") == pl.col("updated_rows"))
@@ -125,76 +147,62 @@ def _accounted(imports: Imports) -> dg.AssetCheckResult:
     wrong = rows.filter(~(is_right & is_whole))["job_id"].to_list()
     total = int(rows["total"].sum())
     text = f"{len(wrong):,} of {rows.height:,} jobs ({total:,} rows) do not add up."
-    step = (
-        " Roll such a job back (`session-assets revert kintell --plan-id JOB`) and import its file again."
-        if wrong
-        else ""
-    )
-    return _result(_SESSION_SPECS["rows_accounted"], text + step, ERROR, len(wrong), wrong)
+    step = "Roll such a job back (`session-assets revert kintell --plan-id JOB`) and import its file again."
+    return _result("rows_accounted", text, ERROR, len(wrong), total, wrong, step)
 
 
-def _there(imports: Imports) -> dg.AssetCheckResult:
+def _there(imports: Imports) -> CheckResult:
     """Counted in the table, row by row: people remove sessions and set job states by hand."""
     rows, written = lost(imports.database)
     by_job = Counter(row.job_id for row in rows)
     text = f"{len(rows):,} of {written:,} sessions that jobs wrote are not in kintell_sessions any more."
+    step = ""
     if rows:
         jobs = ", ".join(f"{job} ({count:,} rows)" for job, count in by_job.most_common(5))
-        text += (
-            f" Jobs: {jobs}{', …' if len(by_job) > 5 else ''}. To bring them back, import the same files again, the oldest first:"
-            " `session-assets import FILE`. If they were removed on purpose:"
-            ' `session-assets jobs accept JOB --note "why"`.'
+        text += f" Jobs: {jobs}{', …' if len(by_job) > 5 else ''}."
+        step = (
+            "To bring them back, import the same files again, the oldest first: `session-assets import FILE`. If they were"
+            ' removed on purpose: `session-assets jobs accept JOB --note "why"`.'
         )
     ids = [row.external_session_id or f"row {row.row} of job {row.job_id}" for row in rows]
-    return _result(_SESSION_SPECS["rows_are_there"], text, ERROR, len(rows), ids)
+    return _result("rows_are_there", text, ERROR, len(rows), written, ids, step)
 
 
-def _odd(imports: Imports) -> list[dg.AssetCheckResult]:
-    sessions, odd = odd_sessions(imports.database)
+def _odd(odd: Mapping[str, int], sessions: int, jobs: int) -> list[CheckResult]:
     values = {name: count for name, count in odd.items() if count and name != "no_rows"}
     text = "; ".join(odd_rows(values)) if values else "0 rows are odd"
-    step = " Correct the file and import it, or leave them if they are meant." if values else ""
+    step = "Correct the file and import it, or leave them if they are meant."
+    plausible = _result(
+        "values_are_plausible", f"{text}, of {sessions:,} sessions.", WARN, sum(values.values()), sessions, step=step
+    )
     empty = odd["no_rows"]
-    hint = " Ask for the file with its rows, or take the job back if it is not expected." if empty else ""
+    hint = "Ask for the file with its rows, or take the job back if it is not expected."
     return [
-        _result(
-            _SESSION_SPECS["values_are_plausible"],
-            f"{text}, of {sessions:,} sessions.{step}",
-            WARN,
-            sum(values.values()),
-            [],
-        ),
-        _result(
-            _SESSION_SPECS["files_hold_rows"],
-            f"{empty:,} {ODDITIES['no_rows']}.{hint}",
-            WARN,
-            empty,
-            [],
-        ),
+        plausible,
+        _result("files_hold_rows", f"{empty:,} {ODDITIES['no_rows']}.", WARN, empty, jobs, step=hint),
     ]
 
 
-def _twice(imports: Imports) -> dg.AssetCheckResult:
+def _twice(imports: Imports, sessions: int) -> CheckResult:
     twice = sessions_stored_twice(imports.database)
     text = f"{len(twice):,} external ids are stored more than once."
-    step = " Keep one row of each; the next import then makes the index that keeps them apart." if twice else ""
-    return _result(_SESSION_SPECS["one_session_per_external_id"], text + step, ERROR, len(twice), twice)
+    step = "Keep one row of each; the next import then makes the index that keeps them apart."
+    return _result("one_session_per_external_id", text, ERROR, len(twice), sessions, twice, step)
 
 
-def _nobody(imports: Imports) -> dg.AssetCheckResult:
+def _nobody(imports: Imports, sessions: int) -> CheckResult:
     ids = sessions_of_nobody(imports.database)
     text = f"{len(ids):,} sessions name somebody who is no user."
-    step = " Restore these users, or delete the sessions." if ids else ""
-    return _result(_SESSION_SPECS["users_are_known"], text + step, ERROR, len(ids), ids)
+    return _result(
+        "users_are_known", text, ERROR, len(ids), sessions, ids, "Restore these users, or delete the sessions."
+    )
 
 
-def _stuck(imports: Imports) -> dg.AssetCheckResult:
+def _stuck(imports: Imports, jobs: int) -> CheckResult:
     stuck = [job.id for job in imports.jobs.newest(1000) if job.stuck]
     text = f"{len(stuck):,} jobs are said to run, but nobody works on them."
-    step = (
-        " `session-assets resume JOB` goes on where it stopped, `session-assets fail JOB` gives it up." if stuck else ""
-    )
-    return _result(_SESSION_SPECS["no_job_is_stuck"], text + step, WARN, len(stuck), stuck)
+    step = "`session-assets resume JOB` goes on where it stopped, `session-assets fail JOB` gives it up."
+    return _result("no_job_is_stuck", text, WARN, len(stuck), jobs, stuck, step)
 
 
 def _settled(imports: Imports) -> list[str]:
@@ -216,17 +224,23 @@ def _rejected(reasons: Sequence[model.Reason], counts: Mapping[str, tuple[int, i
 
 
 def _result(
-    spec: dg.AssetCheckSpec, text: str, severity: dg.AssetCheckSeverity, count: int, ids: Sequence[str]
-) -> dg.AssetCheckResult:
-    sample = [safe_text(one) for one in ids[:_SAMPLE]]
-    return dg.AssetCheckResult(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        passed=count == 0,
-        severity=severity,
-        description=safe_text(text),
-        metadata={"count": count, **({"sample": ", ".join(sample)} if sample else {})},
-    )
+    name: str,
+    text: str,
+    severity: dg.AssetCheckSeverity,
+    count: int,
+    judged: int,
+    ids: Sequence[str] = (),
+    step: str = "",
+) -> CheckResult:
+    """`judged` counts rows, sessions, jobs or events: nothing of an import is unreadable by the time it is in a table."""
+    rightly = "" if judged else "No import has brought any so far, so it is right that nothing was judged."
+    figures = Figures(judged=judged)
+    return CheckResult(name, figures, count, text, severity, next_step=step, sample=ids, rightly=rightly)
+
+
+def _unjudged(name: str, severity: dg.AssetCheckSeverity, lack: Lack | None) -> CheckResult:
+    """Before the first import it is right that nothing is judged; of a database that lost its tables it is not."""
+    return CheckResult(name, Figures(), 0, _NOTHING, severity, lack=lack, rightly="" if lack else _RIGHTLY)
 
 
 def _job_ids(context: dg.AssetCheckExecutionContext, imports: Imports) -> list[str] | None:
@@ -238,33 +252,12 @@ def _job_ids(context: dg.AssetCheckExecutionContext, imports: Imports) -> list[s
 
 
 def _reported(
-    context: dg.AssetCheckExecutionContext, step: str, results: Sequence[dg.AssetCheckResult]
+    context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, step: str, results: Sequence[CheckResult]
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results that the run selected, told to the terminal too; the full list of ids where there are more than shown."""
-    wanted = [
-        one
-        for one in results
-        if dg.AssetCheckKey(_asset(one), str(one.check_name)) in context.selected_asset_check_keys
-    ]
-    json: list[dict[str, Any]] = [
-        {
-            "name": result.check_name,
-            "severity": result.severity.value,
-            "passed": result.passed,
-            "count": result.metadata["count"].value,
-            "sample": str(result.metadata["sample"].value).split(", ") if "sample" in result.metadata else [],
-            "full_list": {},
-            "description": result.description,
-        }
-        for result in wanted
-    ]
-    Environment.load().report(context.op_execution_context.run_id, step, {"checks": json})
-    yield from wanted
-
-
-def _asset(result: dg.AssetCheckResult) -> dg.AssetKey:
-    assert result.asset_key is not None
-    return result.asset_key
+    """The results that the run selected, told to the terminal too."""
+    wanted = [one for one in results if dg.AssetCheckKey(asset, one.name) in context.selected_asset_check_keys]
+    Environment.load().report(context.op_execution_context.run_id, step, reported(wanted))
+    yield from (one.result(asset) for one in wanted)
 
 
 CHECKS = [sessions_checks, rejects_checks, events_checks]

@@ -115,6 +115,12 @@ class JobStore:
                 raise UnknownJob(f"There is no import job {job_id}. `session-assets jobs` lists them.")
             return self._job(cursor, row)
 
+    def count(self) -> int:
+        """How many jobs there are, those that were rolled back included."""
+        with self._rows("jobs") as cursor:
+            found = cursor.execute("SELECT count(*) AS jobs FROM backfill_jobs").fetchone()
+            return found["jobs"] if found else 0
+
     def unfinished(self) -> list[str]:
         """The SHA-256 of files whose jobs may be resumed."""
         with self._rows("jobs") as cursor:

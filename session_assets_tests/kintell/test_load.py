@@ -177,10 +177,17 @@ def test_a_user_who_vanishes_fails_the_job_with_what_to_do(kintell: Kintell) -> 
 
 
 def test_blank_cells_keep_stored_values_and_are_counted(kintell: Kintell) -> None:
-    stored = {"rating": Decimal("0.5"), "feedback_text": "good", "language_level": "B1", "metadata": '{"a": "x", "b": ""}'}
+    stored = {
+        "rating": Decimal("0.5"),
+        "feedback_text": "good",
+        "language_level": "B1",
+        "metadata": '{"a": "x", "b": ""}',
+    }
     blank = {"rating": None, "feedback_text": None, "language_level": None, "metadata": '{"a": "", "b": "y", "c": "z"}'}
     kintell.run(File([kintell.row(n, **stored) for n in range(4)]))
-    later = kintell.run(File([kintell.row(0, **blank), kintell.row(1, **(stored | {"rating": None})), kintell.row(2, **stored)]))
+    later = kintell.run(
+        File([kintell.row(0, **blank), kintell.row(1, **(stored | {"rating": None})), kintell.row(2, **stored)])
+    )
     assert (later.updated_rows, later.skipped_rows, later.kept_rows) == (1, 2, 2)
     found = "SELECT rating::float8, feedback_text, language_level, metadata FROM kintell_sessions ORDER BY external_session_id"
     assert kintell.all(found)[0] == (0.5, "good", "B1", {"a": "x", "b": "y", "c": "z"})

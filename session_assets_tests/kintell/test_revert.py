@@ -89,7 +89,7 @@ def test_rows_edited_since_are_left_and_listed(kintell: Kintell) -> None:
         assert report.refused.select("row", "external_session_id", "refusal").rows() == [
             (2, "kintell-session-00016", "edited"),
             (26, "kintell-session-00040", "edited"),
-            (27, None, "gone"),
+            (27, "kintell-session-00041", "gone"),
         ]
     assert [row for row in sessions(kintell) if row[1] in ("kintell-session-00016", "kintell-session-00040")] == kept
 

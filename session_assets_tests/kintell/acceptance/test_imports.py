@@ -135,7 +135,7 @@ def test_revert_takes_back_a_job_and_lists_what_was_edited(cli: Terminal, tmp_pa
     preview = cli("revert", "kintell", "--plan-id", job, "--dry-run", "--json")
     assert (preview.body["undoable"], preview.body["refused"], len(table(stored))) == (19, 1, 20)
     undone = cli("revert", "kintell", "--plan-id", job, "--json")
-    assert (undone.code, undone.body["undoable"]) == (0, 19)
+    assert (undone.code, undone.body["undoable"]) == (1, 19)
     assert [row[0] for row in table(stored)] == ["kintell-session-00007"]
     again = imported(cli("import", path, "--json"))
     assert again["job_id"] != job

@@ -169,3 +169,20 @@ def test_a_blank_cell_keeps_what_is_stored(cli: Terminal, tmp_path: Path, stored
     assert cli("revert", "kintell", "--plan-id", body["job_id"]).code == 0
     imported(cli("import", blank, "--policy", "replace", "--json"))
     assert stored.one(kept) == (None, " ", None, 9)
+
+
+def test_another_database_than_the_one_of_the_imports_is_no_evidence(
+    cli: Terminal, tmp_path: Path, stored: Kintell
+) -> None:
+    imported(cli("import", write(tmp_path / "a.csv", [clean(1)]), "--json"))
+    verified = cli("verify", "kintell", "--json")
+    assert verified.code == 0
+    for check in verified.body["checks"]:
+        figures = [check[name] for name in ("judged", "not_applicable", "unsettled", "unreadable")]
+        assert check["read"] == sum(figures) > 0
+    execute(stored, "DROP TABLE backfill_outbox, backfill_row_changes, backfill_rejects")
+    lost = cli("verify", "kintell", "--json")
+    assert lost.code == 1
+    for check in lost.body["checks"]:
+        assert (check["passed"], check["severity"], check["no_evidence"]) == (False, "ERROR", True)
+    assert "1 import jobs were seen from here before" in lost.check("rows_are_there")["description"]
