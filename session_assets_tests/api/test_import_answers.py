@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from session_assets_tests.api.server import Api, started
 from session_assets_tests.kintell.files import clean, write
@@ -14,6 +16,13 @@ from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.web.acceptance.terminal import Terminal
 
 START = "/import/backfill/start"
+
+
+@pytest.fixture
+def api(cli: Terminal, kintell: Kintell) -> Iterator[Api]:
+    """A server that waits for the end of what it starts, also on a busy machine."""
+    with started(cli, SESSION_ASSETS_API_WAIT_SECONDS="80") as running:
+        yield running
 
 
 def to(job: str, what: str) -> str:

@@ -10,15 +10,18 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
+from psycopg import sql
 
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.kintell.model import MISSING_USERS
 from session_assets.kintell.preflight import PreflightFailed
 from session_assets.stores import postgres
 from session_assets.stores.kintell_preflight import make_ready, preflight
-from session_assets.stores.kintell_schema import Schema, migrate
+from session_assets.stores.kintell_recount import lost
+from session_assets.stores.kintell_schema import NEWEST, Schema, migrate, migrate_if_due
 from session_assets.stores.kintell_users import Users
 from session_assets.stores.postgres import Database
+from session_assets_tests.conftest import with_database
 from session_assets_tests.kintell.scenario import VARIABLE, File, Kintell
 
 # As the original platform makes them.
@@ -214,3 +217,44 @@ def test_migrations_of_two_processes_at_once(database: Database) -> None:
     with ThreadPoolExecutor(3) as pool:
         for one in [pool.submit(migrate, database) for _ in range(3)]:
             one.result()
+
+
+def _as_version_2(kintell: Kintell) -> None:
+    """The tables as the earlier version left them."""
+    added = "phase, timezone, kept_rows, asked, publishing_after, rejects_closed_at, rejects_note, accepted_at, accepted_note"
+    with kintell.connect() as connection:
+        for name in added.split(", "):
+            connection.execute(f"ALTER TABLE backfill_jobs DROP COLUMN {name}".encode())
+        connection.execute("ALTER TABLE backfill_row_changes DROP COLUMN accepted_at")
+        connection.execute("UPDATE session_assets_kintell_version SET version_num = '0002'")
+
+
+def test_a_database_of_the_earlier_version_is_read_as_it_is_and_taken_over(kintell: Kintell) -> None:
+    file = File([*(kintell.row(number) for number in range(20)), "Participant not found: x"])
+    job = kintell.run(file)
+    with kintell.connect() as connection:
+        connection.execute(
+            "UPDATE backfill_jobs SET published_number = 3, published_sequence = 7, events_published = 2"
+        )
+    _as_version_2(kintell)
+    assert kintell.jobs.get(job.id).phase is None
+    assert kintell.jobs.outstanding(job).open_rejects == 1
+    assert lost(kintell.database) == ([], 20)
+    migrate_if_due(kintell.database)
+    assert kintell.one("SELECT publishing_after FROM backfill_jobs") == 7
+    _as_version_2(kintell)
+    assert kintell.revert(job.id).classes == {"removed": 20, "restored": 0}
+    assert kintell.one("SELECT version_num FROM session_assets_kintell_version") == NEWEST
+
+
+def test_locks_of_two_databases_do_not_meet(kintell: Kintell, postgres_server: str) -> None:
+    """A copy of a database has the same jobs."""
+    job = kintell.run(File([kintell.row(1)]))
+    name, source = f"copy_{job.id[:8]}", kintell.one("SELECT current_database()")
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        copying = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(copying.format(sql.Identifier(name), sql.Identifier(source)))
+        copy = Kintell(Database.from_env(VARIABLE, {VARIABLE: with_database(postgres_server, name)}))
+        with kintell.jobs.hold(job), copy.jobs.hold(copy.jobs.get(job.id)):
+            assert kintell.jobs.get(job.id).holder
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
