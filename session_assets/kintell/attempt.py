@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import polars as pl
+
 from session_assets.errors import BadInput, PlanRefused, UsageError
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.jobs import UTF_8, Job, NotResumable, Policy
@@ -57,7 +59,8 @@ def require_timezone(name: str | None, where: str) -> None:
     """Raises `UsageError` for what is no time zone; `where` names the option or the variable."""
     try:
         ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pl.Series([None], dtype=pl.Datetime).dt.replace_time_zone(name or "UTC")  # knows fewer of them
+    except (ZoneInfoNotFoundError, ValueError, OSError, pl.exceptions.PolarsError):
         raise UsageError(
             f"{where}: there is no time zone {safe_text(name)}. Say one of the IANA names, for example Europe/London."
         ) from None
