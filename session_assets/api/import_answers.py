@@ -152,7 +152,7 @@ def undone_of(job: Job, summary: Mapping[str, Any] | None, *, dry_run: bool) -> 
         return Undone(
             jobId=job.id, dryRun=dry_run, status="running", undone=None, left=None, leftRows=[], message=message
         )
-    count, left = summary["undoable"], summary["left"]
+    count, left = summary["undoable"], summary["left_rows"]
     told = [f"{count:,} rows {'would be' if dry_run else 'are'} undone, {left:,} are left as they are."]
     if left:
         told.append(f"See to the reasons, then call revert again. Full list: {summary['refused_list']}.")

@@ -66,7 +66,11 @@ class Reverted:
         return self.refused.filter((pl.col("refusal") != "gone") | (pl.col("change") != "inserted")).height
 
     @property
+    def left_by_word(self) -> dict[str, int]:
+        """Rows that are not undone, by the word of `REFUSALS`."""
+        return dict(self.refused["refusal"].value_counts(sort=True).iter_rows())
+
+    @property
     def classes(self) -> Mapping[str, int]:
         """The account for people and for `--json`: refusals by name."""
-        counts = self.refused["refusal"].value_counts(sort=True)
-        return {"removed": self.removed, "restored": self.restored, **dict(counts.iter_rows())}
+        return {"removed": self.removed, "restored": self.restored, **self.left_by_word}

@@ -144,7 +144,7 @@ def test_a_revert_names_what_it_leaves_and_exits_1(cli: Terminal, tmp_path: Path
         "DELETE FROM kintell_sessions WHERE external_session_id = 'kintell-session-00002'",
     )
     answer = cli("revert", "kintell", "--plan-id", job, "--json")
-    assert (answer.code, answer.body["undoable"], answer.body["left"]) == (1, 1, 2)
+    assert (answer.code, answer.body["undoable"], answer.body["left_rows"]) == (1, 1, 2)
     words = [line.split(": ")[:2] for line in answer.body["refused_sample"]]
     assert words == [
         ["kintell-session-00000 (row 1)", "edited"],
