@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from session_assets.changes.evidence import STATES
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
+from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.target import StepTarget
+
+_CHECK_FAILED = "DagsterAssetCheckFailedError"
+"""How a run fails of which a blocking check failed as ERROR."""
 
 
 def work(
@@ -25,11 +30,18 @@ def work(
             f"{target.name} is applied as it is found: leave --plan-id out. `revert` takes the id of a step."
         )
     job = {"verify": target.verify, "plan": target.plan, "apply": target.apply}[command]
+    if job is None and target.apply is None:
+        raise UsageError(
+            f"{target.name} only looks, there is nothing to {command}. Run: session-assets verify {target.name}"
+        )
     if job is None:
         word, slice_ = {"verify": "checks", "plan": "dry run"}.get(command, "apply"), target.name.split("/")[0]
         raise UsageError(f"{target.name} has no {word} of its own. Run: session-assets {command} {slice_}")
-    run_id, error, code = runner.execute(job, {}, _config(target, command, config.get("waive_staging")))
+    tags = {ALLOW_EMPTY_TAG: "true"} if config.get("allow_empty") else {}
+    run_id, error, code = runner.execute(job, tags, _config(target, command, config.get("waive_staging")))
     body = _body(runner, target, command, run_id)
+    if error and _CHECK_FAILED in error and body["checks"]:
+        error = None  # the table of checks says more
     if body.get("gates"):
         error = "Contract is refused, nothing was changed." if error else None  # the story has the reasons
     failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
@@ -55,7 +67,8 @@ def revert(runner: Runner, target: StepTarget, step_id: str, dry_run: bool) -> R
         "plan_id": step_id,
         **summary,
     }
-    return Result(body, code, error, [] if error else list(_undone(body)))
+    left = bool(summary.get("refused")) and not dry_run
+    return Result(body, code or int(left), error, [] if error else list(_undone(body)))
 
 
 def _config(target: StepTarget, command: str, waived_by: str | None) -> dict[str, Any]:
@@ -69,14 +82,16 @@ def _config(target: StepTarget, command: str, waived_by: str | None) -> dict[str
 
 
 def _body(runner: Runner, target: StepTarget, command: str, run_id: str) -> dict[str, Any]:
-    reports = {one: runner.environment.reported(run_id, one) or {} for one in ("plan", "step", "gates")}
+    reports = {one: runner.environment.reported(run_id, one) or {} for one in ("plan", "step", "gates", "verify")}
+    seen = reports["plan"] or reports["verify"]
     body: dict[str, Any] = {
         "slice": target.name,
         "command": command,
         "run_id": run_id,
         "partitions": [],
-        "unit": "rows",
-        "read": reports["plan"].get("read", 0),
+        "unit": seen.get("unit", "rows"),
+        **{name: seen.get(name, 0) for name in ("read", *STATES)},
+        "lack": seen.get("lack"),
         "classes": reports["plan"].get("classes", {}),
         "reasons": reports["plan"].get("reasons", {}),
         "checks": [
@@ -103,9 +118,11 @@ def _undone(body: dict[str, Any]) -> Iterator[str]:
     counts = ", ".join(f"{count:,} values {name.replace('_', ' ')}" for name, count in body["classes"].items())
     done = "would be undone" if body["dry_run"] else "is undone"
     yield f"step {body['plan_id']}: {body['step']} {done}{': ' if counts else ''}{counts}"
-    if body["refused"]:
-        yield f"{body['refused']:,} cannot be undone, and stay as they are:"
+    if body["left"]:
+        words = ", ".join(f"{word} {count:,}" for word, count in body["left"].items())
+        yield f"{sum(body['left'].values()):,} rows {'would be' if body['dry_run'] else 'are'} left: {words}"
         yield from (f"  {one}" for one in body["refused_sample"])
+        yield f"all of them: {body['lists']['left']}"
 
 
 def _story(target: StepTarget, body: dict[str, Any]) -> Iterator[str]:

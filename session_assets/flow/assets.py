@@ -8,6 +8,8 @@ import polars as pl
 
 from session_assets.errors import PlanRefused
 from session_assets.flow import model
+from session_assets.flow.evidence import Accepted, Look
+from session_assets.flow.map_target import STORED, keep_target
 from session_assets.flow.rehearsal import rehearse
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
@@ -33,7 +35,7 @@ def key(name: str) -> dg.AssetKey:
 def open_flow(context: Any = None, waived_by: str | None = None) -> Flow:
     """Raises `NotConfigured` where FLOW_DATABASE_URL is unset."""
     say = (lambda text: context.log.info(safe_text(text))) if context is not None else (lambda _: None)
-    return Flow.from_env(say=say, waived_by=waived_by)
+    return Flow.from_env(say=say, waived_by=waived_by, accepted=Accepted(Environment.load()))
 
 
 @dg.asset(
@@ -46,8 +48,9 @@ def open_flow(context: Any = None, waived_by: str | None = None) -> Flow:
 )
 def session_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Tables and columns that hold session ids, by exact names: types, counts, indexes, foreign keys."""
-    environment = Environment.load()
-    with open_flow(context).reading() as work:
+    environment, flow = Environment.load(), open_flow(context)
+    _look(environment, flow, context)
+    with flow.reading() as work:
         found = inventory(work)
         fingerprint, obstacles = work.layout.fingerprint, work.layout.obstacles
     environment.storage.write_parquet(f"{model.SLICE}/session_inventory.parquet", found)
@@ -76,16 +79,19 @@ def session_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult
 def session_flow_map(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Each session with its flow, those with several, and those that get one made. After contract it stays as it was."""
     environment, flow = Environment.load(), open_flow(context)
+    look = _look(environment, flow, context)
     _require_old_columns(flow)
     with flow.reading() as work:
         found = session_map(work)
-    name = f"{model.SLICE}/session_flow_map.parquet"
+    name = f"{STORED}.parquet"
     environment.storage.write_parquet(name, found)
+    keep_target(environment, look.known)
     counts = dict(found["state"].value_counts(sort=True).iter_rows())
     odd = found.filter(pl.col("state") != "mapped").head(_SHOWN).iter_rows()
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": found.height,
+            "target": look.known.shown,
             **counts,
             "full_list": dg.MetadataValue.path(str(environment.storage.path(name))),
             "preview": dg.MetadataValue.md(markdown(odd, list(model.MAP))),
@@ -105,6 +111,7 @@ def session_flow_map(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The dry run: which row gets which flow, and why; which get none. Writes nothing to the database."""
     environment, flow = Environment.load(), open_flow(context)
+    _look(environment, flow, context)
     _require_old_columns(flow)
     counted: dict[str, Counted] = {}
     folder = f"{model.SLICE}/changes"
@@ -152,7 +159,9 @@ def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 )
 def backfilled_tables(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Expand and backfill: flow columns, triggers and the archive are added, rows get their flows. Goes on where it stopped."""
-    return _finished(context, open_flow(context).apply())
+    environment, flow = Environment.load(), open_flow(context)
+    _look(environment, flow, context)
+    return _finished(context, flow.apply())
 
 
 @dg.asset(
@@ -191,6 +200,7 @@ def schema(context: dg.AssetExecutionContext, config: ContractConfig) -> dg.Mate
     """The schema and the steps that it went through. With `contract: true` the old columns are dropped, if all gates are open."""
     flow = open_flow(context, config.waive_staging)
     if config.contract:
+        _look(Environment.load(), flow, context)
         try:
             step = flow.contract()
         except GatesShut as shut:
@@ -232,6 +242,13 @@ def _flat(counts: dict[str, Any], path: str = "") -> Iterable[tuple[str, str]]:
             yield from _flat(value, f"{path}{name} ")
         else:
             yield f"{path}{name}", f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _look(environment: Environment, flow: Flow, context: dg.AssetExecutionContext) -> Look:
+    """Raises `NoEvidence` or `PlanRefused` where too little is known: *nothing to do* would be said of the wrong database."""
+    look = Look(environment, flow, context.run_id, context.run.tags)
+    look.refuse()
+    return look
 
 
 def _require_old_columns(flow: Flow) -> None:

@@ -1,19 +1,19 @@
-"""Checks of the migration: counted anew from the tables by SQL that shares nothing with the backfill."""
+"""Checks of the migration: counted again from the tables by SQL that shares nothing with the backfill."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import dagster as dg
 
+from session_assets.changes.evidence import Figures
 from session_assets.flow import model
 from session_assets.flow.assets import POOL, key, open_flow
+from session_assets.flow.evidence import Look
 from session_assets.flow.health import health
+from session_assets.graph.check_result import ERROR, WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
-from session_assets.masking import safe_text
 from session_assets.stores.flow_findings import Finding
 from session_assets.stores.flow_recount import recount
 
-ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 STEPS = ("checks_map", "checks_tables", "checks_schema")
 """Names of the reports that hold results, for the terminal."""
 
@@ -47,41 +47,44 @@ def schema_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
 def _recounted(context: dg.AssetCheckExecutionContext, step: str) -> Iterator[dg.AssetCheckResult]:
     selected = {one.name: one.asset_key for one in context.selected_asset_check_keys}
     names = [name for name in model.RULES if name in selected]
-    with open_flow(context).reading() as work:
-        found = recount(work, names)
-        if step == STEPS[1]:
-            context.op_execution_context.log_event(health(work))
-    Environment.load().report(context.op_execution_context.run_id, step, {"checks": [_plain(one) for one in found]})
-    for one in found:
-        yield dg.AssetCheckResult(
-            asset_key=selected[one.name],
-            check_name=one.name,
-            passed=one.passed,
-            severity=ERROR if one.is_error else WARN,
-            description=_said(one),
-            metadata=_metadata(one),
-        )
+    environment, flow, op = Environment.load(), open_flow(context), context.op_execution_context
+    look = Look(environment, flow, op.run_id, op.run.tags)
+    if look.is_blind:
+        results = [CheckResult(name, Figures(), 0, "nothing was compared", lack=look.lack) for name in names]
+    else:
+        with flow.reading() as work:
+            found = recount(work, names)
+            if step == STEPS[1]:
+                op.log_event(health(work))
+        results = [_result(one, look) for one in found]
+    environment.report(op.run_id, step, reported(results))
+    if step == STEPS[1]:
+        environment.report(op.run_id, "verify", look.report())
+    yield from (one.result(selected[one.name]) for one in results)
 
 
-def _said(found: Finding) -> str:
-    return safe_text(found.text if found.passed else f"{found.text}. {found.next_step}")
-
-
-def _metadata(found: Finding) -> dict[str, Any]:
-    sample = safe_text(", ".join(found.sample))
-    return {"count": found.count, "of": found.total, **({"sample": sample} if sample else {})}
-
-
-def _plain(found: Finding) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "severity": "ERROR" if found.is_error else "WARN",
-        "passed": found.passed,
-        "count": found.count,
-        "sample": [safe_text(one) for one in found.sample],
-        "full_list": None,
-        "description": _said(found),
-    }
+def _result(found: Finding, look: Look) -> CheckResult:
+    """A finding with its figures, and with why it is no evidence, if it is none."""
+    lack = look.lack
+    if lack is None and found.unreadable and look.unreadable is not None:
+        lack = look.unreadable
+    figures = Figures(found.judged, found.not_applicable, found.unsettled, found.unreadable)
+    return CheckResult(
+        found.name,
+        figures,
+        0 if found.passed else max(found.count, 1),
+        found.text,
+        ERROR if found.is_error else WARN,
+        found.next_step,
+        found.sample,
+        metadata={
+            "of": found.total,
+            "unit": found.unit,
+            **({"not_understood": "; ".join(found.odd)} if found.odd else {}),
+        },
+        lack=lack,
+        rightly=found.may_be_empty and f"Rightly: {found.may_be_empty}.",
+    )
 
 
 CHECKS: Sequence[dg.AssetChecksDefinition] = [map_checks, tables_checks, schema_checks]

@@ -6,21 +6,25 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from session_assets.changes.evidence import Figures, Lack
 from session_assets.errors import BadInput
 from session_assets.flow.code_facts import by_file, by_folder, frames, totals, unread
 from session_assets.flow.code_history import trend
-from session_assets.flow.code_model import LEFT_OUT, REASONS, REFERENCES, SLICE
+from session_assets.flow.code_model import LEFT_OUT, REASONS, REFERENCES, SLICE, VARIABLE
 from session_assets.flow.code_python import tokenized_by
 from session_assets.flow.code_scan import LANGUAGES, OTHER, scan_many
 from session_assets.flow.code_tree import CodeSettings, Tree
+from session_assets.graph.check_result import ERROR, WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
 from session_assets.graph.plots import count_lines
 from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.target import StepTarget
 from session_assets.masking import safe_text
 
 OWNERS = ["team:data-platform"]
 KEY = dg.AssetKey([SLICE, "code_references"])
 NO_ACTIVE, READ = "no_active_references", "code_files_are_read"
+REPORT = "checks_code"
 REFERENCES_FILE, FILES_FILE, TREND_FILE = (f"flow/code_{name}.parquet" for name in ("references", "files", "trend"))
 _SHOWN, _LINES = 20, 12
 _NEXT = "Replace them with the flow's name; what must stay goes on the allow-list, FLOW_CODE_ALLOW (docs/flow_code.md)."
@@ -37,6 +41,7 @@ _NO_CODE = f"no file below FLOW_CODE_ROOT is of a language that is tokenized her
         dg.AssetCheckSpec(
             NO_ACTIVE,
             asset=KEY,
+            blocking=True,
             description="No identifier or string holds a name of the sessions; nothing that may hold one was left out.",
         ),
         dg.AssetCheckSpec(READ, asset=KEY, description="Every file that may hold such a name was read to its end."),
@@ -54,12 +59,16 @@ def code_references(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     if note:
         context.log.warning(note)
     missed = _left_out(files, tree)
-    results = [_no_active(environment, references, len(missed[1])), _read(environment, files, *missed)]
-    environment.report(context.run_id, "checks_code", {"checks": [_as_json(one) for one in results]})
+    figures = _figures(files, tree)
+    results = [_no_active(environment, references, figures, len(missed[1]), tree), _read(environment, figures, *missed)]
+    environment.report(context.run_id, REPORT, reported(results))
+    lack = results[0].lack
+    said = {"unit": "files", **figures.as_dict(), "lack": None if lack is None else lack.as_dict()}
+    environment.report(context.run_id, "verify", said)
     return dg.MaterializeResult(
         asset_key=KEY,
         metadata=_metadata(environment, settings, tree, references, files, history, note),
-        check_results=results,
+        check_results=[one.result(KEY) for one in results],
     )
 
 
@@ -75,8 +84,18 @@ def _history(environment: Environment, settings: CodeSettings) -> tuple[pl.DataF
     return found, ""
 
 
-def _no_active(environment: Environment, references: pl.DataFrame, missed: int) -> dg.AssetCheckResult:
-    """Passes only where nothing was left out: what was not read may hold a reference."""
+def _figures(files: pl.DataFrame, tree: Tree) -> Figures:
+    """Every file of the tree in one state: searched, of no kind that is searched or on the allow-list, or not read."""
+    missed = unread(files).height
+    judged = files.filter((pl.col("language") != OTHER) & ~pl.col("allowed")).height
+    judged -= unread(files).filter(pl.col("language") != OTHER).height
+    return Figures(judged, tree.seen.total() - judged - missed, 0, missed)
+
+
+def _no_active(
+    environment: Environment, references: pl.DataFrame, figures: Figures, missed: int, tree: Tree
+) -> CheckResult:
+    """Passes only if nothing was left out: what was not read may hold a reference."""
     counts = totals(references)
     worst = by_file(references).filter(pl.col("active") > 0)
     places = [
@@ -87,21 +106,29 @@ def _no_active(environment: Environment, references: pl.DataFrame, missed: int) 
         f" in {worst.height:,} files; comments {counts['comments']:,}, allowed {counts['allowed']:,}."
     )
     if counts["active"]:
-        text = f"{text} {'; '.join(places[:5])}. {_NEXT}"
-    elif missed:
-        text = f"{text} But {missed:,} left out may hold some: see {READ}."
-    return dg.AssetCheckResult(
-        check_name=NO_ACTIVE,
-        passed=not counts["active"] and not missed,
-        severity=dg.AssetCheckSeverity.ERROR if counts["active"] else dg.AssetCheckSeverity.WARN,
-        description=text,
-        metadata={
-            "count": counts["active"],
-            "sample": " ".join(places[:_SHOWN]),
-            "full_list": dg.MetadataValue.path(str(environment.storage.path(REFERENCES_FILE))),
-            **({"next_step": _NEXT} if counts["active"] else {}),
-        },
+        text = f"{text} {'; '.join(places[:5])}."
+    return CheckResult(
+        NO_ACTIVE,
+        figures,
+        counts["active"],
+        text,
+        ERROR,
+        _NEXT,
+        places,
+        {"references": str(environment.storage.path(REFERENCES_FILE))},
+        lack=None if counts["active"] else _lack(text, missed, tree),
     )
+
+
+def _lack(text: str, missed: int, tree: Tree) -> Lack | None:
+    """Why a search that found nothing proves nothing."""
+    if tree.seen.total() == tree.seen[OTHER]:
+        root = safe_text(str(tree.settings.root))
+        step = f"Set {VARIABLE} to the folder of the source code, then run it again."
+        return Lack(f"{root} ({VARIABLE}): {tree.seen.total():,} files, and {_NO_CODE}", step)
+    if missed:
+        return Lack(f"{text} But {missed:,} left out may hold some: see {READ}", _NEXT_UNREAD, is_error=False)
+    return None
 
 
 def _left_out(files: pl.DataFrame, tree: Tree) -> tuple[list[str], list[str]]:
@@ -118,18 +145,17 @@ def _left_out(files: pl.DataFrame, tree: Tree) -> tuple[list[str], list[str]]:
     return (said, places) if tree.seen.total() > tree.seen[OTHER] else ([*said, _NO_CODE], [*places, "."])
 
 
-def _read(environment: Environment, files: pl.DataFrame, said: list[str], places: list[str]) -> dg.AssetCheckResult:
-    text = "; ".join(said) or f"0 of {files.height:,} files"
-    return dg.AssetCheckResult(
-        check_name=READ,
-        passed=not places,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{text}. {'; '.join(places[:5])}. {_NEXT_UNREAD}" if places else text,
-        metadata={
-            "count": len(places),
-            "sample": " ".join(places[:_SHOWN]),
-            "full_list": dg.MetadataValue.path(str(environment.storage.path(FILES_FILE))),
-        },
+def _read(environment: Environment, figures: Figures, said: list[str], places: list[str]) -> CheckResult:
+    text = "; ".join(said) or f"0 of {figures.read:,} files"
+    return CheckResult(
+        READ,
+        figures,
+        len(places),
+        f"{text}. {'; '.join(places[:5])}" if places else text,
+        WARN,
+        _NEXT_UNREAD,
+        places,
+        {"files": str(environment.storage.path(FILES_FILE))},
     )
 
 
@@ -178,18 +204,6 @@ def _plot(history: pl.DataFrame) -> str:
     )
 
 
-def _as_json(result: dg.AssetCheckResult) -> dict[str, Any]:
-    return {
-        "name": result.check_name,
-        "severity": result.severity.value,
-        "passed": result.passed,
-        "count": result.metadata["count"].value,
-        "sample": str(result.metadata["sample"].value).split(),
-        "full_list": {},
-        "description": result.description,
-    }
-
-
 ASSETS = [code_references]
 CHECKS: list[dg.AssetChecksDefinition] = []
 JOBS = [
@@ -197,4 +211,4 @@ JOBS = [
         "flow_code", selection=dg.AssetSelection.assets(KEY), description="Search the source tree for the old names."
     )
 ]
-TARGETS: list[Any] = []
+TARGETS = [StepTarget(f"{SLICE}/code", VARIABLE, verify="flow_code", checks=(REPORT,))]

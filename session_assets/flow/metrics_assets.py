@@ -9,24 +9,32 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from session_assets.errors import SessionAssetsError
+from session_assets.changes.evidence import Figures as Counts
+from session_assets.changes.evidence import Lack, Target, lack_of_target
+from session_assets.errors import NotConfigured
 from session_assets.flow.compat_model import MIGRATED_ON, ends_on, migrated_on
+from session_assets.flow.evidence import known_database
 from session_assets.flow.metrics_model import FIGURES, METRICS, SLICE, Metric, metrics
 from session_assets.flow.metrics_samples import Samples, read_samples
-from session_assets.flow.model import VARIABLE
+from session_assets.flow.model import MIGRATION, VARIABLE
+from session_assets.graph.check_result import ERROR, WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import Evidence
 from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.target import StepTarget
 from session_assets.settings import number
-from session_assets.stores.flow_compat import contracted_at
+from session_assets.stores.flow_compat import contracted_at, is_contracted
 from session_assets.stores.flow_figures import COUNTED, Figures, figures
+from session_assets.stores.flow_holdings import holdings
 from session_assets.stores.postgres import Database
 
 OWNERS = ["team:data-platform"]
 KEY = dg.AssetKey([SLICE, "metrics"])
 DUE = "compatibility_is_due"
+REPORT = "checks_metrics"
 PATH = "flow/metrics.parquet"
 _DAYS, _SECONDS = 7, 60
-_ALERTS = {"critical": dg.AssetCheckSeverity.ERROR}
+_ALERTS = {"critical": ERROR}
 
 
 @dg.asset(
@@ -36,7 +44,9 @@ _ALERTS = {"critical": dg.AssetCheckSeverity.ERROR}
     kinds={"postgresql", "prometheus"},
     check_specs=[
         *(
-            dg.AssetCheckSpec(one.name, asset=KEY, description=f"{one.wanted}: {one.text} ({one.severity}).")
+            dg.AssetCheckSpec(
+                one.name, asset=KEY, blocking=True, description=f"{one.wanted}: {one.text} ({one.severity})."
+            )
             for one in METRICS
         ),
         dg.AssetCheckSpec(DUE, asset=KEY, description="The six months of the compatibility layer are not over."),
@@ -47,13 +57,16 @@ def flow_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The guide's metrics against their thresholds: from the database, and from what the application says of itself."""
     environment, chosen = Environment.load(), metrics(os.environ)
     samples = read_samples(os.environ)
-    measured, migrated = _measured(context)
+    measured, due, lack = _measured(environment)
     rows = [_row(one, measured, samples) for one in chosen]
     found = pl.DataFrame(rows, schema=FIGURES, orient="row")
     environment.storage.write_parquet(PATH, found)
-    results = [_check(one, row) for one, row in zip(chosen, found.to_dicts(), strict=True)]
-    results.append(_due(migrated, datetime.now(UTC).date()))
-    environment.report(context.run_id, "checks_metrics", {"checks": [_as_json(one) for one in results]})
+    results = [_check(one, row, samples, lack) for one, row in zip(chosen, found.to_dicts(), strict=True)]
+    results.append(due)
+    environment.report(context.run_id, REPORT, reported(results))
+    counts = sum((one.figures for one in results), Counts())
+    said = {"unit": "figures", **counts.as_dict(), "lack": None if lack is None else lack.as_dict()}
+    environment.report(context.run_id, "verify", said)
     return dg.MaterializeResult(
         metadata={
             "figures": dg.MetadataValue.md(_table(chosen, found)),
@@ -61,22 +74,32 @@ def flow_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "path": dg.MetadataValue.path(str(environment.storage.path(PATH))),
             **{name: value for name, value in found.select("metric", "value").iter_rows() if value is not None},
         },
-        check_results=results,
+        check_results=[one.result(KEY) for one in results],
     )
 
 
-def _measured(context: dg.AssetExecutionContext) -> tuple[Figures, date | None]:
-    """Figures of the database, with notes where it cannot be asked, and the day of contract."""
+def _measured(environment: Environment) -> tuple[Figures, CheckResult, Lack | None]:
+    """Figures of the database, with notes if there is none, the end of the compatibility layer, and why it is no evidence."""
     migrated = migrated_on(os.environ)
     try:
         database = Database.from_env(VARIABLE)
-        days = max(1, int(number(os.environ, "FLOW_METRICS_DAYS", _DAYS)))
-        found = figures(database, days, number(os.environ, "FLOW_METRICS_SECONDS", _SECONDS))
-        at = None if migrated else contracted_at(database)
-        return found, migrated or (at.astimezone(UTC).date() if at else None)
-    except SessionAssetsError as error:
-        context.log.warning(str(error))
-        return Figures(notes=dict.fromkeys(COUNTED, str(error))), migrated
+    except NotConfigured as error:
+        return Figures(notes=dict.fromkeys(COUNTED, str(error))), _due(migrated, None), None
+    days = max(1, int(number(os.environ, "FLOW_METRICS_DAYS", _DAYS)))
+    found = figures(database, days, number(os.environ, "FLOW_METRICS_SECONDS", _SECONDS))
+    seen = is_contracted(database)
+    if migrated is None and seen:
+        at = contracted_at(database)
+        migrated = at.astimezone(UTC).date() if at else None
+    return found, _due(migrated, seen), _lack(environment, database)
+
+
+def _lack(environment: Environment, database: Database) -> Lack | None:
+    """Why the database is no evidence: its tables are missing, or were emptied."""
+    known = known_database(environment, database)
+    with database.connected("session_assets metrics") as connection:
+        there = holdings(connection, MIGRATION)
+    return lack_of_target(Target(known.shown, VARIABLE, there, Evidence(environment, SLICE, VARIABLE, known).seen()))
 
 
 def _row(metric: Metric, measured: Figures, samples: Samples) -> tuple[object, ...]:
@@ -94,23 +117,23 @@ def _row(metric: Metric, measured: Figures, samples: Samples) -> tuple[object, .
     )  # fmt: skip
 
 
-def _check(metric: Metric, row: Mapping[str, Any]) -> dg.AssetCheckResult:
+def _check(metric: Metric, row: Mapping[str, Any], samples: Samples, lack: Lack | None) -> CheckResult:
     value, note = row["value"], f" ({row['note']})" if row["note"] else ""
+    goal = {}
     if value is None:
         text = f"no data{note}. Nothing can be said of: {metric.wanted}. See docs/flow_metrics.md for where figures come from."
-        severity = dg.AssetCheckSeverity.WARN
     else:
         text = f"{metric.shown(value)} {metric.text}{note}; wanted {metric.wanted}"
-        text += "." if row["state"] == "ok" else f". {metric.next_step}"
-        severity = _ALERTS.get(metric.severity, dg.AssetCheckSeverity.WARN)
-    goal = {}
-    if metric.goal is not None and value is not None:
-        goal = {"goal": metric.goal, "goal_is_reached": replace(metric, threshold=metric.goal).holds(value)}
-    return dg.AssetCheckResult(
-        check_name=metric.name,
-        passed=row["state"] == "ok",
-        severity=severity,
-        description=text,
+        if metric.goal is not None:
+            goal = {"goal": metric.goal, "goal_is_reached": replace(metric, threshold=metric.goal).holds(value)}
+    is_odd = value is None and samples.told(metric) is not None
+    return CheckResult(
+        metric.name,
+        Counts(judged=int(value is not None), unreadable=int(is_odd)),
+        int(row["state"] == "failed"),
+        text,
+        _ALERTS.get(metric.severity, WARN),
+        metric.next_step,
         metadata={
             "threshold": metric.threshold,
             "severity": metric.severity,
@@ -118,19 +141,28 @@ def _check(metric: Metric, row: Mapping[str, Any]) -> dg.AssetCheckResult:
             **({} if value is None else {"value": value}),
             **goal,
         },
+        lack=lack
+        if lack is not None and lack.is_error and metric.name in COUNTED and row["source"] == "database"
+        else None,
     )
 
 
-def _due(migrated: date | None, today: date) -> dg.AssetCheckResult:
-    """Whether the compatibility layer may still stand."""
-    if migrated is None:
-        text, passed = f"No contract is recorded, and {MIGRATED_ON} is not set.", True
-    else:
+def _due(migrated: date | None, contracted: bool | None) -> CheckResult:
+    """Whether the compatibility layer may still be there. `contracted` is what the columns say; None where nobody knows."""
+    today, counts = datetime.now(UTC).date(), Counts(judged=int(migrated is not None or contracted is not None))
+    if migrated is not None:
         end = ends_on(migrated)
-        passed = today <= end
         text = f"Migrated on {migrated}; the compatibility layer is kept until {end}."
-        text += "" if passed else " That is over: remove it, its flags and the views of session_assets_legacy."
-    return dg.AssetCheckResult(check_name=DUE, passed=passed, severity=dg.AssetCheckSeverity.WARN, description=text)
+        text += "" if today <= end else " That is over."
+        step = "Remove it, its flags and the views of session_assets_legacy."
+        return CheckResult(DUE, counts, int(today > end), text, WARN, step)
+    if contracted:
+        text = "The old columns are gone, and no completed contract is recorded that says since when."
+        return CheckResult(DUE, counts, 1, text, WARN, f"Set {MIGRATED_ON} to the day of contract.")
+    text = "The old columns are there: contract is not done." if contracted is False else (
+        f"No table of flows was found, and {MIGRATED_ON} is not set."
+    )  # fmt: skip
+    return CheckResult(DUE, counts, 0, text, WARN)
 
 
 def _table(chosen: Sequence[Metric], found: pl.DataFrame) -> str:
@@ -147,18 +179,6 @@ def _steps(measured: Figures) -> str:
     return markdown(rows, ["step", "state", "seconds"])
 
 
-def _as_json(result: dg.AssetCheckResult) -> dict[str, Any]:
-    return {
-        "name": result.check_name,
-        "severity": result.severity.value,
-        "passed": result.passed,
-        "count": int(not result.passed),
-        "sample": [],
-        "full_list": {},
-        "description": result.description,
-    }
-
-
 ASSETS = [flow_metrics]
 CHECKS: list[dg.AssetChecksDefinition] = []
 JOBS = [
@@ -168,4 +188,4 @@ JOBS = [
         description="Measure the migration against its thresholds.",
     )
 ]
-TARGETS: list[Any] = []
+TARGETS = [StepTarget(f"{SLICE}/metrics", VARIABLE, verify="flow_metrics", checks=(REPORT,))]

@@ -127,6 +127,8 @@ REVISIONS = {EXPAND: "0001", BACKFILL: "0002", CONTRACT: "0003"}
 VERSION_TABLE = "session_assets_flow_version"
 LOCK = "flow.migration"
 """The lock that whoever runs a step holds."""
+TARGET = "migration"
+"""What the target of the migration is called: it is about several tables of one database."""
 UNDONE = "undone"
 PROOF = ("migration", "shapes")
 """Digests that contract records beside its counts, for the database that it is the staging of."""
@@ -245,6 +247,8 @@ _AGAIN = "Run `session-assets apply flow` again."
 RULES = {
     rule.name: rule
     for rule in (
+        Rule("values_are_understood", "session_flow_map", False, "rows hold ids that nobody can compare",
+             "Give the columns types that can be compared, or describe the right columns in flow/model.py."),
         Rule("ambiguous_sessions", "session_flow_map", False, "sessions belong to several flows; the earliest is taken",
              "Look at flow/session_flow_map; where another flow is right, set flow_id of its rows before contract."),
         Rule("orphaned_sessions", "session_flow_map", False, "sessions have no flow",

@@ -124,6 +124,7 @@ def _run(program: Path, database: Database, options: list[str]) -> None:
         env={**clean, **program_environment(database)},
     )
     if done.returncode:
+        database.connect("flow rehearsal").close()  # raises `StoreUnavailable` if the server is gone
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
         raise RehearsalFailed(
             f"{program.name} failed: {safe_text(lines[0])[:300]}. Nothing of the database was changed."

@@ -1,13 +1,20 @@
 """Work on the migration that materializes nothing: which gates of contract are shut, and the undo of a step."""
 
+from collections import Counter
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from session_assets.flow import model
 from session_assets.flow.assets import POOL, open_flow
 from session_assets.graph.environment import Environment
 from session_assets.masking import safe_text
+from session_assets.stores.flow_left import HARMLESS, Left
+
+LEFT = pl.Schema({"word": pl.String, "table": pl.String, "key": pl.String})
+"""One row a row that an undo leaves: why, and which."""
+_SHOWN = 20
 
 
 class GatesConfig(dg.Config):
@@ -43,15 +50,17 @@ class UndoConfig(dg.Config):
 @dg.op(pool=POOL)
 def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None:
     """Takes a step back: contract, then backfill, then expand."""
+    environment = Environment.load()
     undone = open_flow(context).undo(config.plan_id, dry_run=config.dry_run)
-    refused = [safe_text(one) for one in undone.get("refused", [])]
+    left: list[Left] = undone["left"]
+    stays = [one for one in left if one.word not in HARMLESS]
     counts = {
         what: sum(undone[what].values()) if isinstance(undone[what], dict) else int(undone[what])
         for what in ("restored", "taken_back", "removed", "kept")
         if what in undone
     }
     total = sum(counts.values())
-    Environment.load().report(
+    environment.report(
         context.run_id,
         "revert",
         {
@@ -60,13 +69,17 @@ def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None
             "dry_run": config.dry_run,
             "nothing": bool(undone.get("nothing")),
             "undoable": total,
-            "refused": len(refused),
-            "refused_sample": refused[:20],
+            "refused": len(stays),
+            "refused_sample": [one.text for one in left[:_SHOWN]],
+            "left": dict(Counter(one.word for one in left)),
+            "lists": _listed(environment, context.run_id, left),
             "classes": counts,
-            "outcomes": {model.UNDONE: 0 if config.dry_run else total, "refused": len(refused)},
+            "outcomes": {model.UNDONE: 0 if config.dry_run else total, "refused": len(stays)},
         },
     )
-    context.log.info(f"{undone['kind']}: {_told(counts)}; refused: {len(refused):,}")
+    context.log.info(f"{undone['kind']}: {_told(counts)}; left: {len(left):,}")
+    for one in left[:_SHOWN]:
+        context.log.warning(one.text)
 
 
 @dg.job(
@@ -76,6 +89,16 @@ def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None
 )
 def flow_revert() -> None:
     revert_flow_step()
+
+
+def _listed(environment: Environment, run_id: str, left: list[Left]) -> dict[str, str]:
+    """Every row that is left, as a Parquet file."""
+    if not left:
+        return {}
+    name = f"{model.SLICE}/reverts/{run_id}.parquet"
+    rows = [(one.word, one.table, one.key) for one in left]
+    environment.storage.write_parquet(name, pl.DataFrame(rows, schema=LEFT, orient="row"))
+    return {"left": str(environment.storage.path(name))}
 
 
 def _told(counts: dict[str, Any]) -> str:

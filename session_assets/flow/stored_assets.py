@@ -1,21 +1,26 @@
 """Stored validation files as assets: the dry run, and the move with its checks. Undo: `session-assets revert flow/files`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
 from session_assets.changes.change_set import CHANGES
+from session_assets.changes.evidence import Figures, Lack
 from session_assets.changes.session import raise_for, recount
-from session_assets.changes.tally import SAMPLE, Tally
+from session_assets.changes.tally import Tally
 from session_assets.changes.target import StoreTarget
+from session_assets.errors import NotConfigured, UsageError
 from session_assets.flow.assets import key
 from session_assets.flow.map_source import load_map
+from session_assets.flow.map_target import map_target, require_map
 from session_assets.flow.stored_files import PARTITION, StoredFiles, validation_root
 from session_assets.flow.stored_model import CHECKS as CHECK_NAMES
-from session_assets.flow.stored_model import QUARANTINE, REASONS, SLICE, STORED, VARIABLE
+from session_assets.flow.stored_model import QUARANTINE, REASONS, SLICE, STORED, UNREADABLE, VARIABLE
 from session_assets.graph.check_report import Rule, check_reports
+from session_assets.graph.check_result import WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
+from session_assets.graph.evidence import Evidence, refuse
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary, revert_job
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.tables import column_schema, markdown
@@ -33,7 +38,11 @@ ACCOUNTED, OUTCOMES, EMPTY = (
 )
 REPORT = "checks_stored"
 RULES = {
-    check: [Rule(one.name, one.text, one.repairable, one.next_step) for one in REASONS if one.check == check]
+    check: [
+        Rule(one.name, one.text, one.repairable, one.next_step, unreadable=one.name in UNREADABLE)
+        for one in REASONS
+        if one.check == check
+    ]
     for check in CHECK_NAMES
 }
 _SHOWN = 10
@@ -44,10 +53,13 @@ def _open(environment: Environment) -> StoredFiles:
     return StoredFiles(validation_root(), load_map(), environment.settings.settle_minutes)
 
 
-def _plan(environment: Environment, run_id: str) -> dict[str, Any]:
-    ledger = LOOP.ledger(environment)
+def _plan(environment: Environment, run_id: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    ledger, made_with = LOOP.ledger(environment), map_target(environment)
     with LOOP.lock(ledger, [PARTITION], f"plan {NAME}"):
-        plan, tally, lists = _open(environment).plan(ledger, environment.storage, run_id)
+        files = _open(environment)
+        refuse(_look(environment, files, Tally(), run_id, tags), NAME)
+        plan, tally, lists = files.plan(ledger, environment.storage, run_id, made_with.as_dict())
+        _look(environment, files, tally, run_id, tags)
     summary = {
         **_summary(tally),
         "loop": NAME,
@@ -92,7 +104,15 @@ def _summary(tally: Tally) -> dict[str, Any]:
 
 
 def _plan_first(environment: Environment, _partitions: list[str] | None, run_id: str) -> None:
-    _plan(environment, run_id)
+    _plan(environment, run_id, {})
+
+
+def _look(
+    environment: Environment, files: StoredFiles, tally: Tally, run_id: str, tags: Mapping[str, str]
+) -> Lack | None:
+    """Why a look at the folders is no evidence, if it is none."""
+    evidence = Evidence(environment, SLICE, VARIABLE, environment.known(_target()))
+    return evidence.look(files.holdings(), tally.all_figures(), tally.unmatched, run_id=run_id, tags=tags)
 
 
 def _target() -> StoreTarget:
@@ -115,7 +135,7 @@ LOOP = Loop(NAME, NAME, lambda: FileStore(validation_root()), _plan_first, _targ
 def stored_validation_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The dry run: where each stored validation file goes, and why. Nothing is moved."""
     keep_connections(context.instance)
-    return dg.MaterializeResult(metadata=_plan(Environment.load(), context.run_id))
+    return dg.MaterializeResult(metadata=_plan(Environment.load(), context.run_id, context.run.tags))
 
 
 @dg.asset(
@@ -129,7 +149,9 @@ def stored_validation_changes(context: dg.AssetExecutionContext) -> dg.Materiali
 def stored_validations(context: dg.AssetExecutionContext, config: ApplyConfig) -> dg.MaterializeResult:
     """Stored validation files under their flow: copied, synced, read back, and only then removed where they lay."""
     keep_connections(context.instance)
-    report = apply_loop(LOOP, Environment.load(), None, config, context.run_id, context.log)
+    environment = Environment.load()
+    _require_map(environment, config.plan_id)
+    report = apply_loop(LOOP, environment, None, config, context.run_id, context.log)
     raise_for(report.failed, NAME)
     summary = apply_summary(NAME, report)
     undo = [f"`session-assets revert {NAME} --plan-id {one}`" for one in report.plan_ids]
@@ -140,6 +162,16 @@ def stored_validations(context: dg.AssetExecutionContext, config: ApplyConfig) -
             **({"undo": dg.MetadataValue.md(" ".join(undo))} if undo else {}),
         }
     )
+
+
+def _require_map(environment: Environment, plan_id: str | None) -> None:
+    """Plans that were made with the map of another database are refused before anything is looked at."""
+    ledger = LOOP.ledger(environment)
+    wanted = {plan_id} if plan_id else set(ledger.pending())
+    for recording in ledger.recordings():
+        if recording.plan_id in wanted:
+            require_map(environment, recording.plan_id, recording.summary.get("map"))
+            wanted.discard(recording.plan_id)
 
 
 _SPECS = {
@@ -154,6 +186,7 @@ _SPECS = {
     OUTCOMES: dg.AssetCheckSpec(
         OUTCOMES,
         asset=KEY,
+        blocking=True,
         description="Every planned move of the last apply is applied, already applied, conflicted or failed; none failed.",
     ),
     EMPTY: dg.AssetCheckSpec(EMPTY, asset=KEY, description="No file waits in quarantine for a person."),
@@ -165,78 +198,61 @@ def stored_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     """Recounts the folders."""
     keep_connections(context.instance)
     environment, run_id = Environment.load(), context.op_execution_context.run_id
-    files = _open(environment)
-    tally, lists = files.inspect(environment.storage, run_id)
-    environment.report(run_id, "verify", _summary(tally))
-    reports = check_reports(RULES, tally, lists, unit="files")
-    results = [one.total.result(KEY) for one in reports]
-    json = [one.total.as_json() for one in reports]
-    for result in (_accounted(tally), _outcomes(environment), _quarantine(files)):
-        results.append(result)
-        json.append(_as_json(result))
     selected = context.selected_asset_check_keys
     wanted = {name for name, spec in _SPECS.items() if spec.key in selected}
-    environment.report(run_id, REPORT, {"checks": [one for one in json if one["name"] in wanted]})
-    yield from (one for one in results if one.check_name in wanted)
+    results = [
+        one for one in _counted(environment, run_id, context.op_execution_context.run.tags) if one.name in wanted
+    ]
+    environment.report(run_id, REPORT, reported(results))
+    yield from (one.result(KEY) for one in results)
 
 
-def _accounted(tally: Tally) -> dg.AssetCheckResult:
+def _counted(environment: Environment, run_id: str, tags: Mapping[str, str]) -> Iterator[CheckResult]:
+    try:
+        files = _open(environment)
+    except NotConfigured:
+        raise
+    except UsageError as error:  # the folder is another one, or is gone
+        lack = Lack(safe_text(error).rstrip("."), f"Correct {VARIABLE}, then verify again.")
+        environment.report(run_id, "verify", {"unit": "files", "read": 0, "lack": lack.as_dict()})
+        yield from (CheckResult(name, Figures(), 0, "nothing was looked at", lack=lack) for name in _SPECS)
+        return
+    tally, lists = files.inspect(environment.storage, run_id)
+    lack = _look(environment, files, tally, run_id, tags)
+    said = {**_summary(tally), **tally.all_figures().as_dict(), "lack": None if lack is None else lack.as_dict()}
+    environment.report(run_id, "verify", said)
+    yield from (one.total for one in check_reports(RULES, tally, lists, lack, unit="files"))
+    yield from (_accounted(tally), _outcomes(environment), _quarantine(files))
+
+
+_READ = "All of it was read, and it holds nothing."
+
+
+def _accounted(tally: Tally) -> CheckResult:
     read, classes = sum(tally.reads.values()), tally.total_classes()
-    return _result(
-        ACCOUNTED, f"{read:,} files read, {sum(classes.values()):,} classified", abs(read - sum(classes.values()))
-    )
+    wrong = abs(read - sum(classes.values()))
+    text = f"{read:,} files read, {sum(classes.values()):,} classified"
+    return CheckResult(ACCOUNTED, Figures(judged=read), wrong, text, rightly=_READ)
 
 
-def _outcomes(environment: Environment) -> dg.AssetCheckResult:
+def _outcomes(environment: Environment) -> CheckResult:
     ledger = LOOP.ledger(environment)
     last = ledger.last_applies([PARTITION]).get(PARTITION)
     if last is None:
-        return _result(OUTCOMES, "nothing was applied so far", 0)
+        return CheckResult(OUTCOMES, Figures(), 0, "nothing was applied so far", rightly=_READ)
     plan, attempt = last
     rows, letters = recount(ledger, attempt, plan, PARTITION)
     outcomes = attempt.summary(PARTITION)["outcomes"]
-    wrong = abs(rows - letters) + abs(rows - sum(outcomes.values())) + outcomes["failed"]
+    wrong = max(abs(rows - letters), abs(rows - sum(outcomes.values()))) + outcomes["failed"]
     text = f"{rows:,} planned, {letters:,} with an outcome, {outcomes['failed']:,} failed"
-    return _result(
-        OUTCOMES, f"{text}. Correct the cause, then run `session-assets apply {NAME}`." if wrong else text, wrong
-    )
+    step = f"Correct the cause, then run `session-assets apply {NAME}`."
+    return CheckResult(OUTCOMES, Figures(judged=rows), wrong, text, next_step=step, rightly=_READ)
 
 
-def _quarantine(files: StoredFiles) -> dg.AssetCheckResult:
+def _quarantine(files: StoredFiles) -> CheckResult:
     waiting = files.quarantined()
-    text = f"{len(waiting):,} files lie in {QUARANTINE}."
-    return _result(EMPTY, f"{text} {_NEXT}" if waiting else text, len(waiting), waiting, dg.AssetCheckSeverity.WARN)
-
-
-def _result(
-    name: str,
-    text: str,
-    count: int,
-    paths: Sequence[str] = (),
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-) -> dg.AssetCheckResult:
-    sample = {"sample": safe_text(", ".join(paths[:SAMPLE]))} if paths else {}
-    return dg.AssetCheckResult(
-        asset_key=KEY,
-        check_name=name,
-        passed=not count,
-        severity=severity,
-        description=text,
-        metadata={"count": count, **sample},
-    )
-
-
-def _as_json(result: dg.AssetCheckResult) -> dict[str, Any]:
-    sample = result.metadata.get("sample")
-    return {
-        "name": result.check_name,
-        "severity": result.severity.value,
-        "passed": result.passed,
-        "count": result.metadata["count"].value,
-        "sample": str(sample.value).split(", ") if sample else [],
-        "full_list": {},
-        "description": result.description,
-    }
+    text, figures = f"{len(waiting):,} files lie in {QUARANTINE}", Figures(judged=len(waiting))
+    return CheckResult(EMPTY, figures, len(waiting), text, WARN, _NEXT, waiting, rightly=_READ)
 
 
 ASSETS = [stored_validation_changes, stored_validations]

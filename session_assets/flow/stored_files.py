@@ -11,17 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from session_assets.changes.change_set import Plan
+from session_assets.changes.evidence import Holding
 from session_assets.changes.ledger import Ledger, PlanWriter
 from session_assets.changes.tally import Tally
 from session_assets.errors import BadInput, NotConfigured, SessionAssetsError, UsageError
 from session_assets.flow.session_map import SessionMap
 from session_assets.flow.stored_json import NotJson, flow_value, rewrite
-from session_assets.flow.stored_model import FLOWS, LARGEST, QUARANTINE, SESSIONS, VARIABLE
+from session_assets.flow.stored_model import FLOWS, LARGEST, QUARANTINE, SESSIONS, UNREADABLE, VARIABLE
 from session_assets.masking import safe_text
 from session_assets.storage import Storage
 from session_assets.stores.files import FileStore, Image
@@ -87,22 +89,29 @@ class StoredFiles:
         """What lies in quarantine."""
         return [path for path, _ in _walk(self._root, QUARANTINE)]
 
-    def plan(self, ledger: Ledger, storage: Storage, run_id: str) -> tuple[Plan, Tally, dict[str, str]]:
-        """Record what would be done. Raises where a file is not accounted for."""
+    def holdings(self) -> list[Holding]:
+        """The folder of sessions, and the one that its files go to, as the file system counts them: one of them may be empty."""
+        there = [sum(1 for _ in _walk(self._root, top)) for top in (SESSIONS, FLOWS)]
+        return [Holding(f"{SESSIONS} and {FLOWS}", sum(there))]
+
+    def plan(
+        self, ledger: Ledger, storage: Storage, run_id: str, made_with: Mapping[str, str] | None = None
+    ) -> tuple[Plan, Tally, dict[str, str]]:
+        """Record what would be done, and by the map of which database. Raises if a file is not accounted for."""
         with storage.scratch() as scratch:
             tally, writer = Tally(scratch), PlanWriter(scratch)
-            for batch in _batches(self.found()):
+            for batch in _batches(chain(self.found(), self._moved())):
                 _count(tally, batch)
                 writer.add(PARTITION, _rows(batch))
             lists = self._judge(tally, storage, "plans", run_id)
-            plan = ledger.record(writer, run_id, [PARTITION], tally.summary() | {"lists": lists})
+            plan = ledger.record(writer, run_id, [PARTITION], tally.summary() | {"lists": lists, "map": made_with})
         return plan, tally, lists
 
     def inspect(self, storage: Storage, run_id: str) -> tuple[Tally, dict[str, str]]:
         """Recount, recording nothing."""
         with storage.scratch() as scratch:
             tally = Tally(scratch)
-            for batch in _batches(self.found()):
+            for batch in _batches(chain(self.found(), self._moved())):
                 _count(tally, batch)
             return tally, self._judge(tally, storage, "checks", run_id)
 
@@ -117,6 +126,10 @@ class StoredFiles:
                 storage.put(f"{folder}/{number:03d}.parquet", file)
             lists[reason] = str(storage.path(folder))
         return lists
+
+    def _moved(self) -> Iterator[Found]:
+        """Files that lie where they should: the store's own count is that of both folders."""
+        return (Found(path, size, "unchanged", "") for path, size in _walk(self._root, FLOWS))
 
     # -- one file ------------------------------------------------------------------------------------------------------
 
@@ -261,13 +274,19 @@ def _batches(found: Iterator[Found]) -> Iterator[list[Found]]:
 
 def _count(tally: Tally, batch: list[Found]) -> None:
     rows = [
-        (PARTITION, safe_text(one.path), safe_text(one.path), one.class_, one.reason, None, one.target) for one in batch
+        (PARTITION, safe_text(one.path), safe_text(one.path), one.class_, one.reason or None, None, one.target)
+        for one in batch
     ]
     names = ["partition", "key", "id", "class", "reason", "stored", "expected"]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
     tally.read(frame)
     tally.classify(frame)
-    tally.find(frame)
+    reason = pl.col("reason").fill_null("")
+    states = frame.select(
+        "partition", "class", unreadable=reason.is_in(list(UNREADABLE)), unmatched=reason == "unknown_session"
+    )
+    tally.look(states)
+    tally.find(frame.drop_nulls("reason"))
 
 
 def _rows(batch: list[Found]) -> pl.DataFrame:

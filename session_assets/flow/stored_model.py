@@ -136,4 +136,6 @@ REASONS = (
 )
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
+UNREADABLE = frozenset({"too_large", "too_deep", "unreadable"})
+"""Reasons of files that nobody could look into."""
 QUARANTINED = ("empty", "truncated", "not_json", "target_taken")

@@ -65,11 +65,14 @@ class FileTarget:
 
 @dataclass(frozen=True)
 class StepTarget:
-    """A step of a migration, or its chain up to the point where nothing is lost. Its undo is by the id of a recorded step."""
+    """A step of a migration, or its chain up to the point where nothing is lost. Its undo is by the id of a recorded step.
+
+    A target that only looks, such as a search of code, has `verify` and nothing else.
+    """
 
     name: str
     variable: str
-    apply: str  # jobs from here
+    apply: str | None = None  # jobs from here
     plan: str | None = None
     verify: str | None = None
     revert: str | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 from sqlalchemy import Engine, create_engine, pool
+from sqlalchemy.exc import DBAPIError
 
 from session_assets.flow.model import VERSION_TABLE
 from session_assets.stores.flow_layout import q
@@ -31,7 +33,12 @@ def move(flow: Flow, revision: str, *, down: bool = False) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["flow"] = flow
-    (command.downgrade if down else command.upgrade)(config, revision)
+    try:
+        (command.downgrade if down else command.upgrade)(config, revision)
+    except DBAPIError as error:  # of Alembic's own connection
+        if isinstance(error.orig, psycopg.Error):
+            raise flow.database.explained(error.orig) from None
+        raise
 
 
 def version(work: Work) -> str | None:

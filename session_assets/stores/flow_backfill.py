@@ -100,8 +100,10 @@ class Batches:
         """Rows written, by reason; `archived` values too."""
         work, name = self._work, self._place.name
         last, done, counts, is_finished = work.steps.reached(self._step, name)
-        if is_finished:
+        if is_finished and not work.one(_remaining(self._place, sql.SQL("true").format())):
             return counts
+        if is_finished:  # an earlier process had finished it, and rows were changed by hand since
+            last, done = None, 0
         total = count_rows(work, self._place)
         for round_ in range(_ROUNDS):
             is_whole = last is None  # else a killed process may have left rows out before

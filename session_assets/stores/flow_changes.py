@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from psycopg import sql
 
+from session_assets.errors import PlanRefused
 from session_assets.flow.model import CHANGES, INVENTORY, LISTED, MAP, made_flow_id
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_made import lacking
@@ -36,8 +37,17 @@ class Counted:
 
 
 def session_map(work: Work) -> pl.DataFrame:
-    """The flow of each session (MAP), with those that get one made. Before contract only."""
+    """The flow of each session (MAP), with those that get one made. Before contract only.
+
+    Raises `PlanRefused` where types are not understood.
+    """
     layout = work.layout
+    odd = [*layout.misunderstood, *(one for place in layout.places for one in place.misunderstood)]
+    if odd:
+        raise PlanRefused(
+            f"Nothing was planned: {'; '.join(odd)}. Give the columns types that can be compared, or describe the columns"
+            " that hold the ids in flow/model.py."
+        )
     rows = work.connection.execute(
         q(_MAP, session=work.migration.flows.session, flow=layout.flow, created=work.migration.flows.created,
           flows=layout.flows_ident)

@@ -85,6 +85,14 @@ def contracted_at(database: Database, flows: Flows = FLOWS) -> datetime | None:
         return found[0] if found else None
 
 
+def is_contracted(database: Database, flows: Flows = FLOWS) -> bool | None:
+    """Whether the table of flows names no session any more, as its columns say; None where there is no such table."""
+    with database.connected(_PURPOSE) as connection:
+        if not exists(connection, flows.table):
+            return None
+        return not has_column(connection, flows.table, flows.session)
+
+
 def has_column(connection: psycopg.Connection, table: str, column: str) -> bool:
     """Whether a table, by its name on the search path, has a column."""
     query = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped"

@@ -80,6 +80,10 @@ def _migration(connection: psycopg.Connection, flows: Flows, days: int, result: 
         return None, "no step of the migration was run on this database"
     query = sql.SQL(_STEPS).format(steps=sql.Identifier(flows.steps))
     result.steps = [(str(kind), str(state), float(spent)) for kind, state, spent in connection.execute(query, [days])]
+    if not result.steps and not _number(
+        connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(flows.steps))
+    ):
+        return None, "no step of the migration is recorded in this database"
     failed = [kind for kind, state, _ in result.steps if state == "failed"]
     return len(failed), ", ".join(sorted(set(failed)))
 
@@ -89,12 +93,15 @@ def _violations(connection: psycopg.Connection) -> tuple[float | None, str]:
     tables = [one.table for one in LEGACY if exists(connection, one.table)]
     if not tables:
         return None, "the database has none of the tables"
-    total, notes = 0, list[str]()
+    total, rows, notes = 0, 0, list[str]()
     for name, table, _, is_valid, *places, own, theirs in connection.execute(_KEYS, [tables]).fetchall():
         count = _broken(connection, places, own, theirs)
         total += count
+        rows += _number(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*places[:2])))
         if count or not is_valid:
             notes.append(f"{table}.{name}: {count:,}" + ("" if is_valid else ", not validated"))
+    if not rows:
+        return None, "the tables have no foreign keys, or hold no rows"
     return total, "; ".join(notes)
 
 

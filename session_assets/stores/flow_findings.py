@@ -23,6 +23,19 @@ class Finding:
     note: str = ""
     is_error: bool = True
     next_step: str = ""
+    read: int = 0
+    not_applicable: int = 0
+    unsettled: int = 0
+    unreadable: int = 0
+    unit: str = "rows"
+    odd: tuple[str, ...] = ()
+    """What was not understood: table, column, the types, how many, and an example."""
+    may_be_empty: str = ""
+    """Why it is right that nothing was judged; empty where that is not right."""
+
+    @property
+    def judged(self) -> int:
+        return self.read - self.not_applicable - self.unsettled - self.unreadable
 
     @property
     def text(self) -> str:

@@ -16,6 +16,7 @@ from session_assets.masking import safe_text
 from session_assets.stores.flow_alembic import version
 from session_assets.stores.flow_layout import q
 from session_assets.stores.flow_recount import recount, unmapped_share
+from session_assets.stores.flow_shown import dropped_by_hand, how_to_restore, is_contracted
 from session_assets.stores.flow_work import Work
 
 _LOCKS = """
@@ -57,6 +58,14 @@ StagingRecord = Callable[[], tuple[str, dict[str, str]] | None]
 
 def shut_gates(work: Work, staging: StagingRecord | None, waived_by: str | None) -> list[Gate]:
     """All gates that are shut now. Part of a contract that was begun does not ask for checks and rehearsal again."""
+    if is_contracted(work) and version(work) == REVISIONS[CONTRACT]:
+        return [Gate("contract", "contract is completed already", "There is nothing more to do")]
+    if by_hand := dropped_by_hand(work):
+        return [
+            Gate("dropped_by_hand", f"{one.name}.{one.linked.old} is gone, and contract did not drop it",
+                 f"Bring it back, with its indexes and constraints: {how_to_restore(work, one)}")
+            for one in by_hand
+        ]  # fmt: skip
     if version(work) != REVISIONS[BACKFILL]:
         return [Gate("backfill", "the database is not backfilled", "Run `session-assets apply flow` first")]
     gates = [*_activity(work), *_locks(work)]
@@ -112,6 +121,9 @@ def _locks(work: Work) -> Iterator[Gate]:
 
 def _checks(work: Work) -> Iterator[Gate]:
     for found in recount(work, [rule.name for rule in RULES.values() if rule.is_error]):
+        if found.passed and found.odd:
+            yield Gate(f"check_{found.name}", f"not all of it could be judged: {'; '.join(found.odd)}",
+                       "Give the columns types that can be compared, or restore the record")  # fmt: skip
         if not found.passed:
             rule = RULES[found.name]
             sample = f" ({', '.join(safe_text(one) for one in found.sample[:3])})" if found.sample else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, LiteralString
 
 import psycopg
@@ -11,10 +12,10 @@ from psycopg import sql
 from session_assets.errors import UsageError
 from session_assets.flow.model import Linked, Migration
 from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
+from session_assets.stores.flow_types import can_be_compared, is_text, is_time
 
 Fragment = sql.Composable
 _LONGEST = 63  # bytes of an identifier
-_TEXTS = ("text", "character varying", "character", "citext")
 _GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
 
 
@@ -59,6 +60,35 @@ class Place:
         if self.has_flow:
             return self.table.columns[self.linked.flow].type
         return self.old_type if self.linked.fate == "replace" else self.layout.flow_type
+
+    @property
+    def odd_session(self) -> str:
+        """Why values of the old column cannot be compared with sessions; empty where they can."""
+        layout = self.layout
+        if can_be_compared(self.old_type, layout.session_type):
+            return ""
+        flows = layout.migration.flows
+        where = f"{self.name}.{self.linked.old} is {self.old_type}"
+        return f"{where} and {flows.name}.{flows.session} is {layout.session_type}, which cannot be compared"
+
+    @property
+    def odd_flow(self) -> str:
+        """Why values of the flow column cannot be compared with flows; empty where they can."""
+        layout = self.layout
+        if can_be_compared(self.flow_type, layout.flow_type):
+            return ""
+        flows = layout.migration.flows
+        where = f"{self.name}.{self.linked.flow} is {self.flow_type}"
+        return f"{where} and {flows.name}.{flows.flow} is {layout.flow_type}, which cannot be compared"
+
+    @property
+    def misunderstood(self) -> list[str]:
+        """Types of this table that are not understood."""
+        time = self.linked.fallback
+        odd = [] if time is None or is_time(self.table.columns[time].type) else [
+            f"{self.name}.{time} is {self.table.columns[time].type}, which is no time"
+        ]  # fmt: skip
+        return [*filter(None, [self.odd_session, self.odd_flow]), *odd]
 
     def key_list(self, alias: str, *, of_archive: bool = False) -> sql.Composed:
         """`a.k1, a.k2`."""
@@ -149,10 +179,25 @@ class Layout:
         self.has_made = _exists(connection, self.schema, f"{OURS}_made")
         self.flow_type = flows.columns[self.flow].type
         self.session_type = self.places[0].old_type
-        self.obstacles = [text for place in self.places for text in _obstacles(connection, place)]
+        self.misunderstood = list(self._misunderstood())
+        self.obstacles = [*self.misunderstood, *(one for place in self.places for one in place.misunderstood)]
+        self.obstacles += [text for place in self.places for text in _obstacles(connection, place)]
         self.obstacles += [text for table in self.tables for text in hidden_rows(connection, table)]
         if not any(one.columns == [self.flow] and one.is_valid for one in _unique(flows)):
             self.obstacles.append(f"{migration.flows.name}.{self.flow} is not unique")
+
+    def _misunderstood(self) -> Iterator[str]:
+        """Types of columns that all others are compared with, where they are not understood."""
+        sessions, flows = self.migration.sessions, self.migration.flows
+        key = self.sessions.columns[sessions.key].type
+        if not can_be_compared(key, self.session_type):
+            yield (
+                f"{flows.name}.{flows.session} is {self.session_type} and {sessions.name}.{sessions.key} is {key},"
+                " which cannot be compared"
+            )
+        for table, name in ((self.flows, flows.created), (self.sessions, sessions.created)):
+            if name is not None and name in table.columns and not is_time(table.columns[name].type):
+                yield f"{table.name}.{name} is {table.columns[name].type}, which is no time"
 
     def own(self, name: str) -> sql.Identifier:
         """An object of ours, in the schema of the flows."""
@@ -181,7 +226,10 @@ class Layout:
         if not place.keys:
             raise UsageError(f"{linked.name} has no primary key: rows could not be told apart. Give it one.")
         if not place.has_old and archive is None:
-            raise UsageError(f"{linked.name} has no column {linked.old}. Describe its schema in flow/model.py.")
+            raise UsageError(
+                f"{linked.name} has neither its column {linked.old} nor its archive {name}. If the migration was contracted here,"
+                " somebody dropped the archive: restore it from a backup. Else describe the schema in flow/model.py."
+            )
         if linked.fate == "archive":
             self._need(table, *([linked.flow] if linked.named else []))
         if linked.fallback is not None:
@@ -208,18 +256,14 @@ def converted(value: Fragment, source: str, target: str) -> sql.Composed:
     if source == target:
         return sql.Composed([value])
     kind = raw(target)
-    if _is_text(source) and target == "uuid":
+    if is_text(source) and target == "uuid":
         guid = sql.SQL(_GUID)
         return q("CASE WHEN {v} ~* {guid} THEN CAST({v} AS uuid) END", v=value, guid=guid)
-    if _is_text(source) and target in ("integer", "bigint"):
+    if is_text(source) and target in ("integer", "bigint"):
         return q("CASE WHEN {v} ~ '^[0-9]{{1,9}}$' THEN CAST({v} AS {kind}) END", v=value, kind=kind)
-    if _is_text(target):
+    if is_text(target):
         return q("CAST(CAST({v} AS text) AS {kind})", v=value, kind=kind)
     return q("CAST({v} AS {kind})", v=value, kind=kind)
-
-
-def _is_text(kind: str) -> bool:
-    return kind.partition("(")[0] in _TEXTS
 
 
 def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:

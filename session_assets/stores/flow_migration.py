@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from session_assets.errors import PlanRefused, SessionAssetsError, UsageError
+from session_assets.errors import PlanRefused, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.flow.model import (
     BACKFILL,
@@ -30,8 +30,12 @@ from session_assets.stores.flow_backfill import backfill
 from session_assets.stores.flow_contract import contract
 from session_assets.stores.flow_expand import expand, undo_expand
 from session_assets.stores.flow_gates import Gate, GatesShut, digest_of, original_shapes, shut_gates
+from session_assets.stores.flow_left import left_rows
+from session_assets.stores.flow_owner import Accepts, require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
+from session_assets.stores.flow_shown import is_contracted, lacks, not_contracted, remains, require_columns_of_contract
+from session_assets.stores.flow_staging import staging_record
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_unfill import undo_backfill
 from session_assets.stores.flow_waits import Say
@@ -40,7 +44,6 @@ from session_assets.stores.postgres import Database
 
 BELOW = {EXPAND: "base", BACKFILL: REVISIONS[EXPAND], CONTRACT: REVISIONS[BACKFILL]}
 """The revision that the undo of a step ends in."""
-_SAME = "SELECT pg_postmaster_start_time()::text || (SELECT oid FROM pg_database WHERE datname = current_database())"
 
 
 def _quiet(_: str) -> None:
@@ -59,13 +62,19 @@ class Flow:
         staging: Database | None = None,
         waived_by: str | None = None,
         say: Say = _quiet,
+        accepted: Accepts | None = None,
     ) -> None:
         self.database, self.migration, self.limits = database, migration, limits or Limits()
-        self.staging, self.waived_by, self.say = staging, waived_by, say
+        self.staging, self.waived_by, self.say, self.accepted = staging, waived_by, say, accepted
         self._work: Work | None = None
 
     @staticmethod
-    def from_env(env: Mapping[str, str] | None = None, say: Say = _quiet, waived_by: str | None = None) -> Flow:
+    def from_env(
+        env: Mapping[str, str] | None = None,
+        say: Say = _quiet,
+        waived_by: str | None = None,
+        accepted: Accepts | None = None,
+    ) -> Flow:
         """Raises `NotConfigured` where FLOW_DATABASE_URL is unset. Connects to nothing."""
         env = os.environ if env is None else env
         staging = Database.from_env(STAGING_VARIABLE, env) if env.get(STAGING_VARIABLE) else None
@@ -75,6 +84,7 @@ class Flow:
             staging=staging,
             waived_by=waived_by or env.get("FLOW_WAIVE_STAGING") or None,
             say=say,
+            accepted=accepted,
         )
 
     # -- opening -------------------------------------------------------------------------------------------------------
@@ -93,6 +103,7 @@ class Flow:
         with self.database.connected("flow migration") as connection:
             require_sessions(self.database, connection)
             with self.database.lock(LOCK, "flow migration", "The flow migration"):
+                require_own_steps(connection, self.migration, self.accepted)
                 self._work = Work(connection, self.migration, self.limits, self.say)
                 try:
                     yield self._work
@@ -110,22 +121,28 @@ class Flow:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def state(self) -> str:
-        """new | expanded | backfilled | contracted."""
+        """new | expanded | backfilled | contracted. Whether it is contracted is seen in the tables, not in the record."""
         with self.reading() as work:
-            return {None: "new", "0001": "expanded", "0002": "backfilled"}.get(version(work), "contracted")
+            if is_contracted(work):
+                return "contracted"
+            return {None: "new", "0001": "expanded", "0002": "backfilled"}.get(version(work), "backfilled")
 
     def apply(self) -> StepRecord:
         """Expand and backfill, or backfill again; goes on where a killed one stopped. Returns the backfill's step."""
         with self.holding() as work:
             self._settle()
             at = version(work)
-            if at == REVISIONS[CONTRACT]:
+            if is_contracted(work):
                 raise PlanRefused("The old columns are gone already: there is nothing to backfill from.")
+            if at == REVISIONS[CONTRACT]:
+                raise PlanRefused(not_contracted(work))
             if at == REVISIONS[BACKFILL]:
+                require_columns_of_contract(work)
                 if not all(one.has_old for one in work.layout.places):
                     raise PlanRefused(
                         "A contract is half done. Finish it (`apply flow/contract`), or revert it, first."
                     )
+                self.run_expand()  # somebody may have dropped a trigger, a column or an archive by hand
                 self.run_backfill(again=True)
             else:
                 move(self, REVISIONS[BACKFILL])
@@ -139,7 +156,7 @@ class Flow:
             self._settle()
             at = version(work)
             if at == REVISIONS[CONTRACT]:
-                raise PlanRefused("Contract is completed already.")
+                raise PlanRefused(not_contracted(work) or "Contract is completed already.")
             self._require_open_gates()
             move(self, REVISIONS[CONTRACT])
             step = self.work.steps.newest(CONTRACT, "completed")
@@ -149,7 +166,7 @@ class Flow:
     def gates(self) -> list[Gate]:
         """The gates of contract that are shut now."""
         with self.holding() as work:
-            return shut_gates(work, self._staging_record(), self.waived_by)
+            return shut_gates(work, staging_record(self.work, self.staging, self.accepted), self.waived_by)
 
     def rehearse(self, run: Callable[[StepRecord], dict[str, Any]]) -> StepRecord:
         """Record a rehearsal."""
@@ -163,13 +180,13 @@ class Flow:
             step = work.steps.get(step_id)
             if step.kind not in REVISIONS:
                 raise UsageError(f"Step {step.id} is a {step.kind}: there is nothing to undo.")
-            if step.state == "undone":
-                return {"kind": step.kind, "nothing": True, "refused": []}
+            if step.state == "undone" and not self._is_still_there(step):
+                return {"kind": step.kind, "nothing": True, "refused": [], "left": []}
             newest = self._newest()
             if newest is not None and newest.kind != step.kind:
                 raise PlanRefused(f"Undo {newest.kind} first: session-assets revert flow --plan-id {newest.id}")
             if dry_run:
-                return {"kind": step.kind, **self._preview(step.kind)}
+                return {"kind": step.kind, **self._preview(step.kind), "left": left_rows(work, step.kind)}
             at = version(work)
             if at == REVISIONS[step.kind]:
                 move(self, BELOW[step.kind], down=True)
@@ -179,7 +196,7 @@ class Flow:
                 ]()
             undo = self.work.steps.newest(f"undo of {step.kind}", "completed")
             assert undo is not None
-            return {"kind": step.kind, **undo.counts}
+            return {"kind": step.kind, **undo.counts, "left": left_rows(self.work, step.kind)}
 
     # -- what revisions call -------------------------------------------------------------------------------------------
 
@@ -230,7 +247,10 @@ class Flow:
         try:
             counts = run(step)
         except Exception as error:
-            self.work.steps.mark(step, "failed", str(error))
+            if (
+                not self.work.connection.closed
+            ):  # a server that is gone cannot be told; the step goes on when it is back
+                self.work.steps.mark(step, "failed", str(error))
             raise
         failpoint(f"flow.ended.{kind}")
         done = self.work.steps.complete(step, counts, self.work.layout.fingerprint)
@@ -238,14 +258,24 @@ class Flow:
         return done
 
     def _is_done(self, kind: str) -> bool:
-        """Whether a step is completed, though the version table does not say so: the process was killed in between."""
+        """Whether a step is completed, by its record and by the tables: the process may have been killed in between."""
         found = self.work.steps.newest(kind)
-        return found is not None and found.state == "completed"
+        return found is not None and found.state == "completed" and not lacks(self.work, kind)
 
     def _is_undone(self, kind: str) -> bool:
-        """Whether a step is undone, though the version table does not say so: the process was killed in between."""
+        """Whether a step is undone, by its record and by the tables: the process may have been killed in between."""
         found = self.work.steps.newest(kind)
-        return found is not None and found.state == "undone"
+        return found is not None and found.state == "undone" and not remains(self.work, kind)
+
+    def _is_still_there(self, step: StepRecord) -> bool:
+        """Whether the tables still show a step that is recorded as undone; a later one of its kind is another matter."""
+        newest = self.work.steps.newest(step.kind)
+        if newest is None or newest.id != step.id:
+            return False
+        found = remains(self.work, step.kind)
+        if found:
+            self.say(f"step {step.id} is recorded as undone, but there is still: {', '.join(found)}. It is undone now")
+        return bool(found)
 
     def _settle(self) -> None:
         """Let the version table follow where the undo of a step was killed just before it was written."""
@@ -255,6 +285,7 @@ class Flow:
 
     def _require_old_columns(self) -> None:
         """The archive is all that is left of a dropped column, so what stands below contract cannot be undone before it."""
+        require_columns_of_contract(self.work)
         if all(one.has_old for one in self.work.layout.places):
             return
         found = self.work.steps.newest(CONTRACT)
@@ -265,7 +296,7 @@ class Flow:
         """The last of the three steps that was begun and is not undone."""
         for kind in (CONTRACT, BACKFILL, EXPAND):
             found = self.work.steps.newest(kind)
-            if found is not None and found.state != "undone":
+            if found is not None and (found.state != "undone" or remains(self.work, kind)):
                 return found
         return None
 
@@ -275,21 +306,6 @@ class Flow:
         return {BACKFILL: undo_backfill, EXPAND: undo_expand}[kind](self.work, dry_run=True)
 
     def _require_open_gates(self) -> None:
-        gates = shut_gates(self.work, self._staging_record(), self.waived_by)
+        gates = shut_gates(self.work, staging_record(self.work, self.staging, self.accepted), self.waived_by)
         if gates:
             raise GatesShut(gates)
-
-    def _staging_record(self) -> Callable[[], tuple[str, dict[str, str]] | None] | None:
-        staging = self.staging
-        if staging is None:
-            return None
-
-        def record() -> tuple[str, dict[str, str]] | None:
-            with staging.connected("flow staging") as connection:
-                other = Work(connection, self.migration, self.limits, self.say)
-                if other.one(_SAME) == self.work.one(_SAME):
-                    raise SessionAssetsError(f"{STAGING_VARIABLE} leads to the very database that is migrated.")
-                step = other.steps.newest(CONTRACT, "completed")
-                return None if step is None else (step.counts.get("migration", ""), step.counts.get("shapes", {}))
-
-        return record

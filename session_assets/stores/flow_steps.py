@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,16 +15,19 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from session_assets.changes.target import StoreTarget
 from session_assets.errors import UsageError
-from session_assets.flow.model import REHEARSAL
+from session_assets.flow.model import REHEARSAL, TARGET, Migration
 from session_assets.masking import safe_text
 from session_assets.stores.flow_catalog import OURS
-from session_assets.stores.flow_layout import Layout, q
+from session_assets.stores.flow_layout import q
+from session_assets.stores.postgres_target import postgres_target
 
 _TABLES = """
     CREATE TABLE IF NOT EXISTS {steps} (
         id text PRIMARY KEY, kind text NOT NULL, state text NOT NULL, started_at timestamptz NOT NULL DEFAULT now(),
-        finished_at timestamptz, who text NOT NULL, fingerprint text, counts jsonb NOT NULL DEFAULT '{{}}', note text
+        finished_at timestamptz, who text NOT NULL, fingerprint text, counts jsonb NOT NULL DEFAULT '{{}}', note text,
+        target jsonb
     );
     CREATE TABLE IF NOT EXISTS {progress} (
         step text NOT NULL, place text NOT NULL, last jsonb, done bigint NOT NULL DEFAULT 0, counts jsonb NOT NULL DEFAULT '{{}}',
@@ -34,8 +38,9 @@ _TABLES = """
         number bigint GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (place, kind, name)
     );
 """
+_SCHEMA = "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)"
 _SHOWN = 10
-_COLUMNS = "id, kind, state, started_at, finished_at, who, fingerprint, counts, note"
+_COLUMNS = "s.id, s.kind, s.state, s.started_at, s.finished_at, s.who, s.fingerprint, s.counts, s.note, to_jsonb(s) -> 'target'"
 
 
 @dataclass(frozen=True)
@@ -51,28 +56,39 @@ class StepRecord:
     fingerprint: str | None
     counts: dict[str, Any]
     note: str | None
+    target: StoreTarget | None = None
+    """The database on which it was done, as its server said then; None in what version 0.1 recorded."""
 
 
 class Steps:
     """Reads and writes the record. Every call is its own transaction, or part of the caller's."""
 
-    def __init__(self, connection: psycopg.Connection, layout: Layout) -> None:
+    def __init__(self, connection: psycopg.Connection, schema: str) -> None:
         self._connection = connection
-        self._layout = layout
+        self._schema = schema
         self.steps, self.progress, self.objects = (
-            layout.own(f"{OURS}_{name}") for name in ("steps", "progress", "objects")
+            sql.Identifier(schema, f"{OURS}_{name}") for name in ("steps", "progress", "objects")
         )
 
     def exist(self) -> bool:
         """Whether anything was recorded so far."""
         found = self._connection.execute(
-            "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s", [self._layout.schema, f"{OURS}_steps"]
+            "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s", [self._schema, f"{OURS}_steps"]
         )
         return found.fetchone() is not None
 
     def create(self) -> None:
         if not self.exist():
             self._connection.execute(q(_TABLES, steps=self.steps, progress=self.progress, objects=self.objects))
+
+    def adopt(self, now: StoreTarget) -> None:
+        """Steps that version 0.1 recorded are of the database that they are found in first. Marked once."""
+        if not self.exist():
+            return
+        self._connection.execute(q("ALTER TABLE {steps} ADD COLUMN IF NOT EXISTS target jsonb", steps=self.steps))
+        self._connection.execute(
+            q("UPDATE {steps} SET target = %s WHERE target IS NULL", steps=self.steps), [Jsonb(now.as_dict())]
+        )
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -92,8 +108,11 @@ class Steps:
             return found
         step_id = secrets.token_hex(6)
         self._connection.execute(
-            q("INSERT INTO {steps} (id, kind, state, who) VALUES (%s, %s, 'running', %s)", steps=self.steps),
-            [step_id, kind, _who()],
+            q(
+                "INSERT INTO {steps} (id, kind, state, who, target) VALUES (%s, %s, 'running', %s, %s)",
+                steps=self.steps,
+            ),
+            [step_id, kind, _who(), Jsonb(postgres_target(self._connection, TARGET).as_dict())],
         )
         return self.get(step_id)
 
@@ -128,34 +147,35 @@ class Steps:
             return None
         row = self._connection.execute(
             q(
-                "SELECT {columns} FROM {steps} WHERE kind = %s AND (%s::text IS NULL OR state = %s)"
+                "SELECT {columns} FROM {steps} s WHERE kind = %s AND (%s::text IS NULL OR state = %s)"
                 " ORDER BY started_at DESC, finished_at DESC NULLS FIRST LIMIT 1",
                 columns=sql.SQL(_COLUMNS), steps=self.steps,
             ),
             [kind, state, state],
         ).fetchone()  # fmt: skip
-        return StepRecord(*row) if row else None
+        return _record(row) if row else None
 
     def get(self, step_id: str) -> StepRecord:
         """Raises `UsageError` where there is no such step."""
         row = None
         if self.exist():
             row = self._connection.execute(
-                q("SELECT {columns} FROM {steps} WHERE id = %s", columns=sql.SQL(_COLUMNS), steps=self.steps), [step_id]
+                q("SELECT {columns} FROM {steps} s WHERE id = %s", columns=sql.SQL(_COLUMNS), steps=self.steps),
+                [step_id],
             ).fetchone()
         if row is None:
             told = ", ".join(f"{one.kind} {one.id} ({one.state})" for one in self.all()[:_SHOWN]) or "none"
             raise UsageError(f"There is no step {safe_text(step_id)}. Recorded, the newest first: {told}.")
-        return StepRecord(*row)
+        return _record(row)
 
     def all(self) -> list[StepRecord]:
         """The newest first."""
         if not self.exist():
             return []
         rows = self._connection.execute(
-            q("SELECT {columns} FROM {steps} ORDER BY started_at DESC", columns=sql.SQL(_COLUMNS), steps=self.steps)
+            q("SELECT {columns} FROM {steps} s ORDER BY started_at DESC", columns=sql.SQL(_COLUMNS), steps=self.steps)
         )
-        return [StepRecord(*row) for row in rows]
+        return [_record(row) for row in rows]
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -219,9 +239,20 @@ class Steps:
         )
 
 
+def steps_of(connection: psycopg.Connection, migration: Migration) -> Steps | None:
+    """The record in the schema of the flows; None where there is no table of flows."""
+    row = connection.execute(_SCHEMA, [migration.flows.name]).fetchone()
+    return Steps(connection, row[0]) if row else None
+
+
+def _record(row: Sequence[Any]) -> StepRecord:
+    return StepRecord(*row[:-1], target=None if row[-1] is None else StoreTarget.from_dict(row[-1]))
+
+
 def describe(step: StepRecord) -> dict[str, Any]:
     """A step for `--json` and for tables."""
-    return json.loads(json.dumps(vars(step), default=str))
+    said = vars(step) | {"target": None if step.target is None else step.target.shown}
+    return json.loads(json.dumps(said, default=str))
 
 
 def _who() -> str:

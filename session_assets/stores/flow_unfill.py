@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg import sql
 
+from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
@@ -35,12 +36,13 @@ _UNTOUCHED = "to_jsonb(f) - {session}::text = m.content"
 
 def undo_backfill(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     """Take back what backfill filled and made. Returns counts, and what cannot be undone with the reason."""
+    _require_own_tables(work)
     refused = refused_flows(work)
     if dry_run:
         return {
-            "taken_back": {one.name: _count(work, one) for one in work.layout.followed},
+            "taken_back": {one.name: count_filled(work, one) for one in work.layout.followed},
             "removed": work.one(q("SELECT count(*) FROM {made}", made=work.layout.made)) - len(refused),
-            "refused": refused,
+            "refused": _told(refused),
         }
     throttle = Throttle(work.connection, work.limits, work.say)
     taken = {}
@@ -57,22 +59,45 @@ def undo_backfill(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
             [place.table.oid], work.say,
         )  # fmt: skip
     work.connection.execute(q("DELETE FROM {made} WHERE step = {gone}", made=work.layout.made, gone=sql.Literal(GONE)))
-    return {"taken_back": taken, "removed": removed, "refused": refused_flows(work)}
+    return {"taken_back": taken, "removed": removed, "refused": _told(refused_flows(work))}
 
 
-def refused_flows(work: Work) -> list[str]:
-    """Flows of ours that stay: edited since, or referred to by rows of another session."""
+def _require_own_tables(work: Work) -> None:
+    """Raises `PlanRefused` where a table of ours was dropped by hand that says what we wrote."""
+    gone = [] if work.layout.has_made else [work.layout.made]
+    gone += [place.archive for place in work.layout.places if place.archive_table is None]
+    if gone:
+        names = ", ".join(one.as_string(work.connection) for one in gone)
+        raise PlanRefused(
+            f"Nothing was undone: {names} is gone, so nobody knows which flow ids were filled or made by us. Restore it from a"
+            " backup, then run the same command again."
+        )
+
+
+def refused_flows(work: Work) -> list[tuple[str, str]]:
+    """Flows of ours that cannot be removed, each with the word that says why: deleted_since, edited_since or in_use."""
     rows = work.connection.execute(
         q(
-            "SELECT m.flow_id::text, CASE WHEN f.{flow} IS NULL THEN 'was deleted since' WHEN NOT ({same}) THEN"
-            " 'was edited since' ELSE 'is referred to by rows that the application wrote' END FROM {made} m"
+            "SELECT m.flow_id::text, CASE WHEN f.{flow} IS NULL THEN 'deleted_since' WHEN NOT ({same}) THEN"
+            " 'edited_since' ELSE 'in_use' END FROM {made} m"
             " LEFT JOIN {flows} f ON f.{flow} = m.flow_id WHERE m.step <> {gone}"
             " AND (f.{flow} IS NULL OR NOT ({same}) OR ({used})) ORDER BY 1",
             gone=sql.Literal(GONE), flow=work.layout.flow, made=work.layout.made, flows=work.layout.flows_ident,
             same=q(_UNTOUCHED, session=sql.Literal(work.migration.flows.session)), used=_used(work),
         )
     ).fetchall()  # fmt: skip
-    return [f"flow {safe_text(flow)} {why}" for flow, why in rows]
+    return [(flow, word) for flow, word in rows]
+
+
+_WHY = {
+    "deleted_since": "was deleted since",
+    "edited_since": "was edited since",
+    "in_use": "is referred to by rows that the application wrote",
+}
+
+
+def _told(refused: list[tuple[str, str]]) -> list[str]:
+    return [f"flow {safe_text(flow)} {_WHY[word]}" for flow, word in refused]
 
 
 def _used(work: Work) -> sql.Composed:
@@ -106,7 +131,8 @@ def _of_made(place: Place) -> sql.Composed:
     )  # fmt: skip
 
 
-def _count(work: Work, place: Place) -> int:
+def count_filled(work: Work, place: Place) -> int:
+    """Rows that have a flow id which we filled."""
     return work.one(
         q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
           " AND (a.filled_flow_id = t.{flow} OR {of_made})", table=place.ident, archive=place.archive,

@@ -35,7 +35,7 @@ class Work:
     def reload(self) -> None:
         """Look at the schema again."""
         self.layout = Layout(self.connection, self.migration)
-        self.steps = Steps(self.connection, self.layout)
+        self.steps = Steps(self.connection, self.layout.schema)
 
     def place(self, name: str) -> Place:
         return next(one for one in self.layout.places if one.name == name)
