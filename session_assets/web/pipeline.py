@@ -38,6 +38,7 @@ from session_assets.web.model import (
 from session_assets.web.repairs import held_if_too_large
 from session_assets.web.source import Bucket, WebSource
 from session_assets.web.stored import PLAIN, WebShape, web_shape
+from session_assets.web.types import types_text
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,10 @@ class Web(Pipeline):
 
     def holdings(self) -> list[Holding]:
         return self.source.holdings()
+
+    def types(self) -> str:
+        """Fields with types that are not understood, and both session ids: with counts, and an example."""
+        return types_text(self.source.types_found(), self.shape)
 
     def unreadable(self) -> pl.Expr:
         return has_reason(UNREADABLE)

@@ -20,6 +20,7 @@ from session_assets.failpoints import failpoint
 from session_assets.selection import Progress, Selection
 from session_assets.spill import Buckets
 from session_assets.stores.mongo import MongoSource
+from session_assets.stores.mongo_types import TypeFound, types_found
 from session_assets.web.facts import partition_keys
 from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
 from session_assets.web.stored import PLAIN, WebShape
@@ -62,6 +63,15 @@ class WebSource:
     def holdings(self) -> list[Holding]:
         """Both collections, each with its documents."""
         return [self._sessions.holding(), self._events.holding()]
+
+    def types_found(self) -> dict[str, dict[str, TypeFound]]:
+        """For each stored field that is compared, as `collection.field`: its types, with counts over all documents."""
+        parts = ((self._sessions, self._shape.session_fields), (self._events, self._shape.event_fields[1:]))
+        return {
+            f"{source.collection.name}.{name}": types
+            for source, fields in parts
+            for name, types in types_found(source, fields).items()
+        }
 
     def observed_events(self) -> tuple[int, datetime | None]:
         """How many events there are (estimated by the server), and the newest timestamp of those read so far."""
