@@ -29,6 +29,21 @@ def has_no_offset(column: pl.Expr, unit: str) -> pl.Expr:
     return column.str.strip_chars().str.contains(_LOCAL + "$").fill_null(False) if unit == "iso" else pl.lit(False)
 
 
+def local_moment(column: pl.Expr, zone: str) -> pl.Expr:
+    """Text without an offset, as the clocks of a zone show it → Datetime(ms, UTC).
+
+    Null where it is no such text, and in the hours that a change of the clocks skips or repeats: nobody knows which it is.
+    """
+    text = column.str.strip_chars()
+    local = _with_seconds(pl.when(text.str.contains(_LOCAL + "$")).then(text))
+    parsed = local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    moments = parsed.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
+    millis = moments.dt.epoch("us") // 1000
+    return pl.when(millis.is_between(_FIRST_MS, _END_MS, closed="left")).then(
+        millis.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+    )
+
+
 def _number(text: pl.Expr, per_unit: int) -> pl.Expr:
     most = _END_MS * 1000 // per_unit
     integer = pl.when(text.str.contains(_INTEGER)).then(text).cast(pl.Int64, strict=False)
@@ -56,8 +71,13 @@ def _millis(texts: pl.Series) -> pl.Series:
 def _any_form(text: pl.Expr) -> pl.Expr:
     whole = pl.when(text.str.contains(_LOCAL + _OFFSET)).then(text)
     local, offset = whole.str.extract(f"({_LOCAL})"), whole.str.extract(_OFFSET)
-    seconds = pl.when(local.str.len_chars() == 16).then(local + ":00").otherwise(local)
-    plain = seconds.str.replace("[Tt ]", "T").str.replace(",", ".", literal=True)
+    plain = _with_seconds(local)
     zone = offset.str.replace("[Zz]", "+00:00").str.replace(r"^(...)(\d\d)$", "${1}:${2}")
     parsed = (plain + zone).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
     return parsed.dt.replace_time_zone(None)
+
+
+def _with_seconds(local: pl.Expr) -> pl.Expr:
+    """A local time in the one form that is parsed."""
+    seconds = pl.when(local.str.len_chars() == 16).then(local + ":00").otherwise(local)
+    return seconds.str.replace("[Tt ]", "T").str.replace(",", ".", literal=True)

@@ -131,9 +131,14 @@ class Pipeline(ABC):
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     @property
+    def mapping_digest(self) -> str:
+        """Tells how the documents are stored (a mapping file), if that is not as by default: facts and plans belong to it."""
+        return ""
+
+    @property
     def stored(self) -> StoredFacts:
         """Facts as they were stored by an earlier step."""
-        return StoredFacts(self.storage, self.name)
+        return StoredFacts(self.storage, self.name, self.mapping_digest)
 
     def selection(self, partitions: Iterable[str], *, whole: bool = False) -> Selection:
         """Partitions as a selection: the whole collection where they hold all its documents, which is read fastest."""
@@ -205,7 +210,7 @@ class Pipeline(ABC):
             lists = self.publish_lists("plans", run_id, tally)
             done = [partition for partition in partitions if partition not in failures]
             failpoint(f"{self.name}.before_record")
-            plan = ledger.record(writer, run_id, done, tally.summary() | {"lists": lists})
+            plan = ledger.record(writer, run_id, done, tally.summary() | {"lists": lists} | self._mapping())
         return Planned(plan, tally, lists, failures)
 
     def plan_now(
@@ -236,9 +241,13 @@ class Pipeline(ABC):
             lists = self.publish_lists("plans", run_id, tally)
             partitions = sorted({*visited, *tally.reads})
             with locked(partitions):
-                summary = tally.summary() | {"lists": lists} | dict(noted or {})
+                summary = tally.summary() | {"lists": lists} | dict(noted or {}) | self._mapping()
                 plan = ledger.record(writer, run_id, partitions, summary)
         return Planned(plan, tally, lists, {})
+
+    def _mapping(self) -> dict[str, str]:
+        """What the recording of a plan says of the mapping that it was made under."""
+        return {"mapping": self.mapping_digest} if self.mapping_digest else {}
 
     def _plan_frame(self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: RowBuilder) -> None:
         self._count(tally, classified)

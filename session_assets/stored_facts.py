@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from session_assets.changes.target import Known
 from session_assets.changes.targets import Targets
-from session_assets.errors import PlanRefused
+from session_assets.errors import PlanRefused, SessionAssetsError
 from session_assets.storage import Storage, file_name
 
 _FRAME_ROWS = 10_000
@@ -22,11 +23,13 @@ class StoredFacts:
 
     storage: Storage
     slice_: str
+    mapping: str = ""
+    """Digest of the mapping that the documents were read with; facts of another one are not used."""
 
     def frames(self, partition: str) -> Iterator[pl.DataFrame]:
         """The stored facts of a partition, some files at a time: all documents of a session are in the same frame."""
         folder = self._folder(partition)
-        current = self.storage.read_json(f"{folder}/current.json")
+        current = self._current(partition)
         names = (f"{folder}/{current['run_id']}/{number:03d}.parquet" for number in range(current["files"]))
         frames: list[pl.DataFrame] = []
         for name in names:
@@ -39,7 +42,7 @@ class StoredFacts:
 
     def count(self, partition: str) -> int:
         """How many documents were read for the stored facts of a partition."""
-        return self.storage.read_json(f"{self._folder(partition)}/current.json")["documents"]
+        return self._current(partition)["documents"]
 
     def require(self, partition: str, target: Known) -> None:
         """Raise `PlanRefused` where the stored facts of a partition were worked out on another target (E2)."""
@@ -55,11 +58,23 @@ class StoredFacts:
         folder = self._folder(partition)
         for number, file in enumerate(files):
             self.storage.put(f"{folder}/{run_id}/{number:03d}.parquet", file)
-        current = {"run_id": run_id, "files": len(files), "documents": documents, "target": target.id}
+        current: dict[str, Any] = {"run_id": run_id, "files": len(files), "documents": documents, "target": target.id}
+        if self.mapping:
+            current["mapping"] = self.mapping
         self.storage.write_json(f"{folder}/current.json", current)
         for name in self.storage.names(folder):
             if name not in (run_id, "current.json"):
                 self.storage.remove(f"{folder}/{name}")
+
+    def _current(self, partition: str) -> dict[str, Any]:
+        """What is noted of the newest facts. Raises `SessionAssetsError` where they were made under another mapping."""
+        current = self.storage.read_json(f"{self._folder(partition)}/current.json")
+        if current.get("mapping", "") != self.mapping:
+            raise SessionAssetsError(
+                f"{self.slice_}: the stored facts of {partition} were made under another mapping file than the one that is set"
+                f" now. Materialize {self.slice_}/session_facts again, then what follows it."
+            )
+        return current
 
     def _folder(self, partition: str) -> str:
         return f"{self.slice_}/session_facts/{file_name(partition)}"

@@ -105,9 +105,9 @@ class Plan:
         return next((part for part in self.parts if part.partition == partition), None)
 
 
-def plan_id_of(loop: str, parts: Iterable[Part], target: str) -> str:
-    """The content address of a plan on a target. Partitions without a change do not count."""
-    total = hashlib.sha256(f"{loop}\n{target}".encode())
+def plan_id_of(loop: str, parts: Iterable[Part], target: str, mapping: str = "") -> str:
+    """The content address of a plan on a target, made under a mapping file. Partitions without a change do not count."""
+    total = hashlib.sha256(f"{loop}\n{target}{mapping and f' {mapping}'}".encode())
     for part in sorted(parts, key=lambda part: part.partition):
         if part.rows:
             total.update(f"\n{part.partition} {part.digest} {part.rows}".encode())

@@ -64,7 +64,7 @@ class Ledger:
         if self.target is None:
             raise ValueError("a plan is recorded on a target")
         parts = tuple(writer.finish(self._store_part))
-        plan = Plan(self.loop, plan_id_of(self.loop, parts, self.target.id), parts)
+        plan = Plan(self.loop, plan_id_of(self.loop, parts, self.target.id, summary.get("mapping", "")), parts)
         name = self.plan_name(plan.plan_id)
         if not self._storage.exists(name):
             self._storage.write_json(name, {"loop": self.loop, "parts": [asdict(part) for part in parts]})

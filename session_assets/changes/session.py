@@ -73,6 +73,18 @@ def refuse_large(ledger: Ledger, plans: Iterable[str], share: float) -> None:
             )
 
 
+def refuse_other_mapping(ledger: Ledger, plans: Iterable[str], mapping: str) -> None:
+    """Raise `PlanRefused` where a plan was not made under the mapping file that is set now: its field names would be others."""
+    under = {(recording.plan_id, recording.summary.get("mapping", "")) for recording in ledger.recordings()}
+    for plan_id in plans:
+        if (plan_id, mapping) not in under:
+            raise PlanRefused(
+                f"plan {plan_id} of {ledger.loop} was made under another mapping file than the one that is set now, so it could"
+                f" write the wrong fields. Nothing was written. `session-assets plan {ledger.loop}` makes a plan under the"
+                " mapping of now; or set the mapping file that the plan was made under."
+            )
+
+
 def apply_plans(
     ledger: Ledger,
     todo: dict[str, list[str]],

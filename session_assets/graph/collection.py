@@ -72,6 +72,8 @@ class Collection:
     """Change rows as Markdown."""
     shares: Sequence[Share] = ()
     """Shares that are checked beside the rules."""
+    mapping: Callable[[], str] = lambda: ""
+    """Digest of the mapping file that is set now, empty without one."""
 
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.slice_, name])
@@ -90,7 +92,7 @@ class Collection:
 
     def loop_named(self, name: str, plan_first: PlanFirst) -> Loop:
         """A loop on the collection."""
-        return Loop(name, self.lock, self.store, plan_first, self.target, self.batch_size, self.spent)
+        return Loop(name, self.lock, self.store, plan_first, self.target, self.batch_size, self.spent, self.mapping)
 
     def lack(
         self,

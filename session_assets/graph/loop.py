@@ -10,7 +10,14 @@ import dagster as dg
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import OUTCOME_NAMES
 from session_assets.changes.revert import preview, revert
-from session_assets.changes.session import ApplyReport, Progress, apply_plans, chosen, refuse_large
+from session_assets.changes.session import (
+    ApplyReport,
+    Progress,
+    apply_plans,
+    chosen,
+    refuse_large,
+    refuse_other_mapping,
+)
 from session_assets.changes.store import Store
 from session_assets.changes.target import Known, StoreTarget
 from session_assets.graph.environment import Environment
@@ -38,6 +45,8 @@ class Loop:
     """Rows of a batch, where nobody says otherwise."""
     spent: Callable[[], Mapping[str, float]] | None = None
     """What the requests of this process cost so far, where the store tells."""
+    mapping: Callable[[], str] = lambda: ""
+    """Digest of the mapping file that is set now, empty without one: plans of another one are not applied."""
 
     def known(self, environment: Environment) -> Known:
         """The target that answers now."""
@@ -81,6 +90,7 @@ def apply_loop(
             loop.plan_first(environment, fresh if isinstance(fresh, list) else None, run_id)
             todo = chosen(ledger, partitions, None)
     assert ledger.target is not None
+    refuse_other_mapping(ledger, todo, loop.mapping())
     keys = sorted({partition for keys in todo.values() for partition in keys})
     require_evidence(environment, loop.name.split("/")[0], ledger.target, keys)
     refuse_large(ledger, todo, 1.0 if config.force else environment.settings.max_change_share)

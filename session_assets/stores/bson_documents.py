@@ -6,6 +6,7 @@ Element layout: https://bsonspec.org/spec.html (version 1.1).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ _RELAXED = json_util.JSONOptions(
 )
 _INT = struct.Struct("<i")
 _FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
+LOWER_HEX = re.compile(r"[0-9a-f]{24}")
 NULL = 10  # the type of an element that says null
 OBJECT_ID_FIRST = b"\x07_id\x00"
 
@@ -169,6 +171,19 @@ def decoded(element: bytes) -> dict[str, Any]:
 def identifier(text: str, *, prefer_object_id: bool) -> object:
     """An id in the type that a document already uses: an ObjectId where wanted and possible, else the text."""
     return bson.ObjectId(text) if prefer_object_id and bson.ObjectId.is_valid(text) and len(text) == 24 else text
+
+
+def twin(value: object) -> object | None:
+    """What names the same in another type: an ObjectId and its hex digits in lower case, as drivers print them; else None."""
+    if isinstance(value, bson.ObjectId):
+        return str(value)
+    return bson.ObjectId(value) if isinstance(value, str) and LOWER_HEX.fullmatch(value) else None
+
+
+def equal_ids(value: object) -> dict[str, object]:
+    """The condition of a query for all values that name the same as an id."""
+    other = twin(value)
+    return {"$eq": value} if other is None else {"$in": [value, other]}
 
 
 def merged(document: bytes, others: list[bytes]) -> bytes:

@@ -6,19 +6,30 @@ is strict. Text is not copied: columns are views of the batch, which lives as lo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from polars.exceptions import ComputeError
 
 from session_assets.stores.bson_batch import Batch, Bytes, Integers, Places, locate, value_size, walk
 from session_assets.stores.bson_documents import OBJECT_ID_FIRST, key_of
 from session_assets.stores.bson_order import KEY_KINDS, KIND_CODES, order_keys
+from session_assets.stores.bson_times import SECONDS, Times, dates, floats, moments
+from session_assets.stores.bson_views import (
+    STRING,
+    binary_column,
+    hexed,
+    string_column,
+    text_column,
+    text_views,
+    views_of,
+    words_at,
+)
+from session_assets.templates import Value
 
 
 class Kind(Enum):
@@ -28,29 +39,37 @@ class Kind(Enum):
     TEXTS = auto()  # list of str → List(String), other elements null, and malformed unless they are null there too
     NUMBER = auto()  # int32, int64, double → Float64
     DATE = auto()  # date → Datetime(ms, UTC)
-    MOMENT = auto()  # date, or numeric epoch seconds → Datetime(ms, UTC)
+    MOMENT = auto()  # date, text with an offset, or as the field's `times` say → Datetime(ms, UTC)
+    HEX = auto()  # str, or ObjectId as 24 hex: the same text is the same id → String
     ID = auto()  # ObjectId (24 hex) or str → String, and `{name}_kind`: objectid, string, null
     KEY = auto()  # an `_id` → Binary that sorts as servers sort it within its type, and `{name}_kind` of `KEY_KINDS`
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field to read; where `strict`, a value of any other type marks the row as malformed."""
+    """A field to read; where `strict`, a value of any other type marks the row as malformed.
+
+    `name` is that of the column. `stored` is the field of the documents, if its name is another one; `template` says how
+    several fields make up the text of a TEXT or an ID.
+    """
 
     name: str
     kind: Kind
     strict: bool = False
+    stored: str = ""
+    times: Times = SECONDS
+    template: Value | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The fields of the documents that it is read from."""
+        return self.template.columns if self.template else (self.stored or self.name,)
 
 
 ID_KINDS = pl.Enum(["objectid", "string", "null"])
-_DOUBLE, _STRING, _ARRAY, _OBJECT_ID, _DATE, _INT32, _INT64 = 1, 2, 4, 7, 9, 16, 18
+_DOUBLE, _ARRAY, _OBJECT_ID, _DATE, _INT32, _INT64 = 1, 4, 7, 9, 16, 18
 _SAYS_NOTHING = (0, 6, 10)  # absent, undefined, null
-_INLINE = 12  # bytes of text that a view holds itself
-_MASKS = np.array(
-    [[(1 << 8 * min(max(size - 4 * word, 0), 4)) - 1 for size in range(_INLINE + 1)] for word in range(3)], np.uint32
-)
-_HEX = np.frombuffer(bytes.fromhex("".join(f"{byte:02x}".encode().hex() for byte in range(256))), "<u2")
-_LAST_MS = 253402300799999  # 9999-12-31, the last date that all readers of the results can hold
+_ID_BYTES = 12
 _EMPTY = 5  # bytes of an array without items
 _ALONE = 16  # lists longer than all but so few others are walked alone
 
@@ -62,7 +81,7 @@ def read_frame(data: bytes, fields: tuple[Field, ...]) -> pl.DataFrame:
 
 def frame_of(batch: Batch, fields: tuple[Field, ...]) -> pl.DataFrame:
     """As `read_frame`, of a batch that is at hand."""
-    return frame_at(batch, locate(batch, [field.name for field in fields]), fields)
+    return frame_at(batch, locate(batch, [name for field in fields for name in field.sources]), fields)
 
 
 def frame_at(batch: Batch, found: dict[str, Places], fields: tuple[Field, ...]) -> pl.DataFrame:
@@ -70,20 +89,29 @@ def frame_at(batch: Batch, found: dict[str, Places], fields: tuple[Field, ...]) 
     columns: list[pl.Series] = []
     malformed = np.zeros(len(batch), bool)
     for field in fields:
-        place = found[field.name]
-        read = _READERS[field.kind](batch, place, field.name)
+        if field.template is not None:
+            read, odd = _templates(batch, found, field, field.template)
+            malformed |= odd & field.strict
+            columns.extend(read)
+            continue
+        place = found[field.sources[0]]
+        if field.kind is Kind.MOMENT:
+            read = [moments(batch, place, field.name, field.times)]
+        else:
+            read = _READERS[field.kind](batch, place, field.name)
         if field.kind is Kind.TEXTS:
             odd = read.pop().to_numpy()
             malformed |= odd & field.strict
         columns.extend(read)
         if field.strict:
-            malformed |= read[0].is_null().to_numpy() & ~np.isin(place.kinds, _SAYS_NOTHING)
+            nothing = (*_SAYS_NOTHING, _DATE) if field.times.any_date else _SAYS_NOTHING
+            malformed |= read[0].is_null().to_numpy() & ~np.isin(place.kinds, nothing)
     return pl.DataFrame([*columns, pl.Series("malformed", malformed)])
 
 
 def documents_of(batch: Batch) -> pl.Series:
     """The documents themselves, `document` (Binary), as views of the batch."""
-    return _views(batch, batch.starts, batch.sizes).rename("document")
+    return views_of(batch, batch.starts, batch.sizes).rename("document")
 
 
 def keys_of(batch: Batch) -> pl.Series:
@@ -91,7 +119,7 @@ def keys_of(batch: Batch) -> pl.Series:
     at = batch.starts + 4
     usual = batch.stands(OBJECT_ID_FIRST, at)
     rows = np.flatnonzero(usual)
-    column = _string("key", *_hexed(batch, rows, at[rows] + len(OBJECT_ID_FIRST)))
+    column = string_column("key", *hexed(batch, rows, at[rows] + len(OBJECT_ID_FIRST)))
     keys = pl.select(pl.format('{{"$oid":"{}"}}', column).alias("key")).to_series()
     if len(rows) == len(batch):
         return keys
@@ -100,13 +128,55 @@ def keys_of(batch: Batch) -> pl.Series:
 
 
 def _texts(batch: Batch, place: Places, name: str) -> list[pl.Series]:
-    return [_string(name, _text_views(batch, place.rows(_STRING), place, len(batch)))]
+    return [text_column(batch, place, name)]
+
+
+def _hex_texts(batch: Batch, place: Places, name: str) -> list[pl.Series]:
+    ids = place.rows(_OBJECT_ID)
+    if not len(ids):  # the usual
+        return [text_column(batch, place, name)]
+    return [
+        string_column(
+            name, *hexed(batch, ids, place.values[ids], text_views(batch, place.rows(STRING), place, len(batch)))
+        )
+    ]
+
+
+def _templates(
+    batch: Batch, found: dict[str, Places], field: Field, template: Value
+) -> tuple[list[pl.Series], npt.NDArray[np.bool_]]:
+    """A text made of several fields, null where one of them says nothing; and in which rows one is no text or number."""
+    odd = np.zeros(len(batch), bool)
+    parts: list[pl.Series] = []
+    for name in dict.fromkeys(template.columns):
+        place = found[name]
+        [ids] = _hex_texts(batch, place, name)
+        parts.append(pl.select(pl.coalesce(ids, _number_texts(batch, place)).alias(name)).to_series())
+        odd |= parts[-1].is_null().to_numpy() & ~np.isin(place.kinds, _SAYS_NOTHING)
+    column = pl.DataFrame(parts).select(template.text().alias(field.name)).to_series()
+    if field.kind is not Kind.ID:
+        return [column], odd
+    kinds = column.to_frame().select(
+        pl.when(pl.col(field.name).is_null()).then(pl.lit("null")).otherwise(pl.lit("string"))
+    )
+    return [column, kinds.to_series().cast(ID_KINDS).rename(f"{field.name}_kind")], odd
+
+
+def _number_texts(batch: Batch, place: Places) -> pl.Series:
+    """Numbers as text, as event files have them: 3 and 3.0 are the same id. Null where there is none."""
+    texts: list[str | None] = [None] * len(batch)
+    for kind, window in ((_INT32, batch.i32), (_INT64, batch.i64), (_DOUBLE, batch.f64)):
+        for row in place.rows(kind).tolist():
+            value = window[place.values[row]].item()
+            if math.isfinite(value):
+                texts[row] = str(int(value)) if value == value // 1 else repr(value)
+    return pl.Series(texts, dtype=pl.String)
 
 
 def _ids(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     ids = place.rows(_OBJECT_ID)
-    views, hexed = _hexed(batch, ids, place.values[ids], _text_views(batch, place.rows(_STRING), place, len(batch)))
-    column = _string(name, views, hexed)
+    views, digits = hexed(batch, ids, place.values[ids], text_views(batch, place.rows(STRING), place, len(batch)))
+    column = string_column(name, views, digits)
     codes = np.where(place.kinds == _OBJECT_ID, 0, 1).astype(np.uint8)
     codes[column.is_null().to_numpy()] = 2
     return [column, pl.Series(f"{name}_kind", codes).cat.to(ID_KINDS)]
@@ -114,10 +184,10 @@ def _ids(batch: Batch, place: Places, name: str) -> list[pl.Series]:
 
 def _keys(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     ids = place.rows(_OBJECT_ID)
-    views = _text_views(batch, place.rows(_STRING), place, len(batch))
-    views.words[ids] = _words(batch, place.values[ids], np.full(len(ids), _INLINE))
+    views = text_views(batch, place.rows(STRING), place, len(batch))
+    views.words[ids] = words_at(batch, place.values[ids], np.full(len(ids), _ID_BYTES))
     views.valid[ids] = True
-    column = _binary(views).rename(name)
+    column = binary_column(views).rename(name)
     codes = np.where(place.kinds == _OBJECT_ID, KIND_CODES["objectid"], KIND_CODES["string"]).astype(np.uint8)
     odd = np.flatnonzero(~views.valid)
     if len(odd):
@@ -126,126 +196,8 @@ def _keys(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     return [column, pl.Series(f"{name}_kind", codes).cat.to(KEY_KINDS)]
 
 
-def _hexed(batch: Batch, rows: Integers, at: Integers, views: _Views | None = None) -> tuple[_Views, bytes]:
-    """Views in which some rows are the 12 bytes at some places as hex digits, and the buffer of those digits."""
-    views = views or _Views(batch, np.zeros((len(batch), 4), np.uint32), np.zeros(len(batch), bool))
-    words = np.stack([batch.u32[at], batch.u32[at + 4], batch.u32[at + 8]], axis=1)
-    digits = _HEX[words.view(np.uint8)].view(np.uint32)
-    views.words[rows] = np.stack(
-        [np.full(len(at), 24), digits[:, 0], np.ones(len(at)), np.arange(len(at)) * 24], axis=1
-    ).astype(np.uint32)
-    views.valid[rows] = True
-    return views, digits.tobytes()
-
-
 def _numbers(batch: Batch, place: Places, name: str) -> list[pl.Series]:
-    return [pl.Series(name, _floats(batch, place)).fill_nan(None)]
-
-
-def _floats(batch: Batch, place: Places) -> npt.NDArray[np.float64]:
-    """Numbers of any type as doubles, NaN where there is none."""
-    values = np.full(len(batch), np.nan)
-    for kind, window in ((_DOUBLE, batch.f64), (_INT32, batch.i32), (_INT64, batch.i64)):
-        rows = place.rows(kind)
-        values[rows] = window[place.values[rows]]
-    return values
-
-
-def _dates(batch: Batch, place: Places, name: str) -> list[pl.Series]:
-    millis, rows = np.zeros(len(batch), np.int64), place.rows(_DATE)
-    millis[rows] = batch.i64[place.values[rows]]
-    frame = pl.DataFrame({"ms": millis, "is_date": place.kinds == _DATE})
-    date = pl.when(pl.col("is_date") & pl.col("ms").is_between(-62135596800000, _LAST_MS)).then("ms")
-    return [frame.select(_utc(date).alias(name)).to_series()]
-
-
-def _moments(batch: Batch, place: Places, name: str) -> list[pl.Series]:
-    [dates] = _dates(batch, place, name)
-    if dates.null_count() == 0:
-        return [dates]
-    frame = pl.DataFrame({name: dates, "seconds": _floats(batch, place)})
-    return [frame.select(pl.coalesce(name, _epoch_seconds(pl.col("seconds")))).to_series()]
-
-
-def _utc(millis: pl.Expr) -> pl.Expr:
-    return millis.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
-
-
-def _epoch_seconds(column: pl.Expr) -> pl.Expr:
-    """Epoch seconds to milliseconds as Python and BSON do it: rounded to µs, then cut to ms."""
-    usable = pl.when(column.is_finite() & (column.abs() < _LAST_MS / 1000 + 1)).then(column)
-    whole = usable.floor()
-    micros = ((usable - whole) * 1e6).round(0, mode="half_to_even").cast(pl.Int64)
-    millis = whole.cast(pl.Int64) * 1000 + micros // 1000
-    return _utc(pl.when(millis.is_between(-62135596800000, _LAST_MS)).then(millis))
-
-
-# -- text --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Views:
-    """Arrow's binary views: length, first four bytes, buffer, place; texts of up to 12 bytes stand in the view itself."""
-
-    batch: Batch
-    words: npt.NDArray[np.uint32]
-    valid: npt.NDArray[np.bool_]
-
-
-def _text_views(batch: Batch, rows: Integers, place: Places, height: int) -> _Views:
-    """Views of the strings in some rows; the other rows are null."""
-    views = _Views(batch, np.zeros((height, 4), np.uint32), np.zeros(height, bool))
-    at = place.values[rows]
-    words = _words(batch, at + 4, batch.i32[at] - 1)
-    if len(rows) == height:
-        return _Views(batch, words, np.ones(height, bool))
-    views.words[rows] = words
-    views.valid[rows] = True
-    return views
-
-
-def _words(batch: Batch, at: Integers, sizes: Any) -> npt.NDArray[np.uint32]:
-    words = np.empty((len(at), 4), np.uint32)
-    words[:, 0] = sizes
-    words[:, 1] = batch.u32[at]
-    words[:, 2] = 0
-    words[:, 3] = at
-    short = np.flatnonzero(sizes <= _INLINE)
-    if len(short):
-        where, size = at[short], sizes[short]
-        for word in range(3):
-            words[short, 1 + word] = batch.u32[where + 4 * word] & _MASKS[word][size]
-    return words
-
-
-def _views(batch: Batch, at: Integers, sizes: Any) -> pl.Series:
-    return _binary(_Views(batch, _words(batch, at, sizes), np.ones(len(at), bool)))
-
-
-def _arrow(views: _Views, more: bytes = b"") -> pa.Array:
-    height = len(views.valid)
-    validity = None if views.valid.all() else pa.py_buffer(np.packbits(views.valid, bitorder="little"))
-    buffers = [validity, pa.py_buffer(np.ascontiguousarray(views.words)), pa.py_buffer(views.batch.data)]
-    return pa.Array.from_buffers(pa.binary_view(), height, [*buffers, pa.py_buffer(more)] if more else buffers)
-
-
-def _binary(views: _Views, more: bytes = b"") -> pl.Series:
-    return pl.Series(_arrow(views, more), dtype=pl.Binary)
-
-
-def _string(name: str, views: _Views, more: bytes = b"") -> pl.Series:
-    binary = _binary(views, more).rename(name)
-    try:
-        return binary.cast(pl.String)
-    except ComputeError:  # some text is not UTF-8, which Polars cannot hold: it alone becomes null
-        return pl.Series(name, [_text(value) for value in binary], dtype=pl.String)
-
-
-def _text(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
+    return [pl.Series(name, floats(batch, place)).fill_nan(None)]
 
 
 # -- lists of text -----------------------------------------------------------------------------------------------------
@@ -254,7 +206,7 @@ def _text(value: bytes | None) -> str | None:
 def _lists(batch: Batch, place: Places, name: str) -> list[pl.Series]:
     """Lists item by item, the first of all documents, then the second, …; and in which rows an item is no text."""
     owners, items = array_items(batch, place)
-    texts = _string("", _text_views(batch, items.rows(_STRING), items, len(owners)))
+    texts = string_column("", text_views(batch, items.rows(STRING), items, len(owners)))
     lengths = np.bincount(owners, minlength=len(batch))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     lists = pl.Series(name, pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), texts.to_arrow()))
@@ -309,8 +261,8 @@ _READERS = {
     Kind.TEXT: _texts,
     Kind.TEXTS: _lists,
     Kind.NUMBER: _numbers,
-    Kind.DATE: _dates,
-    Kind.MOMENT: _moments,
+    Kind.DATE: lambda batch, place, name: [dates(batch, place, name)],
+    Kind.HEX: _hex_texts,
     Kind.ID: _ids,
     Kind.KEY: _keys,
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import polars as pl
-from bson import _convert_raw_document_lists_to_streams, _decode_selective
+from bson import ObjectId, _convert_raw_document_lists_to_streams, _decode_selective
 from bson.raw_bson import _RAW_ARRAY_BSON_OPTIONS, _RawArrayBSONDocument
 from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
@@ -28,6 +28,7 @@ from session_assets.stores.bson_frames import Field, documents_of, frame_of, key
 
 _T = TypeVar("_T")
 _IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
+_TEXT, _OBJECT_ID = "string", "objectId"
 _BATCH = 12_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
 _DUMPS = re.compile(r", (?:Timeout: |full error: |Topology Description: )")
@@ -118,14 +119,14 @@ class MongoSource:
 
     def frames(self, fields: tuple[Field, ...], query: dict[str, Any]) -> Iterator[pl.DataFrame]:
         """Typed frames of some fields, projected on the server, and of `malformed`."""
-        for batch in self.batches(query, {"_id": 0} | {field.name: 1 for field in fields}):
+        for batch in self.batches(query, {"_id": 0} | _projection(fields)):
             yield read_frame(batch, fields)
 
     def keyed(
         self, fields: tuple[Field, ...], query: dict[str, Any], computed: dict[str, Any]
     ) -> Iterator[pl.DataFrame]:
         """As `frames`, and `key` (String); `computed` gives the expressions of fields that the server computes."""
-        for data in self.batches(query, {field.name: 1 for field in fields} | computed):
+        for data in self.batches(query, _projection(fields) | computed):
             batch = Batch(data)
             yield frame_of(batch, fields).with_columns(keys_of(batch))
 
@@ -138,26 +139,37 @@ class MongoSource:
     def by_values(self, field: str, values: pl.Series) -> Iterator[dict[str, Any]]:
         """Queries that together match all documents whose `field` is among `values` (texts), or all documents.
 
-        With an index on the field they are a chunk of values each; without one, a single read of everything is cheaper
-        than a scan per chunk: the caller keeps what it wants.
+        24 hex digits are looked up as an ObjectId, too. With an index on the field they are a chunk of values each; without
+        one, a single read of everything is cheaper than a scan per chunk: the caller keeps what it wants.
         """
-        if not self.has_index(field):
+        indexed = self._indexed_types(field)
+        if _TEXT not in indexed:
             yield {}
             return
         ordered = values.sort().alias("value").to_frame()
-        parts = ordered.with_columns(part=pl.col("value").str.len_bytes().cum_sum() // _IN_BYTES)
-        for part in parts.partition_by("part", maintain_order=True):
-            for chunk in part.iter_slices(_IN_CHUNK):
-                yield {field: {"$in": chunk["value"].to_list(), "$type": "string"}}
+        for chunk in _chunks(ordered):
+            yield {field: {"$in": chunk, "$type": _TEXT}}
+        hexes = ordered.filter(pl.col("value").str.contains(r"^[0-9a-f]{24}$"))
+        if hexes.is_empty():
+            return
+        if _OBJECT_ID not in indexed:  # the server reads all, but sends only those
+            yield {field: {"$type": _OBJECT_ID}}
+            return
+        for chunk in _chunks(hexes):
+            yield {field: {"$in": [ObjectId(one) for one in chunk], "$type": _OBJECT_ID}}
 
     def has_index(self, field: str) -> bool:
         """Whether an index leads with the field, so that looking text values up is cheap; one on texts alone will do."""
-        texts = {field: {"$type": "string"}}
-        indexes = attempt(self.variable, lambda: list(self.collection.list_indexes()))
-        return any(
-            next(iter(index["key"])) == field and index.get("partialFilterExpression", texts) == texts
-            for index in indexes
-        )
+        return _TEXT in self._indexed_types(field)
+
+    def _indexed_types(self, field: str) -> set[str]:
+        """Of `string` and `objectId`, the types of values that an index leads to."""
+        found: set[str] = set()
+        for index in attempt(self.variable, lambda: list(self.collection.list_indexes())):
+            if next(iter(index["key"])) == field:
+                part = index.get("partialFilterExpression")
+                found.update(one for one in (_TEXT, _OBJECT_ID) if part in (None, {field: {"$type": one}}))
+        return found
 
     def estimated_count(self) -> int:
         return attempt(self.variable, self.collection.estimated_document_count)
@@ -213,6 +225,18 @@ class MongoSource:
         finally:
             stopped.set()
             thread.join(timeout=10)
+
+
+def _projection(fields: tuple[Field, ...]) -> dict[str, Any]:
+    return {name: 1 for field in fields for name in field.sources}
+
+
+def _chunks(ordered: pl.DataFrame) -> Iterator[list[str]]:
+    """Values (`value`) in lists that one query holds."""
+    parts = ordered.with_columns(part=pl.col("value").str.len_bytes().cum_sum() // _IN_BYTES)
+    for part in parts.partition_by("part", maintain_order=True):
+        for chunk in part.iter_slices(_IN_CHUNK):
+            yield chunk["value"].to_list()
 
 
 class _Batches(RawBatchCursor):

@@ -25,6 +25,7 @@ from session_assets.failpoints import failpoint
 from session_assets.stores.bson_documents import (
     RAW_VALUES,
     encode,
+    equal_ids,
     from_elements,
     id_element,
     id_value,
@@ -129,7 +130,7 @@ class MongoStore:
         whole = _raw(after)
         if not self._place or not all(name in whole for name in self._place):
             return False
-        query = {name: {"$eq": whole[name]} for name in self._place}
+        query = {name: equal_ids(whole[name]) for name in self._place}
 
         def read() -> bool:
             found = self._collection.find(query, {"_id": 1}, session=session)

@@ -68,6 +68,7 @@ class _Chunk:
     ids: list[Any]
     documents: list[RawBSONDocument]
     frame: pl.DataFrame  # EVENT_COLUMNS, one row a document
+    object_ids: frozenset[str]  # session ids that are ObjectIds
 
 
 class EventIngest:
@@ -122,9 +123,11 @@ class EventIngest:
         if len(wrong):
             raise BadInput(
                 f"event {start + wrong[0] + 1} has a value of a type that sessions cannot be computed from. Accepted are"
-                " session_id, page, client_id: str; user_id: ObjectId or str; timestamp: datetime or epoch seconds."
+                " page, client_id: str; session_id, user_id: ObjectId or str; timestamp: datetime or epoch seconds."
             )
-        return _Chunk([event["_id"] for event in part], documents, frame)
+        sessions = (event.get("session_id") for event in part)
+        object_ids = frozenset(str(one) for one in sessions if isinstance(one, ObjectId))
+        return _Chunk([event["_id"] for event in part], documents, frame, object_ids)
 
     def _prepare(self) -> None:
         """Make the collections: a transaction that makes one fights with the others that do."""
@@ -169,7 +172,9 @@ class EventIngest:
         if new:
             self._events.insert_many([chunk.documents[position] for position in new], session=session)
             failpoint("ingest.after_events")
-            created, updated = self._upserts.write(facts_by_session(chunk.frame[new]), session)
+            created, updated = self._upserts.write(
+                facts_by_session(chunk.frame[new]), session, object_ids=chunk.object_ids
+            )
             failpoint("ingest.after_sessions")
         return IngestResult(len(new), len(chunk.ids) - len(new), created, updated)
 

@@ -8,24 +8,18 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
-from session_assets.stores.bson_documents import RAW_VALUES
+from session_assets.stores.bson_documents import RAW_VALUES, equal_ids
 
 Recount = Callable[[ClientSession, list[bytes]], dict[int, str]]
 """Asked inside the transaction of a delete: which documents, by position, must stay, and why."""
 
 
-def stays_if_found(collection: Collection, field: str, reason: str) -> Recount:
-    """A document stays where another collection holds something for it, for example events for a session."""
+def stays_if_found(collection: Collection, field: str, reason: str, *, holder: str = "") -> Recount:
+    """A document stays where another collection holds something for it, for example events for a session.
 
-    def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
-        found = {}
-        for position, document in enumerate(documents):
-            value = RawBSONDocument(document, RAW_VALUES)[field]
-            if collection.count_documents({field: {"$eq": value}}, limit=1, session=session):
-                found[position] = reason
-        return found
-
-    return recount
+    `field` is that of the other collection; `holder` the field of the document, if its name is another one.
+    """
+    return _stays(collection, field, holder or field, reason, lambda found: found > 0, limit=1)
 
 
 def stays_if_empty(collection: Collection, recount: Recount) -> Recount:
@@ -42,12 +36,19 @@ def stays_if_empty(collection: Collection, recount: Recount) -> Recount:
 
 def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
     """A document stays where no other of its collection has the same value."""
+    return _stays(collection, field, field, reason, lambda found: found < 2, limit=2)
+
+
+def _stays(
+    collection: Collection, field: str, holder: str, reason: str, test: Callable[[int], bool], limit: int
+) -> Recount:
+    """Counts documents with the value of each document, an ObjectId and its hex digits being one value."""
 
     def recount(session: ClientSession, documents: list[bytes]) -> dict[int, str]:
         found = {}
         for position, document in enumerate(documents):
-            value = RawBSONDocument(document, RAW_VALUES)[field]
-            if collection.count_documents({field: {"$eq": value}}, limit=2, session=session) < 2:
+            value = RawBSONDocument(document, RAW_VALUES)[holder]
+            if test(collection.count_documents({field: equal_ids(value)}, limit=limit, session=session)):
                 found[position] = reason
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,20 +15,13 @@ from pymongo.database import Database
 
 from session_assets.errors import SessionAssetsError
 from session_assets.masking import safe_text
-from session_assets.stores.bson_documents import CODEC, RAW_VALUES, identifier
-from session_assets.stores.bson_frames import Field, Kind, read_frame
+from session_assets.stores.bson_documents import CODEC, LOWER_HEX, RAW_VALUES, encode, identifier, twin
+from session_assets.stores.bson_frames import read_frame
 from session_assets.web.model import EVENTS, SESSIONS
 from session_assets.web.session_update import Facts, facts_by_session, fresh, grown, must_recount, recounted
+from session_assets.web.stored import PLAIN, TIMES
 
-_LOWER_HEX = re.compile(r"[0-9a-f]{24}")
-EVENT_FIELDS = (
-    Field("_id", Kind.KEY),
-    Field("session_id", Kind.TEXT, strict=True),
-    Field("timestamp", Kind.MOMENT, strict=True),
-    Field("page", Kind.TEXT, strict=True),
-    Field("user_id", Kind.ID, strict=True),
-    Field("client_id", Kind.TEXT, strict=True),
-)
+EVENT_FIELDS = PLAIN.event_fields
 EVENT_NAMES = tuple(field.name for field in EVENT_FIELDS)
 _SESSION_NAMES = (
     "session_id", "user_id", "client_id", "event_count", "first_event_at", "last_event_at", "pages",
@@ -45,8 +38,13 @@ class SessionUpserts:
         self._events = database.get_collection(EVENTS, codec_options=CODEC)
         self._sessions = database.get_collection(SESSIONS, codec_options=CODEC)
 
-    def write(self, news: dict[str, Facts], session: ClientSession) -> tuple[int, int]:
-        """Add new events to their sessions, by session_id; the events themselves are stored already. Returns created, updated."""
+    def write(
+        self, news: dict[str, Facts], session: ClientSession, *, object_ids: Set[str] = frozenset()
+    ) -> tuple[int, int]:
+        """Add new events to their sessions, by session_id; the events themselves are stored already. Returns created, updated.
+
+        `object_ids`: session ids that a new document holds as an ObjectId, as the events do.
+        """
         if not news:
             return 0, 0
         stored = self._stored(list(news), session)
@@ -56,7 +54,14 @@ class SessionUpserts:
         now = datetime.now(UTC)
         claims = self._claims(missing, session)
         writes: list[InsertOne[Any] | UpdateOne] = [
-            InsertOne({"_id": claims[one], "session_id": one, **_new_document(facts[one], now)}) for one in missing
+            InsertOne(
+                {
+                    "_id": claims[one],
+                    "session_id": ObjectId(one) if one in object_ids else one,
+                    **_new_document(facts[one], now),
+                }
+            )
+            for one in missing
         ]
         for one, document in stored.items():
             plain = _plain(document)
@@ -73,15 +78,23 @@ class SessionUpserts:
         return len(missing), len(stored)
 
     def _stored(self, session_ids: list[str], session: ClientSession) -> dict[str, dict[str, Any]]:
-        """The document of each session that has one; of several, the one with the lowest `_id`."""
-        query = {"session_id": {"$in": session_ids, "$type": "string"}}  # $type lets a partial index be used
+        """The document of each session that has one; of several, text ids first, the one with the lowest `_id`."""
         found: dict[str, dict[str, Any]] = {}
-        wanted = set(session_ids)
-        for document in self._sessions.find(query, dict.fromkeys(_SESSION_NAMES, 1), session=session):
-            one = document["session_id"]
-            if one in wanted and (one not in found or _id_order(document) < _id_order(found[one])):
-                found[one] = document
+        self._find(session_ids, "string", found, session)
+        ids = [other for one in session_ids if one not in found and (other := twin(one)) is not None]
+        if ids:
+            self._find(ids, "objectId", found, session)
         return found
+
+    def _find(self, values: list[Any], kind: str, found: dict[str, dict[str, Any]], session: ClientSession) -> None:
+        query = {"session_id": {"$in": values, "$type": kind}}  # $type lets a partial index be used
+        wanted = set(values)
+        for document in self._sessions.find(query, dict.fromkeys(_SESSION_NAMES, 1), session=session):
+            if isinstance(document["session_id"], list) or document["session_id"] not in wanted:
+                continue
+            one = str(document["session_id"])
+            if one not in found or _id_order(document) < _id_order(found[one]):
+                found[one] = document
 
     def _facts_of_all(self, session_ids: list[str], session: ClientSession) -> dict[str, Facts]:
         """Facts from all events of some sessions, those of this transaction among them."""
@@ -89,7 +102,8 @@ class SessionUpserts:
             return {}
         raw = self._events.with_options(codec_options=RAW_VALUES)
         projection = {"_id": 0} | dict.fromkeys(EVENT_NAMES, 1)
-        batches = raw.find_raw_batches({"session_id": {"$in": session_ids}}, projection, session=session)
+        values = [*session_ids, *(other for one in session_ids if (other := twin(one)) is not None)]
+        batches = raw.find_raw_batches({"session_id": {"$in": values}}, projection, session=session)
         frames = [read_frame(batch, EVENT_FIELDS) for batch in batches if batch]
         return facts_by_session(pl.concat(frames).filter(pl.col("session_id").is_in(session_ids)))
 
@@ -113,7 +127,7 @@ class SessionUpserts:
 def claimed_ids(session_id: str) -> list[ObjectId]:
     """Where the document of a session may stand: its own hex, as in old data; else a hash of it."""
     derived = ObjectId(hashlib.sha256(session_id.encode()).digest()[:12])
-    return [ObjectId(session_id), derived] if _LOWER_HEX.fullmatch(session_id) else [derived]
+    return [ObjectId(session_id), derived] if LOWER_HEX.fullmatch(session_id) else [derived]
 
 
 def _new_document(facts: Facts, now: datetime) -> dict[str, Any]:
@@ -121,13 +135,23 @@ def _new_document(facts: Facts, now: datetime) -> dict[str, Any]:
 
 
 def _plain(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with its user as text, as the rules have it."""
+    """The document with its user as text and its times as dates, as the rules have it."""
     user = document.get("user_id")
-    return {**document, "user_id": str(user) if user is not None else None}
+    plain = {**document, "user_id": str(user) if user is not None else None}
+    if texts := _time_texts(document):
+        read = read_frame(encode(texts), tuple(one for one in PLAIN.session_fields if one.name in texts))
+        plain |= {name: moment for name in texts if (moment := read[name][0]) is not None}
+    return plain
+
+
+def _time_texts(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in TIMES if isinstance(document.get(name), str)}
 
 
 def _typed(fields: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """The user in the type that the document uses, an ObjectId where it has none; a value that no rule covers stays."""
+    """User and times in the types that the document uses, an ObjectId where it has none; a value that no rule covers stays."""
+    if texts := _time_texts(document):
+        fields = PLAIN.as_stored(fields, encode(texts))
     current = document.get("user_id")
     if not isinstance(current, ObjectId | str | None):
         return {name: value for name, value in fields.items() if name != "user_id"}

@@ -23,6 +23,7 @@ from session_assets.web.activity import ACTIVITY, user_activity
 from session_assets.web.collected import COLLECTED
 from session_assets.web.pipeline import Web
 from session_assets.web.repairs import repair_rows
+from session_assets.web.stored import web_shape
 
 FIRST_DAY = start_date(os.environ, "WEB_START_DATE")
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), end_offset=1)
@@ -41,12 +42,17 @@ def open_web(environment: Environment) -> Web:
 
 def open_store() -> MongoStore:
     """Guarded writes to the sessions."""
-    return MongoStore(database(model.VARIABLE, model.DATABASE)[model.SESSIONS], model.VARIABLE)
+    return MongoStore(database(model.VARIABLE, model.DATABASE)[web_shape().sessions.collection], model.VARIABLE)
 
 
 def target() -> StoreTarget:
     """The sessions, as the server names them."""
-    return mongo_target(model.VARIABLE, model.DATABASE, model.SESSIONS)
+    return mongo_target(model.VARIABLE, model.DATABASE, web_shape().sessions.collection)
+
+
+def mapping_digest() -> str:
+    """Of the mapping file that is set now; empty without one."""
+    return web_shape().digest
 
 
 EVENTS = dg.AssetSpec(
@@ -88,6 +94,7 @@ SESSIONS = Collection(
     schema=model.SESSION_COLUMNS,
     collected=COLLECTED,
     read_from=["events"],
+    mapping=mapping_digest,
     texts=Texts(
         facts="What each session should say, recomputed from all its events. The stored documents are read first.",
         sessions="The repaired collection: applies the newest plan that is not applied yet, to documents still as planned.",

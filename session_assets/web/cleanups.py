@@ -34,10 +34,10 @@ from session_assets.stores.mongo import MongoSource, database
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets.stores.mongo_recounts import stays_if_empty, stays_if_found, stays_if_last
 from session_assets.web import model
-from session_assets.web.assets import LOCK, OWNERS, key, open_web, target
+from session_assets.web.assets import LOCK, OWNERS, key, mapping_digest, open_web, target
 from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows, young_orphans
+from session_assets.web.stored import WebShape, web_shape
 
-_PLACE = ("session_id",)
 _SHOWN = 3
 _SOURCE_NOTE = "source_documents"
 """In the recording of a plan: how many events there were."""
@@ -64,25 +64,27 @@ class _NotPlanned:
         ]
 
 
-_RowsOf = Callable[[pl.DataFrame, _NotPlanned], pl.DataFrame]
+_RowsOf = Callable[[pl.DataFrame, _NotPlanned, WebShape], pl.DataFrame]
 
 
 def _orphan_store() -> MongoStore:
-    db = database(model.VARIABLE, model.DATABASE)
-    events = db[model.EVENTS]
-    recount = stays_if_found(events, "session_id", "events of this session have arrived since it was planned")
-    return MongoStore(db[model.SESSIONS], model.VARIABLE, place=_PLACE, recount=stays_if_empty(events, recount))
+    db, shape = database(model.VARIABLE, model.DATABASE), web_shape()
+    events, sessions = db[shape.events.collection], db[shape.sessions.collection]
+    field, holder = shape.events.stored("session_id"), shape.sessions.stored("session_id")
+    arrived = "events of this session have arrived since it was planned"
+    recount = stays_if_empty(events, stays_if_found(events, field, arrived, holder=holder))
+    return MongoStore(sessions, model.VARIABLE, place=(holder,), recount=recount)
 
 
 def _duplicate_store() -> MongoStore:
-    db = database(model.VARIABLE, model.DATABASE)
-    sessions = db[model.SESSIONS]
-    recount = stays_if_last(sessions, "session_id", "it has become the only document of its session_id")
-    recount = stays_if_empty(db[model.EVENTS], recount)
-    return MongoStore(sessions, model.VARIABLE, place=_PLACE, recount=recount)
+    db, shape = database(model.VARIABLE, model.DATABASE), web_shape()
+    sessions, field = db[shape.sessions.collection], shape.sessions.stored("session_id")
+    recount = stays_if_last(sessions, field, "it has become the only document of its session_id")
+    recount = stays_if_empty(db[shape.events.collection], recount)
+    return MongoStore(sessions, model.VARIABLE, place=(field,), recount=recount)
 
 
-def _orphans(classified: pl.DataFrame, not_planned: _NotPlanned) -> pl.DataFrame:
+def _orphans(classified: pl.DataFrame, not_planned: _NotPlanned, _shape: WebShape) -> pl.DataFrame:
     now, grace_days = datetime.now(UTC), Settings.from_env().orphan_grace_days
     young = young_orphans(classified, now=now, grace_days=grace_days)
     for (reason,), group in young.partition_by("reason", as_dict=True).items():
@@ -90,9 +92,9 @@ def _orphans(classified: pl.DataFrame, not_planned: _NotPlanned) -> pl.DataFrame
     return orphan_rows(classified, now=now, grace_days=grace_days)
 
 
-def _folds(classified: pl.DataFrame, not_planned: _NotPlanned) -> pl.DataFrame:
+def _folds(classified: pl.DataFrame, not_planned: _NotPlanned, shape: WebShape) -> pl.DataFrame:
     too_large: list[str] = []
-    rows = fold_rows(classified, too_large)
+    rows = fold_rows(classified, too_large, shape=shape)
     not_planned.add("too_large", too_large)
     return rows
 
@@ -100,12 +102,12 @@ def _folds(classified: pl.DataFrame, not_planned: _NotPlanned) -> pl.DataFrame:
 def _counted_events(loop: str, done: str) -> int:
     """How many events there are, about; raises where there is none: every session would look like an orphan."""
     db = database(model.VARIABLE, model.DATABASE)
-    events = MongoSource(db[model.EVENTS], model.VARIABLE)
+    events = MongoSource(db[web_shape().events.collection], model.VARIABLE)
     if not events.holds_any():
         raise NoEvidence(
-            f"{loop}: nothing is {done}. {db.name}.{model.EVENTS} is empty or missing, so nobody can tell which sessions have"
-            f" no events. Check the database in {model.VARIABLE} and the name of the collection, or restore the events. Then"
-            f" run `session-assets plan {loop}`."
+            f"{loop}: nothing is {done}. {db.name}.{events.collection.name} is empty or missing, so nobody can tell which"
+            f" sessions have no events. Check the database in {model.VARIABLE} and the name of the collection, or restore the"
+            f" events. Then run `session-assets plan {loop}`."
         )
     return max(1, events.estimated_count())
 
@@ -116,7 +118,12 @@ def _plan(loop: Loop, rows_of: _RowsOf, environment: Environment, run_id: str) -
     keys, not_planned = web.standing(), _NotPlanned()
     with loop.lock(ledger, keys, f"plan {loop.name}"):
         planned = web.plan_now(
-            ledger, Selection(), lambda frame: rows_of(frame, not_planned), run_id, visited=keys, noted=noted
+            ledger,
+            Selection(),
+            lambda frame, shape=web.shape: rows_of(frame, not_planned, shape),
+            run_id,
+            visited=keys,
+            noted=noted,
         )
     summary = plan_summary(loop.name, planned)
     summary["notes"] = not_planned.notes()
@@ -165,7 +172,7 @@ def _cleanup(step: str, plan_asset: str, apply_asset: str, store: Any, rows_of: 
     def plan_first(environment: Environment, _partitions: list[str] | None, run_id: str) -> None:
         raise PlanRefused(f"{name} deletes documents: look at a plan first, `session-assets plan {name}`.")
 
-    loop = Loop(name, LOCK, store, plan_first, target)
+    loop = Loop(name, LOCK, store, plan_first, target, mapping=mapping_digest)
     common: dict[str, Any] = {"group_name": model.SLICE, "owners": OWNERS, "pool": "web_mongodb"}
     metadata = {"dagster/column_schema": column_schema(CHANGES)}
 

@@ -20,6 +20,7 @@ from session_assets.web.assets import OWNERS, key
 from session_assets.web.drops import EVENTS, DropSummary, check_drop, read_drop
 from session_assets.web.ingest import event_documents
 from session_assets.web.mapping import BESIDE_DROPS, DropMapping, load_mapping
+from session_assets.web.stored import refuse_ingest
 
 FILES_NAME = "web_event_files"
 FILES = dg.DynamicPartitionsDefinition(name=FILES_NAME)
@@ -43,6 +44,7 @@ class DropConfig(dg.Config):
 )
 def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.MaterializeResult:
     """One dropped file of events. Its events get ids made of their content, so a second ingest adds nothing."""
+    refuse_ingest()
     environment = Environment.load()
     partition = context.partition_key
     original = Path(config.path) if config.path else _find(environment.settings.drops / FOLDER, partition)

@@ -7,6 +7,7 @@ from session_assets.graph.partition_checks import keep_connections
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_indexes import create_event_indexes, create_unique_session_index
 from session_assets.web import model
+from session_assets.web.stored import web_shape
 
 
 class IndexConfig(dg.Config):
@@ -19,8 +20,9 @@ class IndexConfig(dg.Config):
 def create_web_indexes(context: dg.OpExecutionContext, config: IndexConfig) -> None:
     """Create the look-up indexes, or the unique one."""
     keep_connections(context.instance)
-    db = database(model.VARIABLE, model.DATABASE)
-    names = [create_unique_session_index(db)] if config.unique else create_event_indexes(db)
+    db, shape = database(model.VARIABLE, model.DATABASE), web_shape()
+    create = create_unique_session_index if config.unique else create_event_indexes
+    names = create(db, shape=shape)
     Environment.load().report(context.run_id, "index", {"indexes": names})
     context.log.info(f"indexes: {', '.join(names)}")
 

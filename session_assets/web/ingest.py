@@ -17,9 +17,10 @@ import polars as pl
 from session_assets.errors import BadInput
 from session_assets.stores.mongo import database as connected
 from session_assets.stores.mongo_ingest import Database, EventIngest, IngestResult, is_object_id
+from session_assets.web.stored import refuse_ingest
 
 VARIABLE, DATABASE = "WEB_MONGO_URI", "web"
-_FIRST_SECOND, _LAST_SECOND = -62135596800, 253402300800  # the years 1 to 9999
+_FIRST_SECOND, _LAST_SECOND = -62135596800, 10**11  # the years 1 to 5138: a larger number may be milliseconds
 _REQUIRED = ("session_id", "timestamp", "event_type")
 
 
@@ -31,12 +32,14 @@ def ingest_event(event: dict[str, Any], database: Database | None = None) -> Ing
 def ingest_events(events: Iterable[dict[str, Any]], database: Database | None = None) -> IngestResult:
     """Store events and bring their sessions up to date, at most 1000 events a transaction.
 
-    Fields: `session_id` str, or None for an event without a session; `timestamp` aware datetime or epoch seconds;
+    Fields: `session_id` str or ObjectId, or None for an event without a session; `timestamp` aware datetime or epoch seconds;
     `event_type` str; `page` str | None; `user_id` ObjectId | str | None; `client_id` str | None; `properties` dict.
     An event without `_id` is given one, in the caller's dict: after an error, call again with the same dicts, and nothing
     is stored twice. `database` is the one of WEB_MONGO_URI unless given.
-    Raises `BadInput` before anything is written, `NotConfigured`, `StoreUnavailable`.
+    Raises `BadInput` before anything is written, `NotConfigured`, `StoreUnavailable`, and `UsageError` where WEB_MAPPING
+    is set.
     """
+    refuse_ingest()
     given = list(events)
     checked = [_checked(event, number) for number, event in enumerate(given, 1)]
     store = EventIngest(connected(VARIABLE, DATABASE) if database is None else database, VARIABLE)
@@ -109,9 +112,12 @@ def _or_none(holds: Callable[[object], bool]) -> Callable[[object], bool]:
 _OPTIONAL = ("_id", "session_oid")
 _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "_id": (_or_none(lambda value: is_object_id(value) or _is_filled_text(value)), "an ObjectId or a text"),
-    "session_id": (_or_none(_is_filled_text), "a text that is not empty, or None"),
+    "session_id": (
+        _or_none(lambda value: is_object_id(value) or _is_filled_text(value)),
+        "an ObjectId, a text that is not empty, or None",
+    ),
     "session_oid": (_or_none(is_object_id), "an ObjectId or None"),
-    "timestamp": (_is_moment, "a datetime with a time zone, or epoch seconds within the years 1 to 9999"),
+    "timestamp": (_is_moment, "a datetime with a time zone, or epoch seconds (below 100,000,000,000)"),
     "page": (_or_none(_is_text), "a text or None"),
     "event_type": (_is_filled_text, "a text that is not empty"),
     "user_id": (_or_none(lambda value: is_object_id(value) or _is_text(value)), "an ObjectId, a text, or None"),

@@ -6,17 +6,16 @@ mapping file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 
 from session_assets.errors import BadInput
 from session_assets.masking import mask_emails
+from session_assets.templates import Value, parse_value
 
 DEFAULT_MAPPING = "mapping.yaml"
 MAPPING_SUFFIX = ".mapping.yaml"
@@ -26,27 +25,6 @@ _TEXTS = ("session", "user", "client", "page", "timestamp", "timestamp_unit", "e
 _KEYS = (*_TEXTS, "properties", "format", "delimiter", "encoding")
 _UNITS = ("s", "ms", "us", "iso")
 _FORMATS = ("csv", "ndjson")
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_COLUMN_NAME = re.compile(r"[\w$ -]+")
-
-
-@dataclass(frozen=True)
-class Value:
-    """A column, or a template of columns: literal texts and column names in turn, a text first."""
-
-    parts: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.parts[1::2]
-
-    def text(self) -> pl.Expr:
-        """The text of each row; null where a column of it is null or empty."""
-        filled = [pl.col(name).replace("", None) for name in self.columns]
-        if len(self.parts) == 3 and not self.parts[0] and not self.parts[2]:
-            return filled[0]
-        pieces = [pl.lit(part) if place % 2 == 0 else filled[place // 2] for place, part in enumerate(self.parts)]
-        return pl.concat_str(pieces, ignore_nulls=False)
 
 
 @dataclass(frozen=True)
@@ -119,7 +97,7 @@ def parse_mapping(content: object, where: str = "mapping") -> DropMapping:
     _one_of(given, "format", _FORMATS, where)
     _check_delimiter(given.get("delimiter"), where)
     _check_encoding(given.get("encoding"), where)
-    values = {key: _value(given[key], key, where) for key in ("session", "user", "client", "page") if key in given}
+    values = {key: parse_value(given[key], key, where) for key in ("session", "user", "client", "page") if key in given}
     return DropMapping(**{**given, **values, "properties": tuple(dict.fromkeys(properties))})
 
 
@@ -142,24 +120,3 @@ def _check_encoding(encoding: str | None, where: str) -> None:
         raise BadInput(
             f"{where}: {encoding!r} is no text encoding that Python knows, such as utf-8 or cp1252."
         ) from error
-
-
-def _value(text: str, key: str, where: str) -> Value:
-    if "{" not in text and "}" not in text:
-        return Value(("", text, ""))
-    parts, literal, end = [], "", 0
-    for found in _PLACEHOLDER.finditer(text):
-        literal += text[end : found.start()]
-        end = found.end()
-        if found[0] in ("{{", "}}"):
-            literal += found[0][0]
-        elif found[1] is None or not _COLUMN_NAME.fullmatch(found[1]):
-            raise BadInput(
-                f"{where}: {key}: {found[0]!r} in {text!r} is no placeholder; write {{column name}}, nothing else."
-            )
-        else:
-            parts += [literal, found[1]]
-            literal = ""
-    if not parts:
-        raise BadInput(f"{where}: {key}: {text!r} names no column, so that all events would have the same.")
-    return Value((*parts, literal + text[end:]))

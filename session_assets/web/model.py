@@ -111,7 +111,7 @@ REASONS = (
         "malformed_session",
         "nothing_held_back",
         Fix.LISTED,
-        "session_id, user_id, client_id, event_count or pages holds a value that no rule covers",
+        "session_id, user_id, client_id, event_count, first_event_at, last_event_at or pages holds a value that no rule covers",
     ),
     Reason(
         "no_session_id",

@@ -5,15 +5,17 @@ Nothing here knows Dagster; nothing here writes to a session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from session_assets.ahead import ahead
 from session_assets.changes.evidence import Holding
+from session_assets.changes.ledger import PlanWriter
 from session_assets.changes.tally import Tally
 from session_assets.failpoints import armed, failpoint
 from session_assets.pipeline import Failures, Pipeline, facts_by_partition, has_reason
@@ -26,10 +28,8 @@ from session_assets.web.facts import classify, session_facts
 from session_assets.web.findings import findings, loose_findings
 from session_assets.web.model import (
     DATABASE,
-    EVENTS,
     FACT_COLUMNS,
     SESSION_COLUMNS,
-    SESSIONS,
     SLICE,
     UNMATCHED,
     UNREADABLE,
@@ -37,6 +37,8 @@ from session_assets.web.model import (
 )
 from session_assets.web.repairs import held_if_too_large
 from session_assets.web.source import Bucket, WebSource
+from session_assets.web.stored import PLAIN, WebShape, web_shape
+from session_assets.web.types import types_text
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,22 @@ class Web(Pipeline):
     settings: Settings
     storage: Storage
     source: WebSource
+    shape: WebShape = PLAIN
     name: str = SLICE
 
     @staticmethod
     def open(settings: Settings, storage: Storage, first: date) -> Web:
-        """Open the collections; raises `NotConfigured`, `StoreUnavailable`."""
+        """Open the collections; raises `NotConfigured`, `UsageError` for a wrong mapping file, `StoreUnavailable`."""
+        shape = web_shape()
         db = database(VARIABLE, DATABASE)
-        sessions, events = MongoSource(db[SESSIONS], VARIABLE), MongoSource(db[EVENTS], VARIABLE)
-        return Web(settings, storage, WebSource(sessions, events, first, datetime.now(UTC).date()))
+        names = (shape.sessions.collection, shape.events.collection)
+        sessions, events = (MongoSource(db[name], VARIABLE) for name in names)
+        return Web(settings, storage, WebSource(sessions, events, first, datetime.now(UTC).date(), shape), shape)
+
+    @property
+    def mapping_digest(self) -> str:
+        """Of the mapping file (WEB_MAPPING): facts and plans that were made under another one are not used."""
+        return self.shape.digest
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -99,7 +109,7 @@ class Web(Pipeline):
             settle_minutes=self.settings.settle_minutes,
             allow_shrink=self.settings.allow_shrink,
         )
-        judged = held_if_too_large(judged)
+        judged = held_if_too_large(judged, self.shape)
         login = pl.col("login").fill_null(False)
         reason = pl.when(pl.col("malformed").fill_null(False)).then(pl.lit("malformed_session"))
         others = apart.with_columns(
@@ -114,10 +124,19 @@ class Web(Pipeline):
     def findings(self, classified: pl.DataFrame) -> pl.DataFrame:
         return findings(classified)
 
+    def _plan_frame(
+        self, classified: pl.DataFrame, tally: Tally, writer: PlanWriter, rows_of: Callable[..., pl.DataFrame]
+    ) -> None:
+        super()._plan_frame(classified, tally, writer, partial(rows_of, shape=self.shape))
+
     # -- evidence ------------------------------------------------------------------------------------------------------
 
     def holdings(self) -> list[Holding]:
         return self.source.holdings()
+
+    def types(self) -> str:
+        """Fields with types that are not understood, and both session ids: with counts, and an example."""
+        return types_text(self.source.types_found(), self.shape)
 
     def unreadable(self) -> pl.Expr:
         return has_reason(UNREADABLE)

@@ -15,6 +15,7 @@ from session_assets.changes.change_set import conform, empty_changes
 from session_assets.stores.bson_documents import NULL, elements, encode, identifier, merged, named_elements, patched
 from session_assets.web.model import LARGEST
 from session_assets.web.session_update import user_text
+from session_assets.web.stored import PLAIN, WebShape
 
 OTHER_VALUES = "other_values"
 _PAGE, _FIELDS = 16, 1024  # bytes that a page takes beside its text, and all other repaired fields, at the most
@@ -33,7 +34,7 @@ _NEEDED = {
 """The columns that the repair of each reason looks at: to make Python values of all of them would take most of the time."""
 
 
-def repair_rows(classified: pl.DataFrame) -> pl.DataFrame:
+def repair_rows(classified: pl.DataFrame, shape: WebShape = PLAIN) -> pl.DataFrame:
     """One `update` for each document that is `planned`; only the fields that are wrong are touched."""
     planned = classified.filter(pl.col("class") == "planned")
     if planned.is_empty():
@@ -43,8 +44,11 @@ def repair_rows(classified: pl.DataFrame) -> pl.DataFrame:
     for (why,), group in alike.partition_by("why", as_dict=True).items():
         reasons = str(why).split(",")
         names = list(dict.fromkeys(name for reason in reasons for name in _NEEDED[reason]))
-        for place, *values in group.select("place", *names).iter_rows():
-            after[place] = encode(_repaired({"reasons": reasons, **dict(zip(names, values, strict=True))}))
+        documents = group["document"]
+        special = shape.stored_otherwise(documents, with_times="first_event_at" in names)
+        for row, (place, *values) in enumerate(group.select("place", *names).iter_rows()):
+            fields = _repaired({"reasons": reasons, **dict(zip(names, values, strict=True))})
+            after[place] = encode(shape.as_stored(fields, documents[row]) if row in special else fields)
     return conform(
         planned.select(
             "partition",
@@ -79,7 +83,7 @@ def _repaired(row: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def held_if_too_large(classified: pl.DataFrame) -> pl.DataFrame:
+def held_if_too_large(classified: pl.DataFrame, shape: WebShape = PLAIN) -> pl.DataFrame:
     """The rows with `too_large` as the reason of each document whose repair MongoDB would not store; it is listed, not planned.
 
     Without that one such document would only be found by the write that the server refuses.
@@ -90,7 +94,7 @@ def held_if_too_large(classified: pl.DataFrame) -> pl.DataFrame:
     )
     if suspicious.is_empty():
         return classified
-    rows = repair_rows(suspicious).select("key", "before", "after").iter_rows()
+    rows = repair_rows(suspicious, shape).select("key", "before", "after").iter_rows()
     large = [key for key, before, after in rows if len(patched(before, after, [])) > LARGEST]
     is_large = pl.col("key").is_in(large)
     return classified.with_columns(
@@ -99,7 +103,7 @@ def held_if_too_large(classified: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def fold_rows(classified: pl.DataFrame, too_large: list[str] | None = None) -> pl.DataFrame:
+def fold_rows(classified: pl.DataFrame, too_large: list[str] | None = None, *, shape: WebShape = PLAIN) -> pl.DataFrame:
     """Duplicates of one session_id: the most complete document is recomputed, the others are deleted after it.
 
     Fields that only the others have are taken over, the earliest `_id` first. Where one of the others has a value of its own,
@@ -110,7 +114,7 @@ def fold_rows(classified: pl.DataFrame, too_large: list[str] | None = None) -> p
     rows: list[dict[str, Any]] = []
     for group in duplicates.partition_by("session_id", maintain_order=True):
         documents = group.with_columns(score=_completeness()).sort("score", "key", descending=[True, False])
-        folded = _fold(documents.to_dicts())
+        folded = _fold(documents.to_dicts(), shape)
         if folded is not None:
             rows.extend(folded)
         elif too_large is not None:
@@ -132,12 +136,12 @@ def _completeness() -> pl.Expr:
     return pl.struct(filled=filled, pages=pages, events=count)
 
 
-def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+def _fold(documents: list[dict[str, Any]], shape: WebShape) -> list[dict[str, Any]] | None:
     """The rows of one session, or None where the folded document would be too large."""
     survivor, *others = documents
     folded = merged(survivor["document"], [other["document"] for other in sorted(others, key=lambda one: one["key"])])
     target = {**survivor, "reasons": _ALL}
-    after = patched(folded, encode(_with_single_user(target)), [])
+    after = patched(folded, encode(shape.as_stored(_with_single_user(target), folded)), [])
     if len(after) > LARGEST:
         return None
     rows: list[dict[str, Any]] = []
@@ -149,16 +153,17 @@ def _fold(documents: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     stays = elements(after)
     for other in others:
         row = {**_row(partition, other, "delete", None, required), "beside": group}
-        if names := _other_values(other, stays):
+        if names := _other_values(other, stays, shape):
             row["reasons"] = [*row["reasons"], f"{OTHER_VALUES}: {', '.join(names)}"]
         rows.append(row)
     return rows
 
 
-def _other_values(document: dict[str, Any], stays: dict[str, bytes]) -> list[str]:
+def _other_values(document: dict[str, Any], stays: dict[str, bytes], shape: WebShape) -> list[str]:
     """The fields of a duplicate whose value the folded document does not have, but for those that events tell."""
-    told = {"_id", "event_count", "pages", "first_event_at", "last_event_at"}
+    told = {"event_count", "pages", "first_event_at", "last_event_at"}
     told |= {f"{name}_id" for name in ("user", "client") if document[f"new_{name}"] is not None}
+    told = {"_id", *(shape.sessions.stored(name) for name in told)}
     mine = named_elements(document["document"])
     names = (name for name, value in mine if name not in told and value[0] != NULL and stays[name] != value)
     return list(dict.fromkeys(names))

@@ -19,39 +19,15 @@ from session_assets.compact import compact
 from session_assets.failpoints import failpoint
 from session_assets.selection import Progress, Selection
 from session_assets.spill import Buckets
-from session_assets.stores.bson_frames import Field, Kind
 from session_assets.stores.mongo import MongoSource
-from session_assets.stores.mongo_sessions import EVENT_FIELDS
+from session_assets.stores.mongo_types import TypeFound, types_found
 from session_assets.web.facts import partition_keys
 from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
+from session_assets.web.stored import PLAIN, WebShape
 
-_SESSION_FIELDS = (
-    Field("session_id", Kind.TEXT, strict=True),
-    Field("user_id", Kind.ID, strict=True),
-    Field("client_id", Kind.TEXT, strict=True),
-    Field("event_count", Kind.NUMBER, strict=True),
-    Field("first_event_at", Kind.DATE),
-    Field("last_event_at", Kind.DATE),
-    Field("pages", Kind.TEXTS, strict=True),
-    Field("created_at", Kind.DATE),
-)
-_APART_FIELDS = (
-    Field("session_id_type", Kind.TEXT),
-    Field("first_event_at", Kind.DATE),
-    Field("created_at", Kind.DATE),
-    Field("expires_at", Kind.DATE),
-)
-_STANDING_FIELDS = (
-    Field("_id", Kind.ID),
-    Field("session_id", Kind.TEXT),
-    Field("first_event_at", Kind.DATE),
-    Field("created_at", Kind.DATE),
-)
 _BUCKET_ROWS = 60_000
-_HAS_ID: dict[str, object] = {"session_id": {"$type": "string", "$not": {"$type": "array"}, "$ne": ""}}
 _IS_ID = pl.col("session_id").fill_null("") != ""
 """An empty text is no id: sessions that say so have nothing in common."""
-_HAS_NONE: dict[str, object] = {"$nor": [_HAS_ID]}
 
 
 @dataclass(frozen=True)
@@ -59,7 +35,7 @@ class Bucket:
     """Some sessions, all their documents, all their events; and the events in reach that no document claims.
 
     `sessions` has `SESSION_COLUMNS`, `events` `EVENT_COLUMNS`. `others` (partition, key, login, malformed: Boolean) are documents
-    without a session_id that is text and not empty: log-ins, and those that nobody can place.
+    without a session_id that is an ObjectId, or text and not empty: log-ins, and those that nobody can place.
     """
 
     sessions: pl.DataFrame
@@ -70,9 +46,16 @@ class Bucket:
 class WebSource:
     """The two collections of the web slice."""
 
-    def __init__(self, sessions: MongoSource, events: MongoSource, first: date, last: date) -> None:
+    def __init__(
+        self, sessions: MongoSource, events: MongoSource, first: date, last: date, shape: WebShape = PLAIN
+    ) -> None:
         self._sessions = sessions
         self._events = events
+        self._shape = shape
+        self._session_id = shape.sessions.stored("session_id")
+        self._has_id: dict[str, Any] = {
+            self._session_id: {"$type": ["string", "objectId"], "$not": {"$type": "array"}, "$ne": ""}
+        }
         self._first = first
         self._last = last
         self._newest: Any = None
@@ -80,6 +63,15 @@ class WebSource:
     def holdings(self) -> list[Holding]:
         """Both collections, each with its documents."""
         return [self._sessions.holding(), self._events.holding()]
+
+    def types_found(self) -> dict[str, dict[str, TypeFound]]:
+        """For each stored field that is compared, as `collection.field`: its types, with counts over all documents."""
+        parts = ((self._sessions, self._shape.session_fields), (self._events, self._shape.event_fields[1:]))
+        return {
+            f"{source.collection.name}.{name}": types
+            for source, fields in parts
+            for name, types in types_found(source, fields).items()
+        }
 
     def observed_events(self) -> tuple[int, datetime | None]:
         """How many events there are (estimated by the server), and the newest timestamp of those read so far."""
@@ -120,8 +112,8 @@ class WebSource:
         """Those of some session ids that no document has, in order."""
         wanted = _ids(sessions)
         found: set[str] = set()
-        for query in self._sessions.by_values("session_id", wanted):
-            for frame in self._sessions.frames(_STANDING_FIELDS[1:2], query or _HAS_ID):
+        for query in self._sessions.by_values(self._session_id, wanted):
+            for frame in self._sessions.frames((self._shape.session_id_field,), query or self._has_id):
                 found.update(frame.filter(pl.col("session_id").is_in(wanted.implode()))["session_id"])
         return [one for one in dict.fromkeys(sessions) if one not in found]
 
@@ -142,13 +134,13 @@ class WebSource:
         columns = pl.Schema({"_id": pl.String, "session_id": pl.String})
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
         events = Buckets(scratch, "loose", count, "session_id", columns)
-        for read in self._events.keyed((_STANDING_FIELDS[0], EVENT_FIELDS[1]), {}, {}):
+        for read in self._events.keyed(self._shape.event_claim_fields, {}, {}):
             frame, without = read.with_columns(pl.coalesce("_id", "key")), ~_IS_ID
             events.add(frame.filter(~without))
             yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
         events.close()
         sessions = Buckets(scratch, "claims", count, "session_id", pl.Schema({"session_id": pl.String}))
-        for frame in self._sessions.frames(_STANDING_FIELDS[1:2], _HAS_ID):
+        for frame in self._sessions.frames((self._shape.session_id_field,), self._has_id):
             sessions.add(frame.filter(_IS_ID))
         sessions.close()
         for number in range(count):
@@ -156,7 +148,7 @@ class WebSource:
             yield events.read(number).with_columns(loose=~claimed), "orphan_event"
 
     def _standing(self, query: dict[str, object]) -> Iterator[pl.DataFrame]:
-        for frame in self._sessions.frames(_STANDING_FIELDS, query):
+        for frame in self._sessions.frames(self._shape.standing_fields, query):
             yield self._placed(_with_key(frame))
 
     def _keys(self, selection: Selection) -> pl.Series:
@@ -164,33 +156,34 @@ class WebSource:
         if selection.sessions:
             return _ids(selection.sessions)
         chosen = pl.col("partition").is_in(list(selection.partitions or ())) & _IS_ID
-        found = [compact(frame.filter(chosen).select("session_id")) for frame in self._standing(_HAS_ID)]
+        found = [compact(frame.filter(chosen).select("session_id")) for frame in self._standing(self._has_id)]
         return pl.concat([pl.DataFrame(schema={"session_id": pl.String}), *found])["session_id"].unique()
 
     def _documents(self, keys: pl.Series | None) -> Iterator[pl.DataFrame]:
-        """Whole documents whose session_id is text; of single keys all documents, wherever they stand."""
+        """Whole documents with a session_id; of single keys all documents, wherever they stand."""
         if keys is None:
-            for frame in self._sessions.documents(_SESSION_FIELDS, _HAS_ID):
+            for frame in self._sessions.documents(self._shape.session_fields, self._has_id):
                 yield self._placed(frame)
             return
-        for query in self._sessions.by_values("session_id", keys):
-            for frame in self._sessions.documents(_SESSION_FIELDS, query or _HAS_ID):
+        for query in self._sessions.by_values(self._session_id, keys):
+            for frame in self._sessions.documents(self._shape.session_fields, query or self._has_id):
                 yield self._placed(frame.filter(pl.col("session_id").is_in(keys.implode())))
 
     def _event_frames(self, keys: pl.Series | None) -> Iterator[pl.DataFrame]:
-        queries = iter([{}]) if keys is None else self._events.by_values("session_id", keys)
+        queries = iter([{}]) if keys is None else self._events.by_values(self._shape.events.stored("session_id"), keys)
         for query in queries:
-            for frame in self._events.frames(EVENT_FIELDS, query):
+            for frame in self._events.frames(self._shape.event_fields, query):
                 yield frame if keys is None else frame.filter(pl.col("session_id").is_in(keys.implode()))
 
     def _read_others(self, selection: Selection) -> list[pl.DataFrame]:
-        """Documents without a session_id that is text: log-ins (no such field, and they expire), and others."""
+        """Documents without a session_id that is text or an ObjectId: log-ins (no such field, and they expire), and others."""
         empty = pl.DataFrame(
             schema={"partition": pl.String, "key": pl.String, "malformed": pl.Boolean, "login": pl.Boolean}
         )
         if selection.sessions:
             return [empty]
-        frames = self._sessions.keyed(_APART_FIELDS, _HAS_NONE, {"session_id_type": {"$type": "$session_id"}})
+        kinds = {"session_id_type": {"$type": f"${self._session_id}"}}
+        frames = self._sessions.keyed(self._shape.apart_fields, {"$nor": [self._has_id]}, kinds)
         kind = pl.col("session_id_type")
         columns = {
             "malformed": ~kind.is_in(["missing", "null", "undefined", "string"]),  # of texts only the empty one is here

@@ -176,8 +176,8 @@ def _value(wanted: Kind, kind: int, part: bytes) -> Any:
         case Kind.MOMENT if kind == 9:
             return _date(int(value))
         case Kind.MOMENT:
-            try:
-                moment = None if number is None else EPOCH + timedelta(seconds=number)
+            try:  # from 1e11 on it may be milliseconds
+                moment = None if number is None or number >= 1e11 else EPOCH + timedelta(seconds=number)
             except (OverflowError, ValueError):
                 return None
             return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)

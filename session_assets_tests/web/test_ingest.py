@@ -281,8 +281,8 @@ def test_both_session_indexes_live_together_and_the_unique_one_serves_look_ups(d
     assert create_event_indexes_if_empty(database)
     database["sessions"].insert_many([{"user_id": 1}, {"user_id": 2}])  # without session_id
     assert not create_event_indexes_if_empty(database)
-    name = create_unique_session_index(database)
-    assert create_unique_session_index(database) == name
+    [name] = create_unique_session_index(database)
+    assert create_unique_session_index(database) == [name]
     assert len(create_event_indexes(database)) == 2
     ingest_events([event("s", 1), event("t", 1)], database)
     ingest_event(event("s", 2), database)
