@@ -63,7 +63,10 @@ def _stores(shell: Shell) -> dict[str, str]:
 
 def _settings() -> dict[str, str]:
     since = datetime.now(UTC) - timedelta(days=_DAYS)
-    return {"WEB_START_DATE": since.date().isoformat()}
+    return {
+        "WEB_START_DATE": since.date().isoformat(),
+        "SESSION_ASSETS_MAX_UNREADABLE_SHARE": "0.1",  # small samples plant more documents of wrong types than 1 %
+    }
 
 
 @contextmanager

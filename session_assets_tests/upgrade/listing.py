@@ -11,13 +11,13 @@ from typing import Any
 
 
 def main(*slices: str) -> dict[str, Any]:
-    from session_assets.definitions import SLICES
     from session_assets.graph.environment import Environment
+    from session_assets.slices import slices as all_slices
 
     environment = Environment.load()
     found: dict[str, Any] = {}
     for name in slices:
-        for loop in SLICES[name].LOOPS:
+        for loop in all_slices()[name].loops:
             ledger = loop.ledger(environment)
             plans = sorted({recording.plan_id for recording in ledger.recordings()})
             if plans:

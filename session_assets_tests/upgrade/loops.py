@@ -74,7 +74,7 @@ class LoopDatabase(ABC):
         old.killed_at(failpoint, "revert", target, "--plan-id", self.plans[target], variables=self.variables)
         self._require_half()
 
-    def copy_of(self, other: LoopDatabase) -> None:
+    def require_copy_of(self, other: LoopDatabase) -> None:
         if self.snapshots["before"].keys() != other.snapshots["before"].keys():
             raise CommandFailed(f"{self.name} is no copy of {other.name}")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-_SHOWN = 200
+_SHOWN = 400
 
 
 @dataclass

@@ -140,3 +140,12 @@ def exported(text: str) -> dict[str, str]:
     """The variables of `session-assets env`."""
     lines = (shlex.split(line) for line in text.splitlines() if line.startswith("export "))
     return dict(words[1].split("=", 1) for words in lines)
+
+
+def errors(answer: Answer) -> dict[str, str]:
+    """What a verify found: the checks that fail as ERROR, and how each describes it; `error` if the run itself failed."""
+    body = answer.body
+    failing = {
+        one["name"]: one["description"] for one in body["checks"] if one["severity"] == "ERROR" and not one["passed"]
+    }
+    return failing | ({"error": body["error"]} if body.get("error") else {})
