@@ -74,10 +74,6 @@ class LoopDatabase(ABC):
         old.killed_at(failpoint, "revert", target, "--plan-id", self.plans[target], variables=self.variables)
         self._require_half()
 
-    def require_copy_of(self, other: LoopDatabase) -> None:
-        if self.snapshots["before"].keys() != other.snapshots["before"].keys():
-            raise CommandFailed(f"{self.name} is no copy of {other.name}")
-
     def _note(self, loop: str, answer: Answer) -> None:
         self.plans[loop], self.planned[loop] = answer.body["plan_id"], answer.body["planned"]
         if not self.planned[loop]:

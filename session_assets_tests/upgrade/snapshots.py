@@ -53,6 +53,14 @@ def collections(uri: str) -> dict[str, dict[str, bytes]]:
     return found
 
 
+def copy(source: str, target: str) -> None:
+    """The documents of one database into another one, which is empty."""
+    with pymongo.MongoClient[RawBSONDocument](source, document_class=RawBSONDocument) as client:
+        one, other = (client[urlsplit(uri).path.strip("/")] for uri in (source, target))
+        for name in one.list_collection_names():
+            other[name].insert_many(one[name].find())
+
+
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from session_assets_tests.upgrade.loops import LoopDatabase, MongoDatabases
+from session_assets_tests.upgrade.loops import MongoDatabase, MongoDatabases
 from session_assets_tests.upgrade.parts import PLANT
 from session_assets_tests.upgrade.report import Report
 from session_assets_tests.upgrade.shell import Shell, errors
+from session_assets_tests.upgrade.snapshots import copy
 
 _VARIABLE = "WEB_MONGO_URI"
 _DOCUMENTS = 200
@@ -20,7 +21,7 @@ class Web:
 
     all_cases: bool = True
     name: str = _SLICE
-    databases: dict[str, LoopDatabase] = field(default_factory=dict[str, LoopDatabase])
+    databases: dict[str, MongoDatabase] = field(default_factory=dict[str, MongoDatabase])
 
     def make(self, old: Shell) -> None:
         stores = MongoDatabases(_VARIABLE, old.variables[_VARIABLE])
@@ -34,12 +35,20 @@ class Web:
             self.databases["pending"].plan(old, _SLICE)
             planted = self._plant(old, stores, "one_session", 5)
             self.databases["one_session"].plan(old, _SLICE, "--session", planted["zero_event_count"][0])
-            for case in ("clone_a", "clone_b", "clone_c"):
-                self._plant(old, stores, case, 6)
-                self.databases[case].require_copy_of(self.databases["clone_a"])
-            for case in ("clone_a", "clone_b"):
-                self.databases[case].apply(old, _SLICE)
-            self.databases["clone_c"].plan(old, _SLICE)
+            self._clones(old, stores)
+
+    def _clones(self, old: Shell, stores: MongoDatabases) -> None:
+        """Databases with the same documents, so that their plans have one id. `misled`: a revert that looked at its copy."""
+        for case, copies in (("clone_a", ("clone_b", "clone_c")), ("misled", ("misled_copy",))):
+            self._plant(old, stores, case, 6)
+            for one in copies:
+                self.databases[one] = stores.named(f"upgrade_web_{one}")
+                copy(self.databases[case].uri, self.databases[one].uri)
+                self.databases[one].remember("before")
+        for case in ("clone_a", "clone_b", "misled"):
+            self.databases[case].apply(old, _SLICE)
+        self.databases["clone_c"].plan(old, _SLICE)
+        self.databases["misled_copy"].run(old, "revert", _SLICE, "--plan-id", self.databases["misled"].plans[_SLICE])
 
     def _repaired(self, old: Shell) -> None:
         """Repaired, folded, and a plan of deletes that waits."""
@@ -57,23 +66,23 @@ class Web:
 
     def take_over(self, new: Shell, report: Report) -> None:
         for case, database in self.databases.items():
-            with report.part(f"web {case}: listed"):
-                database.check_listed(new, report, f"web {case}")
-        for case, database in self.databases.items():
-            what = f"web {case}"
-            with report.part(what):
-                if case == "repaired":
-                    self._take_over_repaired(new, report)
-                elif case.startswith("clone"):
-                    continue
-                elif case == "half_reverted":
-                    database.check_reverted(new, report, what, _SLICE)
-                else:
-                    database.check_applied(new, report, what, _SLICE)
-                    database.check_reverted(new, report, what, _SLICE)
+            if database.plans:
+                with report.part(f"web {case}: listed"):
+                    database.check_listed(new, report, f"web {case}")
+        for case in ("half_applied", "pending", "one_session"):
+            if case in self.databases:
+                with report.part(f"web {case}"):
+                    self.databases[case].check_applied(new, report, f"web {case}", _SLICE)
+                    self.databases[case].check_reverted(new, report, f"web {case}", _SLICE)
+        with report.part("web half_reverted"):
+            self.databases["half_reverted"].check_reverted(new, report, "web half_reverted", _SLICE)
+        with report.part("web repaired"):
+            self._take_over_repaired(new, report)
         if self.all_cases:
             with report.part("web clones"):
                 self._take_over_clones(new, report)
+            with report.part("web misled"):
+                self.databases["misled"].check_reverted(new, report, "web misled", _SLICE)
 
     def _take_over_repaired(self, new: Shell, report: Report) -> None:
         database, what = self.databases["repaired"], "web repaired"
@@ -84,9 +93,16 @@ class Web:
             database.check_reverted(new, report, f"{what}, {target}", target, is_last=target == _SLICE)
 
     def _take_over_clones(self, new: Shell, report: Report) -> None:
-        """Two databases with the same documents, both repaired: each revert is for its own."""
-        a, b = self.databases["clone_a"], self.databases["clone_b"]
+        """Two databases with the same documents are repaired, one has a plan that waits: each revert is for its own."""
+        a, b, c = (self.databases[f"clone_{one}"] for one in "abc")
+        report.equal("web clones: their plans have one id", 1, len({one.plans[_SLICE] for one in (a, b, c)}))
+        nothing = c.run(new, "revert", _SLICE, "--plan-id", c.plans[_SLICE]).body
+        report.equal(
+            "web clone_c: nothing was applied, so nothing is undone", (0, 0), (nothing["undoable"], nothing["refused"])
+        )
         a.check_reverted(new, report, "web clone_a", _SLICE)
         report.equal("web clone_b: untouched by the revert of its clone", b.snapshots["after"], b.look())
         b.check_reverted(new, report, "web clone_b", _SLICE)
         report.equal("web clone_a: untouched by the revert of its clone", a.snapshots["before"], a.look())
+        c.check_applied(new, report, "web clone_c", _SLICE)
+        c.check_reverted(new, report, "web clone_c", _SLICE)
