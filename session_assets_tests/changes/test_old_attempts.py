@@ -44,9 +44,14 @@ def ledger_of(loop: Loop, source: str) -> Ledger:
     return Ledger(loop.storage, "web", Known.named(f"target of {source}", [source]))
 
 
-def applied_on_a(loop: Loop) -> Plan:
+def applied(loop: Loop) -> Plan:
     plan = loop.plan(_ROWS)
     assert outcomes(loop.apply()) == {"applied": 4}
+    return plan
+
+
+def applied_on_a(loop: Loop) -> Plan:
+    plan = applied(loop)
     as_of_0_1(loop, _A)
     return plan
 
@@ -65,3 +70,29 @@ def test_an_attempt_is_not_of_a_target_on_which_the_plan_was_made_later(old: Loo
     b = ledger_of(old, _B)
     assert b.attempts(plan.plan_id) == []
     assert list(b.pending()) == [plan.plan_id]
+
+
+def test_a_revert_that_looked_at_a_copy_does_not_take_the_way_back(old: Loop) -> None:
+    """What version 0.1 did with the URI of a copy that was never repaired: "4 undone", and nothing was."""
+    before = old.now()
+    plan = applied(old)
+    repaired = old.now()
+    old.fill(before.values())
+    assert outcomes(old.revert(plan)) == {"already_applied": 4}
+    as_of_0_1(old, _A)
+    old.fill(repaired.values())
+    old.ledger = ledger_of(old, _A)
+    assert old.preview(plan).undoable == 4
+    assert outcomes(old.revert(plan)) == {"applied": 4}
+    assert old.now() == before
+
+
+def test_a_plan_that_version_0_1_reverted_is_undone_already(old: Loop) -> None:
+    before = old.now()
+    plan = applied(old)
+    old.revert(plan)
+    as_of_0_1(old, _A)
+    old.ledger = ledger_of(old, _A)
+    report = old.revert(plan)
+    assert (report.undoable, report.looked is not None and not report.looked.disagrees) == (0, True)
+    assert old.now() == before

@@ -114,13 +114,16 @@ class LoopDatabase(ABC):
         else:
             report.true(f"{what}: documents are changed", self.look() != untouched, "they are as before")
 
-    def check_reverted(self, new: Shell, report: Report, what: str, target: str, *, is_last: bool = True) -> None:
-        """The plan is taken back; documents are byte by byte those of before it."""
+    def check_reverted(
+        self, new: Shell, report: Report, what: str, target: str, *, is_last: bool = True, is_half: bool = False
+    ) -> None:
+        """The plan is taken back; documents are byte by byte those of before it. `is_half`: a killed revert is gone on with."""
         plan_id = next(plan_id for loop, plan_id in self.plans.items() if self._target(loop) == target)
         slice_ = self._slice
         look = self.run(new, "revert", slice_, "--plan-id", plan_id, "--dry-run").body
         done = self.run(new, "revert", slice_, "--plan-id", plan_id).body
-        report.equal(f"{what}: the dry run of revert says what revert does", look["undoable"], done["undoable"])
+        if not is_half:
+            report.equal(f"{what}: the dry run of revert says what revert does", look["undoable"], done["undoable"])
         report.equal(f"{what}: revert leaves no row", (True, 0), (done["undoable"] > 0, done["refused"]))
         if is_last:
             report.equal(f"{what}: documents are those of before, byte by byte", self.snapshots["before"], self.look())

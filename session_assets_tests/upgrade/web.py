@@ -75,7 +75,7 @@ class Web:
                     self.databases[case].check_applied(new, report, f"web {case}", _SLICE)
                     self.databases[case].check_reverted(new, report, f"web {case}", _SLICE)
         with report.part("web half_reverted"):
-            self.databases["half_reverted"].check_reverted(new, report, "web half_reverted", _SLICE)
+            self.databases["half_reverted"].check_reverted(new, report, "web half_reverted", _SLICE, is_half=True)
         with report.part("web repaired"):
             self._take_over_repaired(new, report)
         if self.all_cases:
