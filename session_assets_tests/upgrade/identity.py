@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from session_assets_tests.upgrade.loops import CosmosDatabase
 from session_assets_tests.upgrade.parts import PLANT
 from session_assets_tests.upgrade.report import Report
-from session_assets_tests.upgrade.shell import Shell
+from session_assets_tests.upgrade.shell import Shell, errors
 
 _DOCUMENTS = 60
 
@@ -34,4 +34,6 @@ class Identity:
                 database.check_listed(new, report, what)
                 if case == "half_moved":
                     database.check_applied(new, report, what, self.name)
+                verified = database.run(new, "verify", self.name, code=(0, 1))
+                report.equal(f"{what}: verify finds no session that is gone or left to move", {}, errors(verified))
                 database.check_reverted(new, report, what, self.name)
