@@ -31,6 +31,9 @@ test: setup ## the tests, on real servers that they start themselves
 test-all: setup ## the full counts of kills, fuzz and sizes
 	SESSION_ASSETS_TEST_FULL=1 $(BIN)/pytest -q $(TESTS)
 
+upgrade-check: setup ## a home and databases made by a released version are taken over (PART=web: one part of it)
+	$(BIN)/python -m session_assets_tests.upgrade $(PART)
+
 lint: setup ## format, lint, types, and which module may import what
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -52,4 +55,4 @@ lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --all-extras --python-version 3.11 \
 		pyproject.toml -o requirements.lock
 
-.PHONY: help setup demo test test-all lint pictures bench lock
+.PHONY: help setup demo test test-all upgrade-check lint pictures bench lock

@@ -26,7 +26,7 @@ class SharedHome:
     """The folder of this test run; a process `join`s before it uses a home and `leave`s at its end."""
 
     def __init__(self, base: Path | None = None) -> None:
-        self._base = base or _fast_folder() / f"session-assets-tests-{os.getuid()}"
+        self._base = base or fast_folder() / f"session-assets-tests-{os.getuid()}"
         self._run = self._base / (os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid()))
         self._me = self._run / _USERS / str(os.getpid())
 
@@ -59,7 +59,7 @@ class SharedHome:
                 _remove(self._run)
 
 
-def _fast_folder() -> Path:
+def fast_folder() -> Path:
     """A folder in memory where there is plenty of it: half of the time of database tests is waiting for the disk."""
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _PLENTY:

@@ -174,17 +174,27 @@ class Ledger:
     # -- attempts ------------------------------------------------------------------------------------------------------
 
     def attempts(self, plan_id: str) -> list[Attempt]:
-        """All attempts on a plan on this target, oldest first, but for those that are half gone.
-
-        Attempts of version 0.1 name no target: they count for each target on which the plan was recorded.
-        """
+        """All attempts on a plan on this target, oldest first, but for those that are half gone."""
         folder = f"{self._base}/attempts/{plan_id}"
         found = (Attempt.find(self._storage, f"{folder}/{number}") for number in self._storage.names(folder))
         attempts = [attempt for attempt in found if attempt is not None]
         if self.target is None or not attempts:
             return attempts
-        mine = any(map(self._is_mine, self._read(self.recording_names(plan_id))))
-        return [one for one in attempts if (mine if one.target is None else self.target.owns(one.target, None))]
+        recorded = [*self._read(self.recording_names(plan_id))] if any(one.target is None for one in attempts) else []
+        return [one for one in attempts if self._is_on_mine(one, recorded)]
+
+    def _is_on_mine(self, attempt: Attempt, recorded: list[Recording]) -> bool:
+        """Whether an attempt was on this target; `recorded` are all recordings of its plan.
+
+        Attempts of version 0.1 name no target. One that planned first is of the target on which its run recorded the plan.
+        Any other may be of each target on which the plan was recorded before it began.
+        """
+        assert self.target is not None
+        if attempt.target is not None:
+            return self.target.owns(attempt.target, None)
+        made = [one for one in recorded if one.run_id == attempt.run_id]
+        before = [one for one in recorded if one.at_ns <= attempt.at_ns]
+        return any(map(self._is_mine, made or before))
 
     def last_applies(self, partitions: Iterable[str]) -> dict[str, tuple[Plan, Attempt]]:
         """The newest finished apply of each partition, with its plan."""

@@ -17,7 +17,7 @@ from session_assets.changes.epochs import Applies, epochs
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcome, Outcomes
 from session_assets.changes.store import State, Store
-from session_assets.changes.undo_report import RevertReport, left_rows, look_at
+from session_assets.changes.undo_report import Looked, RevertReport, left_rows, look_at
 from session_assets.changes.undo_rows import plan_rows, undo_rows
 
 _LOOKED_AT_ONCE = 5000
@@ -42,8 +42,23 @@ def to_undo(ledger: Ledger, plan: Plan) -> dict[str, Applies]:
     return {partition: undo.applies for partition, undo in _undos(ledger, plan).items()}
 
 
-def _undos(ledger: Ledger, plan: Plan) -> dict[str, _Undo]:
-    reverts = [attempt for attempt in ledger.attempts(plan.plan_id) if attempt.is_revert]
+def _found(ledger: Ledger, plan: Plan, store: Store, batch_size: int) -> tuple[dict[str, _Undo], Looked | None]:
+    """What is to undo; if that is nothing by the ledger, also what the store shows.
+
+    A revert of version 0.1 may have looked at another database than the one that was repaired. So if the store still shows the
+    change, such reverts do not count.
+    """
+    undos = _undos(ledger, plan)
+    if undos:
+        return undos, None
+    looked = look_at(ledger, plan, store, batch_size=batch_size)
+    return (_undos(ledger, plan, with_old=False) if looked.disagrees else {}), looked
+
+
+def _undos(ledger: Ledger, plan: Plan, *, with_old: bool = True) -> dict[str, _Undo]:
+    """`with_old`: reverts count that name no target, as those of version 0.1."""
+    every = [attempt for attempt in ledger.attempts(plan.plan_id) if attempt.is_revert]
+    reverts = [attempt for attempt in every if with_old or attempt.target is not None]
     result: dict[str, _Undo] = {}
     for partition, groups in epochs(ledger, plan.plan_id).items():
         finished = [one for one in reverts if partition in one.partitions and one.is_finished(partition)]
@@ -61,7 +76,8 @@ def _undos(ledger: Ledger, plan: Plan) -> dict[str, _Undo]:
 def preview(ledger: Ledger, plan: Plan, store: Store) -> RevertReport:
     """The dry run: looks at every document that would be undone, writes nothing, not even to the ledger."""
     report = RevertReport()
-    for partition, undo in _undos(ledger, plan).items():
+    undos, looked = _found(ledger, plan, store, _LOOKED_AT_ONCE)
+    for partition, undo in undos.items():
         report.partitions.append(partition)
         refused: set[str] = set()
         rows = undo.rows(ledger, plan, partition, store)
@@ -79,8 +95,8 @@ def preview(ledger: Ledger, plan: Plan, store: Store) -> RevertReport:
                 else:
                     report.undoable += 1
             report.leave(left_rows(batch, letters, errors, store))
-    if not report.partitions:
-        report.looked = look_at(ledger, plan, store, batch_size=_LOOKED_AT_ONCE)
+    if not undos:
+        report.looked = looked
     return report
 
 
@@ -95,9 +111,9 @@ def revert(
 ) -> RevertReport:
     """Undo; a killed revert goes on when it is called again."""
     report = RevertReport()
-    targets = _undos(ledger, plan)
+    targets, looked = _found(ledger, plan, store, batch_size)
     if not targets:
-        report.looked = look_at(ledger, plan, store, batch_size=batch_size)
+        report.looked = looked
         return report
     for partition, undo in targets.items():
         for attempt in undo.applies.attempts:
