@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+STARTED = "since "
+"""Begins a member that says when a running server was started: it counts until the next start."""
+
 
 class Relation(StrEnum):
     """How a target that is recorded relates to the one that answers now."""
@@ -68,8 +71,13 @@ class StoreTarget:
         return Relation.SAME if set(self.members) & set(other.members) else Relation.CLONE
 
     def joined(self, seen: StoreTarget) -> StoreTarget:
-        """This target with what is known of it by now: the members of today, and an identifier that can be read by now."""
-        return replace(seen, unique=seen.unique or self.unique)
+        """This target with what is known of it by now: the members of today, and an identifier that can be read by now.
+
+        A server of PostgreSQL names one address at a time: those that led to it before are kept.
+        """
+        kept = [one for one in self.members if self.store == "postgresql" and not one.startswith(STARTED)]
+        members = tuple(dict.fromkeys([*kept, *seen.members])) if kept else seen.members
+        return replace(seen, members=members, unique=seen.unique or self.unique)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -84,5 +84,18 @@ def test_locks_do_not_care_for_the_spelling_of_an_address() -> None:
     assert SET.coarse == replace(SET, members=("z:1",), unique="x").coarse != replace(SET, database="web2").coarse
 
 
+def test_another_way_to_the_same_running_server_is_the_same_target(targets: Targets) -> None:
+    first = StoreTarget("postgresql", "741", ("127.0.0.1:5432", "since 2026-01-01T00:00:00Z"), "flow", "migration")
+    by_socket = replace(first, members=("socket:5432", "since 2026-01-01T00:00:00Z"))
+    known = targets.resolve(first)
+    assert targets.resolve(by_socket).id == known.id
+    restarted = [
+        replace(first, members=(one, "since 2026-02-02T00:00:00Z")) for one in ("127.0.0.1:5432", "socket:5432")
+    ]
+    assert [targets.resolve(one).id for one in restarted] == [known.id, known.id]
+    copied = replace(first, members=("10.0.0.2:5432", "since 2026-03-03T00:00:00Z"))
+    assert targets.resolve(copied).id != known.id and first.relation(copied) is Relation.CLONE
+
+
 def test_nothing_belongs_to_a_target_by_chance() -> None:
     assert not Known.named("one").owns(None, None)
