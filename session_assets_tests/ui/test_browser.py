@@ -50,7 +50,7 @@ def contest(monkeypatch: pytest.MonkeyPatch, mongo_server: str) -> Iterator[None
 def test_a_defect_is_seen_previewed_repaired_and_a_file_dropped(ui: Ui) -> None:
     planted = replant(ui.environment["WEB_MONGO_URI"], now=datetime.now(UTC))
     assert ui.cli("verify", "web").returncode == 1
-    health = pl.read_parquet(ui.home / "storage" / "web" / "health.parquet")
+    health = pl.read_parquet(ui.home / "storage" / "web" / "health" / "*.parquet")
     assert health["documents"].sum() == planted.documents
     assert health["documents"].to_list() == health.select(pl.sum_horizontal(CLASSES)).to_series().to_list()
     with browsing(ui) as browser:
