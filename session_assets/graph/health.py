@@ -42,7 +42,9 @@ def health_of(
     collection: Collection, environment: Environment, tally: Tally, reports: Sequence[CheckReport]
 ) -> dg.AssetObservation:
     """What a verify of the whole collection has to tell; its counts by partition replace those of the verify before."""
-    name = f"{collection.slice_}/health/{collection.loop.known(environment).id}.parquet"  # another target has its own past
+    name = (
+        f"{collection.slice_}/health/{collection.loop.known(environment).id}.parquet"  # another target has its own past
+    )
     storage = environment.storage
     before = storage.read_parquet(name) if storage.exists(name) else None
     now = by_partition(tally)
