@@ -20,7 +20,8 @@ from session_assets.embedded.web_visits import DAY, HOUR, MINUTE, Document, Make
 from session_assets.web.model import EVENTS, REASONS, SESSIONS
 
 ORPHAN_EVENT, NULL_SESSION_ID = "orphan_event", "null_session_id"
-KINDS = (*(reason.name for reason in REASONS), ORPHAN_EVENT, NULL_SESSION_ID)
+_NOT_PLANTED = "too_large"  # a document of 16 MiB
+KINDS = (*(one.name for one in REASONS if one.name != _NOT_PLANTED), ORPHAN_EVENT, NULL_SESSION_ID)
 GRACE_DAYS = 7
 _BATCH = 20_000
 _FEWEST = 100

@@ -97,7 +97,7 @@ def test_a_column_that_flows_need_and_nobody_fills_is_refused(guide: Guide) -> N
 
 def test_a_schema_that_is_not_the_described_one_says_what_is_missing(postgres_url: str, guide: Guide) -> None:
     guide.run("ALTER TABLE llm_usage_logs RENAME session_id TO session")
-    with pytest.raises(UsageError, match="llm_usage_logs has no column session_id"):
+    with pytest.raises(UsageError, match="llm_usage_logs has neither its column session_id nor its archive"):
         guide.flow().apply()
     guide.run("DROP TABLE llm_usage_logs")
     with pytest.raises(UsageError, match="no table llm_usage_logs"):
