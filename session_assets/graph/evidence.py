@@ -81,17 +81,18 @@ class Evidence:
             seen[one.name] = max(one.documents or 0, seen.get(one.name, 0))
         before = self._stored(self._known.id)
         about = None if partitions is None else sorted(partitions)
-        stands = before.get("lack") and about is not None and lack is None  # some partitions say nothing of the others
-        kept = (
-            {name: before[name] for name in ("lack", "partitions", "run_id", "at")}
-            if stands and not _covers(about or [], before["partitions"])
-            else {
-                "lack": None if lack is None else lack.as_dict(),
-                "partitions": about,
-                "run_id": run_id,
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        )
+        kept = {
+            "lack": None if lack is None else lack.as_dict(),
+            "partitions": about,
+            "run_id": run_id,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        if before.get("lack") and about is not None and not _covers(about, before["partitions"]):
+            # Some partitions say nothing of the others: what was said of those stands.
+            if lack is None or (before["lack"]["is_error"] and not lack.is_error):
+                kept = {name: before[name] for name in kept}
+            elif before["lack"]["is_error"]:
+                kept["partitions"] = _joined(about, before["partitions"])
         self._environment.storage.write_json(self._name(self._known.id), {**kept, "seen": seen})
 
     def _stored(self, target_id: str) -> dict[str, Any]:
@@ -132,3 +133,7 @@ def _name(slice_: str, target_id: str) -> str:
 
 def _covers(partitions: Sequence[str], before: Sequence[str] | None) -> bool:
     return before is not None and set(before) <= set(partitions)
+
+
+def _joined(partitions: Sequence[str], before: Sequence[str] | None) -> list[str] | None:
+    return None if before is None else sorted({*partitions, *before})

@@ -58,6 +58,23 @@ def test_a_renamed_collection_is_an_error_and_nothing_is_written(cli: Terminal, 
     assert cli("apply", "web", "--plan-id", plan_id).code == 0
 
 
+def test_a_look_at_one_day_does_not_lift_what_was_said_of_all_days(cli: Terminal, web: Web) -> None:
+    """A verify of one day replaced the failure of the whole, and the other days could be applied again."""
+    fill(web)
+    plan_id = cli("plan", "web", "--json").body["plan_id"]
+    web.events.rename("elsewhere")
+    cli("verify", "web")
+    before = dump(web)
+    cli("verify", "web", "--partition", "2025-03-01")
+    web.elsewhere.rename("events")
+    cli("verify", "web", "--partition", "2025-03-01")
+    refused = cli("apply", "web", "--plan-id", plan_id)
+    assert refused.code == 2 and "no evidence" in refused.err, refused
+    assert dump(web) == before
+    cli("verify", "web")
+    assert cli("apply", "web", "--plan-id", plan_id).code == 0
+
+
 def test_an_empty_collection_is_a_warning_until_somebody_has_seen_documents_in_it(cli: Terminal, web: Web) -> None:
     for name in ("sessions", "events"):
         web.create_collection(name)
