@@ -8,7 +8,7 @@ A target whose last look found no evidence is not written to, and no repair star
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,9 +51,13 @@ class Evidence:
             self._keep(lack, holdings, run_id, partitions)
         return lack
 
-    def lack_of(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Lack | None:
-        """What can be told without reading documents; nothing is kept."""
-        return lack_of_target(self._target(holdings, tags))
+    def lack_of(
+        self, holdings: Sequence[Holding], tags: Mapping[str, str], figures: Figures, types: Callable[[], str]
+    ) -> Lack | None:
+        """What a look at single documents lacks; nothing is kept, since it says nothing of the others."""
+        target = self._target(holdings, tags)
+        unread = lack_of_documents(target, figures, 0, types()) if figures.unreadable else None
+        return worst([lack_of_target(target), unread])
 
     def _target(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Target:
         return Target(
