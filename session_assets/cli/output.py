@@ -40,8 +40,8 @@ def show(result: Result, as_json: bool) -> int:
         console.print(safe_text(line), highlight=False, soft_wrap=True)
     if "files" in body:
         _show_files(console, body)
-    elif body["command"] in ("plan", "apply") and not result.error and not is_step:
-        _show_plan(console, body)
+    elif body["command"] in ("plan", "apply") and (not result.error or "outcomes" in body) and not is_step:
+        _show_plan(console, body)  # of a failed apply too: what it wrote, and the way back
     if body["command"] == "revert" and not result.error and not is_step:
         _show_revert(console, body)
     if body.get("checks"):
@@ -74,7 +74,9 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
     slice_, plan_id = body["slice"], body.get("plan_id")
     if "outcomes" in body:
         outcomes = body["outcomes"]
-        console.print(f"plan {plan_id}: {body['planned']:,} changes", highlight=False)
+        applied_ids = body.get("plan_ids") or [plan_id]
+        named = f"plan{'s' * (len(applied_ids) > 1)} {', '.join(applied_ids)}"
+        console.print(f"{named}: {body['planned']:,} changes", highlight=False, soft_wrap=True)
         console.print(_counts("outcome", outcomes))
         for key, reason in body.get("errors", {}).items():
             console.print(f"  not written {safe_text(key)}: {safe_text(reason)}", highlight=False)
@@ -86,7 +88,8 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
                 soft_wrap=True,
             )
         if outcomes["applied"]:
-            console.print(f"To undo: session-assets revert {slice_} --plan-id {plan_id}", highlight=False)
+            for applied_id in applied_ids:
+                console.print(f"To undo: session-assets revert {slice_} --plan-id {applied_id}", highlight=False)
         return
     console.print(f"plan {plan_id}: {body['planned']:,} changes, nothing is written", highlight=False)
     if body["planned"]:

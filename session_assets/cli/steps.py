@@ -8,11 +8,9 @@ from typing import Any, Literal
 from session_assets.changes.evidence import STATES
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
+from session_assets.graph.causes import CHECK_FAILED
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.target import StepTarget
-
-_CHECK_FAILED = "DagsterAssetCheckFailedError"
-"""How a run fails of which a blocking check failed as ERROR."""
 
 
 def work(
@@ -40,7 +38,7 @@ def work(
     tags = {ALLOW_EMPTY_TAG: "true"} if config.get("allow_empty") else {}
     run_id, error, code = runner.execute(job, tags, _config(target, command, config.get("waive_staging")))
     body = _body(runner, target, command, run_id)
-    if error and _CHECK_FAILED in error and body["checks"]:
+    if error and CHECK_FAILED in error and body["checks"]:
         error = None  # the table of checks says more
     if body.get("gates"):
         error = "Contract is refused, nothing was changed." if error else None  # the story has the reasons

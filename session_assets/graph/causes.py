@@ -10,6 +10,8 @@ from session_assets.errors import SessionAssetsError, StoreUnavailable
 from session_assets.stores.dagster_database import explained_text
 
 _INTERRUPTED, _INTERRUPTED_CODE = "DagsterExecutionInterruptedError", 130
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+"""How a run fails of which a blocking check failed as ERROR."""
 _GO_ON = "interrupted; the same command goes on where this one stopped"
 
 

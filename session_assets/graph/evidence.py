@@ -8,7 +8,7 @@ A target whose last look found no evidence is not written to, and no repair star
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,9 +51,13 @@ class Evidence:
             self._keep(lack, holdings, run_id, partitions)
         return lack
 
-    def lack_of(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Lack | None:
-        """What can be told without reading documents; nothing is kept."""
-        return lack_of_target(self._target(holdings, tags))
+    def lack_of(
+        self, holdings: Sequence[Holding], tags: Mapping[str, str], figures: Figures, types: Callable[[], str]
+    ) -> Lack | None:
+        """What a look at single documents lacks; nothing is kept, since it says nothing of the others."""
+        target = self._target(holdings, tags)
+        unread = lack_of_documents(target, figures, 0, types()) if figures.unreadable else None
+        return worst([lack_of_target(target), unread])
 
     def _target(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Target:
         return Target(
@@ -81,17 +85,18 @@ class Evidence:
             seen[one.name] = max(one.documents or 0, seen.get(one.name, 0))
         before = self._stored(self._known.id)
         about = None if partitions is None else sorted(partitions)
-        stands = before.get("lack") and about is not None and lack is None  # some partitions say nothing of the others
-        kept = (
-            {name: before[name] for name in ("lack", "partitions", "run_id", "at")}
-            if stands and not _covers(about or [], before["partitions"])
-            else {
-                "lack": None if lack is None else lack.as_dict(),
-                "partitions": about,
-                "run_id": run_id,
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        )
+        kept = {
+            "lack": None if lack is None else lack.as_dict(),
+            "partitions": about,
+            "run_id": run_id,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        if before.get("lack") and about is not None and not _covers(about, before["partitions"]):
+            # Some partitions say nothing of the others: what was said of those stands.
+            if lack is None or (before["lack"]["is_error"] and not lack.is_error):
+                kept = {name: before[name] for name in kept}
+            elif before["lack"]["is_error"]:
+                kept["partitions"] = _joined(about, before["partitions"])
         self._environment.storage.write_json(self._name(self._known.id), {**kept, "seen": seen})
 
     def _stored(self, target_id: str) -> dict[str, Any]:
@@ -132,3 +137,7 @@ def _name(slice_: str, target_id: str) -> str:
 
 def _covers(partitions: Sequence[str], before: Sequence[str] | None) -> bool:
     return before is not None and set(before) <= set(partitions)
+
+
+def _joined(partitions: Sequence[str], before: Sequence[str] | None) -> list[str] | None:
+    return None if before is None else sorted({*partitions, *before})

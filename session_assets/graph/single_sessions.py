@@ -4,13 +4,15 @@ from typing import Literal
 
 import dagster as dg
 
+from session_assets.changes.evidence import Lack
+from session_assets.changes.tally import Tally
 from session_assets.errors import UsageError
 from session_assets.graph.check_report import check_reports
 from session_assets.graph.check_result import reported
 from session_assets.graph.collection import Collection, plan_summary
 from session_assets.graph.collection_checks import report_verify
 from session_assets.graph.environment import Environment
-from session_assets.graph.evidence import Evidence
+from session_assets.graph.evidence import Evidence, refuse
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.masking import safe_text
@@ -64,10 +66,14 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
         pipeline = collection.open(environment)
         selection = _selection(environment, slice_, config)
         _refuse_unknown(selection, pipeline.unknown(selection))
+        evidence = Evidence(environment, slice_, collection.variable, loop.known(environment))
+
+        def lack_of(tally: Tally) -> Lack | None:
+            return evidence.lack_of(pipeline.holdings(), context.run.tags, tally.all_figures(), pipeline.types)
+
         if config.command == "verify":
             tally, lists = pipeline.inspect(selection, context.run_id)
-            evidence = Evidence(environment, slice_, collection.variable, loop.known(environment))
-            lack = evidence.lack_of(pipeline.holdings(), context.run.tags)
+            lack = lack_of(tally)
             report_verify(environment, context.run_id, tally, lack)
             reports = check_reports(collection.rules, tally, lists, lack)
             environment.report(context.run_id, "checks_sessions", reported(report.total for report in reports))
@@ -80,7 +86,9 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
             context.run_id,
             locked=lambda partitions: loop.lock(ledger, partitions, f"plan {loop.name}"),
         )
-        environment.report(context.run_id, "plan", plan_summary(loop.name, planned))
+        lack = lack_of(planned.tally)
+        environment.report(context.run_id, "plan", plan_summary(loop.name, planned, lack))
+        refuse(lack, f"plan {slice_}")
         if config.command == "apply":
             _apply(loop, environment, planned.plan.plan_id, config.batch_size, context)
 

@@ -58,6 +58,23 @@ def test_a_renamed_collection_is_an_error_and_nothing_is_written(cli: Terminal, 
     assert cli("apply", "web", "--plan-id", plan_id).code == 0
 
 
+def test_a_look_at_one_day_does_not_lift_what_was_said_of_all_days(cli: Terminal, web: Web) -> None:
+    """A verify of one day replaced the failure of the whole, and the other days could be applied again."""
+    fill(web)
+    plan_id = cli("plan", "web", "--json").body["plan_id"]
+    web.events.rename("elsewhere")
+    cli("verify", "web")
+    before = dump(web)
+    cli("verify", "web", "--partition", "2025-03-01")
+    web.elsewhere.rename("events")
+    cli("verify", "web", "--partition", "2025-03-01")
+    refused = cli("apply", "web", "--plan-id", plan_id)
+    assert refused.code == 2 and "no evidence" in refused.err, refused
+    assert dump(web) == before
+    cli("verify", "web")
+    assert cli("apply", "web", "--plan-id", plan_id).code == 0
+
+
 def test_an_empty_collection_is_a_warning_until_somebody_has_seen_documents_in_it(cli: Terminal, web: Web) -> None:
     for name in ("sessions", "events"):
         web.create_collection(name)
@@ -145,3 +162,20 @@ def test_a_day_that_holds_nothing_and_a_session_that_nobody_has_are_usage_errors
         assert refused.code == 2 and "holds no document in 2025-03-03" in refused.err
     assert cli("verify", "web", "--partition", "2025-03-03", "--partition", "2025-03-01").code == 1
     assert cli("verify", "web", "--session", "nobody").code == 2
+
+
+def test_a_single_session_that_nobody_understands_is_no_evidence(cli: Terminal, web: Web) -> None:
+    """`verify --session` exited 0 with 0 of 1 judged, and `apply --session` said 0 changes while `events` was missing."""
+    fill(web)
+    one = web.sessions.find_one({"session_id": {"$type": "string"}})
+    assert one is not None
+    web.sessions.update_one({"_id": one["_id"]}, {"$set": {"pages": 5}})
+    verified = cli("verify", "web", "--session", one["session_id"], "--json")
+    assert_no_evidence(verified, "none of 1 documents", "unreadable")
+    assert none_passes(verified)
+    assert cli("apply", "web", "--session", one["session_id"]).code != 0
+    web.sessions.update_one({"_id": one["_id"]}, {"$set": {"pages": one["pages"]}})
+    web.events.rename("elsewhere")
+    for command in ("verify", "plan", "apply"):
+        refused = cli(command, "web", "--session", one["session_id"])
+        assert refused.code == 1 and "has no events" in refused.out + refused.err, refused

@@ -48,6 +48,28 @@ def test_conflicts_wait_and_failed_rows_exit_1_with_the_rule(cli: Terminal, web:
     assert '"$gt": 0' in reason
 
 
+def test_an_apply_that_plans_first_says_which_rows_failed_and_how_to_undo_the_others(cli: Terminal, web: Web) -> None:
+    """It said only `DagsterAssetCheckFailedError`, and nothing of the plan that it had just written."""
+    refused, *written = sorted(fill(web, 12))
+    web.command("collMod", "sessions", validator={"$nor": [{"session_id": refused, "event_count": {"$gt": 0}}]})
+    failed = cli("apply", "web")
+    assert failed.code == 1
+    assert "not written" in failed.out and '"$gt": 0' in failed.out, failed
+    assert "To undo: session-assets revert web --plan-id" in failed.out
+    assert "Dagster" not in failed.out + failed.err
+    assert set(wrong_sessions(web)) == {refused} and written
+
+
+def test_an_apply_of_two_plans_names_the_undo_of_both(cli: Terminal, web: Web) -> None:
+    fill(web, 12)
+    days = [f"{day:%Y-%m-%d}" for day in DAYS[:2]]
+    plan_ids = [cli("plan", "web", "--partition", day, "--json").body["plan_id"] for day in days]
+    applied = cli("apply", "web")
+    assert applied.code == 0
+    for plan_id in plan_ids:
+        assert f"To undo: session-assets revert web --plan-id {plan_id}" in applied.out, applied
+
+
 def test_nothing_to_undo_is_said_after_looking(cli: Terminal, web: Web) -> None:
     wiped = fill(web, 12)
     plan_id = cli("plan", "web", "--json").body["plan_id"]
