@@ -73,7 +73,11 @@ def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asset
         results, sessions = [_unjudged(name, ERROR, lack) for name in SESSION_CHECKS], 0
     else:
         results, sessions = _of_sessions(imports)
-    report = {"unit": "sessions", **Figures(judged=sessions).as_dict(), "lack": None if lack is None else lack.as_dict()}
+    report = {
+        "unit": "sessions",
+        **Figures(judged=sessions).as_dict(),
+        "lack": None if lack is None else lack.as_dict(),
+    }
     environment.report(context.op_execution_context.run_id, "verify", report)
     yield from _reported(context, SESSIONS, "checks_sessions", results)
 

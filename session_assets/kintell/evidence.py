@@ -19,8 +19,8 @@ _SEEN = f"{SLICE}/seen.json"
 def lack_of_imports(imports: Imports, environment: Environment, tags: Mapping[str, str]) -> Lack | None:
     """Why nothing can be said of imports: tables or all jobs are gone, or another database is named than the one seen before.
 
-    None before the first import, and if all tables are there; their number of jobs is noted then. No command deletes jobs: a table
-    of jobs that held some and is empty now was emptied by hand, and what the jobs wrote cannot be counted any more.
+    None before the first import, and if all tables are there; their number of jobs is noted then. No command deletes jobs: a
+    table of jobs that held some and is empty now was emptied by hand, and what the jobs wrote cannot be counted any more.
     """
     is_new = imports.jobs.is_new()
     stored = environment.storage.find_json(_SEEN) or {}
@@ -46,7 +46,8 @@ def lack_of_imports(imports: Imports, environment: Environment, tags: Mapping[st
         return Lack(
             f"backfill_jobs of {known.shown} is empty, but held {before:,} import jobs when it was verified before: nothing was"
             " compared",
-            "Restore it from a backup, then verify again. If it may be empty: --allow-empty, or SESSION_ASSETS_ALLOW_EMPTY=kintell.",
+            "Restore it from a backup, then verify again. If it may be empty: --allow-empty, or"
+            " SESSION_ASSETS_ALLOW_EMPTY=kintell.",
         )
     if jobs > min(seen, before):
         of_targets[known.id] = max(jobs, before)

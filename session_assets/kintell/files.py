@@ -44,7 +44,7 @@ class Taken:
 
 
 class Files:
-    """The files of one database's imports. Databases that share a home share the copy of the same bytes: the last one removes it."""
+    """The files of one database's imports. Databases that share a home share the copy of the same bytes; the last removes it."""
 
     def __init__(self, settings: Settings, storage: Storage, jobs: JobStore) -> None:
         self.settings = settings
