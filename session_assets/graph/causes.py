@@ -10,6 +10,7 @@ from session_assets.errors import SessionAssetsError, StoreUnavailable
 from session_assets.stores.dagster_database import explained_text
 
 _INTERRUPTED, _INTERRUPTED_CODE = "DagsterExecutionInterruptedError", 130
+_BLOCKED = "DagsterAssetCheckFailedError"  # a blocking check failed; the list of checks says what it found
 _GO_ON = "interrupted; the same command goes on where this one stopped"
 
 
@@ -25,6 +26,8 @@ def cause(error: Any) -> tuple[str, str]:
     name = (error.cls_name or "").rsplit(".", 1)[-1]
     if name == _INTERRUPTED:
         return name, _GO_ON
+    if name == _BLOCKED:
+        return name, " ".join(text.removeprefix(f"dagster._core.errors.{name}: ").split())
     if name in known and text.startswith("session_assets"):
         return name, text.removeprefix(f"{error.cls_name}: ").split(": ", 1)[-1]
     return name, text

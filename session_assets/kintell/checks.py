@@ -139,8 +139,10 @@ def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     text = (
         f"{found.waiting:,} of {found.total:,} events wait, the oldest since {found.oldest:%Y-%m-%d %H:%M} UTC."
         if (found.waiting and found.oldest)
-        else f"0 of {found.total:,} events wait."
+        else f"{found.waiting:,} of {found.total:,} events wait."
     )
+    if found.waiting and not found.oldest:
+        text += " The outbox does not hold them any more: somebody removed them, so nobody can publish them."
     step = "Materialize kintell/session_events, or run `session-assets apply kintell`; it needs NATS_URL."
     result = _result(PUBLISHED.name, text, WARN, found.waiting, found.total, step=step)
     yield from _reported(context, EVENTS, "checks_events", [result])

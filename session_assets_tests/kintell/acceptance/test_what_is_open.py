@@ -209,3 +209,12 @@ def test_a_table_of_jobs_that_was_emptied_is_no_evidence(cli: Terminal, tmp_path
     assert all((one["passed"], one["no_evidence"]) == (False, True) for one in emptied.body["checks"])
     assert "held 1 import jobs when it was verified before" in emptied.body["lack"]["text"]
     assert cli("verify", "kintell", "--allow-empty").code == 0
+
+
+def test_events_that_somebody_removed_from_the_outbox_are_told(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    away = Terminal(cli.home, {**cli.variables, "NATS_URL": "nats://127.0.0.1:1"}, cli.streams)
+    assert away("import", write(tmp_path / "a.csv", [clean(1)])).code == 3
+    execute(stored, "DELETE FROM backfill_outbox")
+    check = cli("verify", "kintell", "--json").check("events_are_published")
+    assert not check["passed"] and check["count"] > 0
+    assert "0 of" not in check["description"] and "outbox does not hold them" in check["description"]
