@@ -26,6 +26,7 @@ from session_assets.kintell.jobs import Policy, Source
 FIELD = "file"
 OPTIONS = ("encoding", "timezone", "policy", "dryRun", "createUsers")
 """Fields of a form that say how the file is read and loaded."""
+_SPELLINGS = {name.lower(): name for name in OPTIONS}
 _OPTION_BYTES = 200
 _BLOCK = 1024 * 1024  # bytes that are parsed, hashed and written together
 _FRAMING = 64 * 1024  # bytes of a request that are not of its file
@@ -117,6 +118,9 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[R
 
     Raises 413 for more than `most` bytes, 415 for another kind of body, 400 if it cannot be read, 422 for a field that is wrong.
     """
+    for name in request.query_params:
+        if meant := _SPELLINGS.get(_plain(name)):
+            raise HTTPException(422, f"Send {meant} as a field of the form, not in the address. Nothing was done.")
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     length = request.headers.get("content-length", "")
     if kind != b"multipart/form-data":
@@ -142,6 +146,17 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[R
         yield Received(None if parts.name is None else Upload(draft, parts.name, source), Form.of(parts.options))
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _require_spelled(field: str) -> None:
+    """Raises 422 for `dry_run` and the like: if it were passed over, a rehearsal would be an import."""
+    meant = _SPELLINGS.get(_plain(field))
+    if meant is not None and field != meant:
+        raise HTTPException(422, f"There is no field of this spelling: say {meant}. Nothing was done.")
 
 
 class _Parts:
@@ -214,6 +229,7 @@ class _Parts:
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
         name, field = options.get(b"filename", b""), codecs.decode(options.get(b"name", b""), "utf-8", "replace")
+        _require_spelled(field)
         if field in OPTIONS and not name:
             self._option = field
             self._values[field] = bytearray()

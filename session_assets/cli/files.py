@@ -12,6 +12,7 @@ import click
 from session_assets.cli.runner import Result, Runner
 from session_assets.drops.folder import drop_key, find_drops, fingerprint, is_open_for_writing
 from session_assets.errors import BadInput, UsageError
+from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.target import FileTarget
 from session_assets.masking import safe_text
 
@@ -27,7 +28,7 @@ def work(
     if command == "verify":
         if partitions:
             raise UsageError(f"verify {target.name} recounts all imports: leave --partition out.")
-        return _verify(runner, target)
+        return _verify(runner, target, is_allowed_empty=bool(config.get("allow_empty")))
     waiting = _waiting(runner, target, partitions)
     return _plan(runner, target, waiting) if command == "plan" else _apply(runner, target, waiting, config)
 
@@ -88,13 +89,16 @@ def partition_of(path: Path) -> str:
     return drop_key(path, fingerprint(path))
 
 
-def _verify(runner: Runner, target: FileTarget) -> Result:
-    run_id, error, code = runner.execute(target.verify, {}, {})
+def _verify(runner: Runner, target: FileTarget, *, is_allowed_empty: bool) -> Result:
+    tags = {ALLOW_EMPTY_TAG: "true"} if is_allowed_empty else {}
+    run_id, error, code = runner.execute(target.verify, tags, {})
     checks = [
         check for step in target.checks for check in (runner.environment.reported(run_id, step) or {}).get("checks", [])
     ]
     failed = any(not one["passed"] and one["severity"] == "ERROR" for one in checks)
-    return Result(_body(target, "verify", run_id) | {"checks": checks}, code or int(failed), error)
+    seen = runner.environment.reported(run_id, "verify") or {}
+    body = _body(target, "verify", run_id) | seen | {"checks": checks}
+    return Result(body, code or int(failed), error)
 
 
 def _waiting(runner: Runner, target: FileTarget, partitions: Sequence[str]) -> dict[str, Path]:

@@ -45,7 +45,7 @@ def show(result: Result, as_json: bool) -> int:
     if body["command"] == "revert" and not result.error and not is_step:
         _show_revert(console, body)
     if body.get("checks"):
-        _show_checks(console, body["checks"])
+        _show_checks(console, body["checks"], told="above" if body.get("lack") else "below" if result.error else None)
     for partition, reason in body.get("failed_partitions", {}).items():
         set_aside = Text(f"partition {partition} is set aside: ", "red")
         console.print(set_aside, safe_text(reason), sep="", highlight=False)
@@ -168,7 +168,8 @@ def nothing_to_undo(slice_: str, plan_id: str, looked: dict[str, Any]) -> list[s
     ]
 
 
-def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
+def _show_checks(console: Console, checks: list[dict[str, Any]], told: str | None) -> None:
+    """`told`: where the reader sees why there is no evidence; None if only the checks say it."""
     table = Table("check", "result", "count", "what, and what to do")
     table.columns[2].justify = "right"
     for check in checks:
@@ -176,8 +177,8 @@ def _show_checks(console: Console, checks: list[dict[str, Any]]) -> None:
         ids = f" Ids: {', '.join(check['sample'][:3])} …" if check["sample"] else ""
         found = (
             check["description"]
-            if not check.get("no_evidence")
-            else f"no evidence, see above; {check['count']:,} found"
+            if not check.get("no_evidence") or told is None
+            else f"no evidence, see {told}; {check['count']:,} found"
         )
         text = "" if check["passed"] else found + ids
         table.add_row(check["name"], mark, f"{check['count']:,}", safe_text(text))

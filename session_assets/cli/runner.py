@@ -19,7 +19,7 @@ from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.cli.startup import quick_imports
 from session_assets.cli.stopped import stopped_after_last_write
 from session_assets.errors import UsageError
-from session_assets.graph.causes import CHECK_FAILED, cause, exit_code
+from session_assets.graph.causes import cause, exit_code, is_of_check
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.keys import TAG, WHOLE_TAG, encode
@@ -149,7 +149,7 @@ class Runner:
             run_id, error, code = self.run(job, target, keys, {"apply": config})
         body = self._body(target, "apply", run_id)
         outcomes = body.get("outcomes", {})
-        if error and CHECK_FAILED in error and outcomes.get("failed"):
+        if is_of_check(error) and outcomes.get("failed"):
             error = None  # the rows that failed say more, each with its reason
         if not body["planned"] and not error:
             ledger = target.loop.ledger(self.environment)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from session_assets.changes.evidence import STATES
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
-from session_assets.graph.causes import CHECK_FAILED
+from session_assets.graph.causes import is_of_check
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.target import StepTarget
 
@@ -38,7 +38,7 @@ def work(
     tags = {ALLOW_EMPTY_TAG: "true"} if config.get("allow_empty") else {}
     run_id, error, code = runner.execute(job, tags, _config(target, command, config.get("waive_staging")))
     body = _body(runner, target, command, run_id)
-    if error and CHECK_FAILED in error and body["checks"]:
+    if is_of_check(error) and body["checks"]:
         error = None  # the table of checks says more
     if body.get("gates"):
         error = "Contract is refused, nothing was changed." if error else None  # the story has the reasons

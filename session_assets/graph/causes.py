@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,8 @@ from session_assets.errors import SessionAssetsError, StoreUnavailable
 from session_assets.stores.dagster_database import explained_text
 
 _INTERRUPTED, _INTERRUPTED_CODE = "DagsterExecutionInterruptedError", 130
-CHECK_FAILED = "DagsterAssetCheckFailedError"
-"""How a run fails of which a blocking check failed as ERROR."""
+_CHECK_FAILED = "DagsterAssetCheckFailedError"
+_OF_CHECK = re.compile(r"\d+ blocking asset checks? failed")
 _GO_ON = "interrupted; the same command goes on where this one stopped"
 
 
@@ -27,9 +28,16 @@ def cause(error: Any) -> tuple[str, str]:
     name = (error.cls_name or "").rsplit(".", 1)[-1]
     if name == _INTERRUPTED:
         return name, _GO_ON
+    if name == _CHECK_FAILED:
+        return name, " ".join(text.removeprefix(f"dagster._core.errors.{name}: ").split())
     if name in known and text.startswith("session_assets"):
         return name, text.removeprefix(f"{error.cls_name}: ").split(": ", 1)[-1]
     return name, text
+
+
+def is_of_check(error: str | None) -> bool:
+    """Whether a run failed because a blocking check did: the list of checks, or of failed rows, says more."""
+    return error is not None and _OF_CHECK.match(error) is not None
 
 
 def exit_code(name: str) -> int:

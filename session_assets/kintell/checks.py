@@ -68,18 +68,25 @@ def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asset
     """Recounts all jobs and all sessions."""
     environment = Environment.load()
     imports = open_imports(environment)
-    lack = lack_of_imports(imports, environment.storage)
+    lack = lack_of_imports(imports, environment, context.op_execution_context.run.tags)
     if lack is not None or imports.jobs.is_new():
-        results = [_unjudged(name, ERROR, lack) for name in SESSION_CHECKS]
+        results, sessions = [_unjudged(name, ERROR, lack) for name in SESSION_CHECKS], 0
     else:
-        results = _of_sessions(imports)
+        results, sessions = _of_sessions(imports)
+    report = {
+        "unit": "sessions",
+        **Figures(judged=sessions).as_dict(),
+        "lack": None if lack is None else lack.as_dict(),
+    }
+    environment.report(context.op_execution_context.run_id, "verify", report)
     yield from _reported(context, SESSIONS, "checks_sessions", results)
 
 
-def _of_sessions(imports: Imports) -> list[CheckResult]:
+def _of_sessions(imports: Imports) -> tuple[list[CheckResult], int]:
+    """The results, and how many sessions the table holds."""
     sessions, odd = odd_sessions(imports.database)
     jobs = imports.jobs.count()
-    return [
+    results = [
         _accounted(imports),
         _there(imports),
         _twice(imports, sessions),
@@ -87,6 +94,7 @@ def _of_sessions(imports: Imports) -> list[CheckResult]:
         _stuck(imports, jobs),
         *_odd(odd, sessions, jobs),
     ]
+    return results, sessions
 
 
 @dg.multi_asset_check(
@@ -96,7 +104,7 @@ def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetC
     """Counts rejected rows by what is wrong with them."""
     environment = Environment.load()
     imports = open_imports(environment)
-    lack = lack_of_imports(imports, environment.storage)
+    lack = lack_of_imports(imports, environment, context.op_execution_context.run.tags)
     if lack is not None or imports.jobs.is_new():
         results = [_unjudged(name, WARN, lack) for name in REJECT_CHECKS]
     else:
@@ -123,7 +131,7 @@ def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     """Counts what waits in the outbox."""
     environment = Environment.load()
     imports = open_imports(environment)
-    lack = lack_of_imports(imports, environment.storage)
+    lack = lack_of_imports(imports, environment, context.op_execution_context.run.tags)
     if lack is not None or imports.jobs.is_new():
         yield from _reported(context, EVENTS, "checks_events", [_unjudged(PUBLISHED.name, WARN, lack)])
         return
@@ -131,8 +139,10 @@ def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     text = (
         f"{found.waiting:,} of {found.total:,} events wait, the oldest since {found.oldest:%Y-%m-%d %H:%M} UTC."
         if (found.waiting and found.oldest)
-        else f"0 of {found.total:,} events wait."
+        else f"{found.waiting:,} of {found.total:,} events wait."
     )
+    if found.waiting and not found.oldest:
+        text += " The outbox does not hold them any more: somebody removed them, so nobody can publish them."
     step = "Materialize kintell/session_events, or run `session-assets apply kintell`; it needs NATS_URL."
     result = _result(PUBLISHED.name, text, WARN, found.waiting, found.total, step=step)
     yield from _reported(context, EVENTS, "checks_events", [result])

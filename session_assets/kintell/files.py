@@ -5,9 +5,11 @@ What is known of a file is in the storage as `kintell/files/{partition}/file.jso
 
 from __future__ import annotations
 
+import hashlib
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from session_assets.drops.folder import drop_key, find_drops, fingerprint, private_copy
@@ -17,9 +19,12 @@ from session_assets.masking import safe_text
 from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
 from session_assets.stores.kintell_jobs import JobStore
+from session_assets.stores.postgres_target import postgres_target
 
 FOLDER = "kintell"
 _COPIES = "imports"  # the folder of private copies
+_NEEDED = "imports_needed"
+"""The folder of empty files {sha256}.{database}: a job of that database goes on from the copy of these bytes."""
 _DAYS_KEPT = 30
 
 
@@ -39,7 +44,7 @@ class Taken:
 
 
 class Files:
-    """The files of one database's imports."""
+    """The files of one database's imports. Databases that share a home share the copy of the same bytes; the last removes it."""
 
     def __init__(self, settings: Settings, storage: Storage, jobs: JobStore) -> None:
         self.settings = settings
@@ -77,6 +82,8 @@ class Files:
     def note(self, taken: Taken) -> None:
         """Remember a file that was taken up."""
         self.storage.write_json(self._name(taken.partition, "file.json"), asdict(taken))
+        self._need(taken.sha256).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._need(taken.sha256).touch()
 
     def taken(self, partition: str) -> Taken | None:
         name = self._name(partition, "file.json")
@@ -96,21 +103,47 @@ class Files:
                 return taken.partition
         return None
 
+    def release(self, taken: Taken) -> None:
+        """Remove the private copy of a job that is over, unless a job of another database goes on from it."""
+        self._need(taken.sha256).unlink(missing_ok=True)
+        if taken.sha256 not in self._needed_elsewhere():
+            Path(taken.copy).unlink(missing_ok=True)
+
     def forget(self, job: Job) -> None:
-        """Remove the private copies of a job that was rolled back, unless its bytes are imported anew."""
+        """Remove the private copies of a job that was rolled back, unless its bytes are imported anew, here or elsewhere."""
         if job.sha256 and job.byte_size is not None and self.jobs.find(Source(job.sha256, job.byte_size)) is None:
-            for path in self.copies.glob(f"{job.sha256[:12]}-*"):
-                path.unlink(missing_ok=True)
+            self._need(job.sha256).unlink(missing_ok=True)
+            if job.sha256 not in self._needed_elsewhere():
+                for path in self.copies.glob(f"{job.sha256[:12]}-*"):
+                    path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove private copies that nobody came back for: after a day, or after 30 where a job can be resumed from them."""
         folder = self.copies
-        kept = {sha256[:12] for sha256 in self.jobs.unfinished()}
+        for path in (self.settings.home / _NEEDED).glob("*.*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.lstat().st_mtime > _DAYS_KEPT * 86_400:
+                    path.unlink()
+        kept = {sha256[:12] for sha256 in {*self.jobs.unfinished(), *self._needed_elsewhere()}}
         for path in [*folder.iterdir()] if folder.is_dir() else []:
             with suppress(FileNotFoundError):
                 days = (time.time() - path.lstat().st_mtime) / 86_400
                 if days > (_DAYS_KEPT if path.name[:12] in kept else 1):
                     path.unlink()
+
+    @cached_property
+    def _database_id(self) -> str:
+        with self.jobs.database.connected("kintell files") as connection:
+            now = postgres_target(connection)
+        return hashlib.sha256(now.coarse.encode()).hexdigest()[:12]
+
+    def _need(self, sha256: str) -> Path:
+        return self.settings.home / _NEEDED / f"{sha256}.{self._database_id}"
+
+    def _needed_elsewhere(self) -> set[str]:
+        """The SHA-256 of copies that jobs of other databases go on from."""
+        found = [path.name.split(".") for path in (self.settings.home / _NEEDED).glob("*.*")]
+        return {sha256 for sha256, database in found if database != self._database_id}
 
     def _dropped(self, partition: str) -> Path | None:
         folder = self.settings.drops / FOLDER

@@ -133,7 +133,7 @@ class Imports(Files):
                 f"{safe_text(taken.file_name)} holds the bytes that job {job.id} ({job.file_name}) imported: nothing to do,"
                 f" {again.written if again else 0:,} sessions that it wrote were counted in the table"
             )
-            Path(taken.copy).unlink(missing_ok=True)
+            self.release(taken)
             return job, False
         require_unchanged(taken)
         options = as_begun(job, Path(taken.copy), options)
@@ -164,7 +164,7 @@ class Imports(Files):
                 reads_otherwise=is_other,
             )
         if job.finished:
-            Path(taken.copy).unlink(missing_ok=True)
+            self.release(taken)
         return job, True
 
     def _again(self, job: Job) -> Outstanding | None:

@@ -10,8 +10,9 @@ from psycopg.errors import DuplicateTable
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.flow.compat_model import LEGACY_SCHEMA
+from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_catalog import OURS, dependents
-from session_assets.stores.flow_layout import Place, own_name, q, raw
+from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, own_name, q, raw
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -147,6 +148,8 @@ def _our_tables(work: Work) -> None:
                 for name, column in zip(place.archive_keys, place.table.key, strict=True)
             )
             names = sql.SQL(", ").join(map(sql.Identifier, place.archive_keys))
+            if place.archive_table is None and work.steps.newest(BACKFILL, "completed") is not None:
+                work.steps.keep(place.name, REMADE_ARCHIVE, place.archive.as_string(work.connection))
             work.connection.execute(
                 q(_ARCHIVE, archive=place.archive, keys=keys, names=names, old_type=raw(place.old_type),
                   flow_type=raw(place.flow_type))

@@ -15,6 +15,8 @@ from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerpr
 from session_assets.stores.flow_types import can_be_compared, is_text, is_time
 
 Fragment = sql.Composable
+REMADE_ARCHIVE = "remade_archive"
+"""Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
 _LONGEST = 63  # bytes of an identifier
 _GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
 

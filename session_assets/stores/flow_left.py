@@ -11,8 +11,8 @@ from psycopg import sql
 
 from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
 from session_assets.masking import safe_text
-from session_assets.stores.flow_layout import Place, q, raw
-from session_assets.stores.flow_unfill import refused_flows
+from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, q, raw
+from session_assets.stores.flow_unfill import of_made, refused_flows
 from session_assets.stores.flow_work import Work
 
 LISTED = 100_000  # rows that are named; the counts are of all
@@ -23,6 +23,7 @@ WORDS = {
     "edited_since": "somebody changed it since, and it stays as it is",
     "deleted_since": "somebody deleted it since",
     "in_use": "rows that the application wrote refer to it, and it stays",
+    "origin_unknown": "the archive that says whether we wrote its flow id was dropped by hand, so it stays",
     "kept_in_archive": "its flow id is in no other place, so the archive keeps it for the next apply",
 }
 """Why a row is left."""
@@ -47,7 +48,10 @@ def left_rows(work: Work, kind: str) -> list[Left]:
     """The rows that the undo of a step leaves, or has left; by table and key."""
     if kind == BACKFILL:
         flows = [Left(word, work.layout.places[0].name, flow) for flow, word in refused_flows(work)]
-        return [*flows, *(one for place in work.layout.followed for one in _edited(work, place))]
+        found = (
+            one for place in work.layout.followed for one in (*_edited(work, place), *_of_unknown_origin(work, place))
+        )
+        return [*flows, *found]
     if kind == CONTRACT:
         return [one for place in work.layout.places for one in _archived_only(work, place)]
     assert kind == EXPAND
@@ -64,6 +68,19 @@ def _edited(work: Work, place: Place) -> list[Left]:
           " AND t.{flow} IS NOT NULL AND t.{flow} <> a.filled_flow_id ORDER BY 1 LIMIT {limit}",
           key=place.key_text("t"), table=place.ident, archive=place.archive, same=place.same_key("t", "a"),
           flow=place.linked.flow, limit=sql.Literal(LISTED)),
+    )  # fmt: skip
+
+
+def _of_unknown_origin(work: Work, place: Place) -> list[Left]:
+    """Rows with a flow id that the archive does not know, where a new archive was made for one that was dropped by hand."""
+    if not place.has_flow or place.archive_table is None or not work.steps.kept(REMADE_ARCHIVE, place.name):
+        return []
+    return _listed(
+        work, place,
+        q("SELECT {key}, 'origin_unknown' FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
+          " AND a.filled_flow_id IS NULL AND NOT {of_made} ORDER BY 1 LIMIT {limit}",
+          key=place.key_text("t"), table=place.ident, archive=place.archive, same=place.same_key("t", "a"),
+          flow=place.linked.flow, of_made=of_made(place), limit=sql.Literal(LISTED)),
     )  # fmt: skip
 
 

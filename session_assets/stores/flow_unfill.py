@@ -109,7 +109,7 @@ def _used(work: Work) -> sql.Composed:
         mine = sql.SQL("false").format()
         if place.follows:
             mine = q("(a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made})", flow=place.linked.flow,
-                     of_made=_of_made(place))  # fmt: skip
+                     of_made=of_made(place))  # fmt: skip
         parts.append(
             q("EXISTS (SELECT FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} = {id} AND NOT {mine})",
               table=place.ident, archive=place.archive, same=place.same_key("t", "a"), flow=place.linked.flow, mine=mine,
@@ -118,7 +118,7 @@ def _used(work: Work) -> sql.Composed:
     return q("({parts})", parts=sql.SQL(" OR ").join(parts))
 
 
-def _of_made(place: Place) -> sql.Composed:
+def of_made(place: Place) -> sql.Composed:
     """Whether a row carries the session, and the flow that was made for it."""
     if not place.has_old:
         return sql.SQL("false").format()
@@ -136,7 +136,7 @@ def count_filled(work: Work, place: Place) -> int:
     return work.one(
         q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
           " AND (a.filled_flow_id = t.{flow} OR {of_made})", table=place.ident, archive=place.archive,
-          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=_of_made(place))
+          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=of_made(place))
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def _parts(place: Place) -> dict[str, Any]:
         "archive": place.archive,
         "same": place.same_key("t", "a"),
         "flow": place.linked.flow,
-        "of_made": _of_made(place),
+        "of_made": of_made(place),
         "of_mine": place.same_key("t", "m"),
         "of_archive": sql.SQL(" AND ").join(
             sql.SQL("{} = {}").format(sql.Identifier("a", b), sql.Identifier("m", b)) for _, b in names

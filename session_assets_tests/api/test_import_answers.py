@@ -92,6 +92,20 @@ def test_options_come_as_form_fields(api: Api, kintell: Kintell, tmp_path: Path)
         assert (refused.status_code, name in refused.json()["detail"]) == (422, True), refused.text
 
 
+def test_a_rehearsal_that_is_misspelt_or_asked_for_in_the_address_does_nothing(
+    api: Api, kintell: Kintell, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "a.csv", [clean(1)])
+    job = send(api, START, file).json()["jobId"]
+    for path, fields in ((to(job, "resume"), {"dry_run": "true"}), (f"{to(job, 'resume')}?dryRun=true", {})):
+        refused = send(api, path, file, **fields)
+        assert (refused.status_code, "dryRun" in refused.json()["detail"]) == (422, True), refused.text
+    refused = api.post(f"{to(job, 'revert')}?dry_run=true")
+    assert refused.status_code == 422, refused.text
+    assert kintell.one("SELECT count(*) FROM kintell_sessions") == 0
+    assert kintell.one("SELECT status FROM backfill_jobs") == "pending"
+
+
 def test_a_second_start_of_a_bad_file_says_why(api: Api, cli: Terminal, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", [clean(1), clean(2, date="soon")])
     assert cli("import", file, "--max-rejected-share", "0.1").code == 2

@@ -110,6 +110,21 @@ def test_an_archive_that_somebody_dropped_is_named(guide: Guide) -> None:
         flow.undo(step(flow, CONTRACT))
 
 
+def test_an_undo_names_the_rows_that_a_new_archive_knows_nothing_of(guide: Guide) -> None:
+    flow = guide.flow()
+    flow.apply()
+    guide.run("DROP TABLE session_assets_flow_archive_assets CASCADE")
+    flow.apply()
+    backfill = step(flow, BACKFILL)
+    would, done = (flow.undo(backfill, dry_run=dry_run)["left"] for dry_run in (True, False))
+    stay = guide.all("SELECT id::text FROM assets WHERE flow_id IS NOT NULL")
+    assert stay
+    for left in (would, done):
+        assert {one.key for one in left if (one.word, one.table) == ("origin_unknown", "assets")} == {
+            id_ for (id_,) in stay
+        }
+
+
 def test_an_undo_says_a_word_and_an_id_for_each_row_that_it_leaves(guide: Guide) -> None:
     flow = guide.flow()
     contract = contracted(flow)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from session_assets.cli.files import partition_of
 from session_assets.errors import LockHeld, SessionAssetsError, UsageError
 from session_assets.failpoints import FailpointRaised
+from session_assets.graph.environment import Environment
+from session_assets.kintell.assets import open_imports
 from session_assets.kintell.attempt import Options
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Source, SourceChanged
 from session_assets.stores.kintell_revert import Undo
+from session_assets_tests.conftest import with_database
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 
@@ -180,3 +185,30 @@ def test_errors_show_no_file_name_that_is_somebodys_address(run: Run, imports: I
     told.append(str(held.value))
     assert not [text for text in told if "mary.jane" in text]
     assert sum("m***@example.com" in text for text in told) >= 4, told
+
+
+def test_an_import_into_a_second_database_leaves_the_copy_that_a_job_of_the_first_goes_on_from(
+    run: Run, imports: Imports, tmp_path: Path, postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.csv", [clean(n) for n in range(6)])
+    interrupted(run, path, monkeypatch)
+    partition, name = partition_of(path), f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+    try:
+        second = Kintell.new(with_database(postgres_server, name))
+        with monkeypatch.context() as patch:
+            patch.setenv("KINTELL_DATABASE_URL", second.database.url)
+            other = open_imports(Environment.load())
+            done, _ = other.run(other.take(partition, path), Options(batch_size=2), say=print)
+            other.sweep()
+        assert (done.status, done.inserted_rows) == ("completed", 6)
+        path.unlink()
+        job = imports.job_of(partition)
+        assert job and imports.partition_of(job) == partition
+        resumed, _ = imports.run(imports.take(partition, None), Options(), say=print)
+        assert (resumed.status, resumed.inserted_rows) == ("completed", 6)
+        assert list(imports.copies.iterdir()) == []
+    finally:
+        with psycopg.connect(postgres_server, autocommit=True) as server:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

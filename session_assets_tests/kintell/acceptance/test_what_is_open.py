@@ -186,3 +186,35 @@ def test_another_database_than_the_one_of_the_imports_is_no_evidence(
     for check in lost.body["checks"]:
         assert (check["passed"], check["severity"], check["no_evidence"]) == (False, "ERROR", True)
     assert "1 import jobs were seen from here before" in lost.check("rows_are_there")["description"]
+
+
+def test_verify_says_how_many_sessions_it_read_and_why_it_has_no_evidence(
+    cli: Terminal, tmp_path: Path, stored: Kintell
+) -> None:
+    imported(cli("import", write(tmp_path / "a.csv", [clean(n) for n in range(3)]), "--json"))
+    body = cli("verify", "kintell", "--json").body
+    assert (body["read"], body["judged"], body["unit"]) == (3, 3, "sessions")
+    assert "3 sessions read: 3 judged" in cli("verify", "kintell").out
+    execute(stored, "DROP TABLE backfill_outbox, backfill_row_changes, backfill_rejects")
+    lost = cli("verify", "kintell")
+    assert lost.code == 1 and "holds no imports, but 1 import jobs were seen" in lost.out.replace("\n", " ")
+
+
+def test_a_table_of_jobs_that_was_emptied_is_no_evidence(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    imported(cli("import", write(tmp_path / "a.csv", [clean(1)]), "--json"))
+    assert cli("verify", "kintell").code == 0
+    execute(stored, "TRUNCATE backfill_jobs CASCADE", "TRUNCATE kintell_sessions CASCADE")
+    emptied = cli("verify", "kintell", "--json")
+    assert emptied.code == 1
+    assert all((one["passed"], one["no_evidence"]) == (False, True) for one in emptied.body["checks"])
+    assert "held 1 import jobs when it was verified before" in emptied.body["lack"]["text"]
+    assert cli("verify", "kintell", "--allow-empty").code == 0
+
+
+def test_events_that_somebody_removed_from_the_outbox_are_told(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    away = Terminal(cli.home, {**cli.variables, "NATS_URL": "nats://127.0.0.1:1"}, cli.streams)
+    assert away("import", write(tmp_path / "a.csv", [clean(1)])).code == 3
+    execute(stored, "DELETE FROM backfill_outbox")
+    check = cli("verify", "kintell", "--json").check("events_are_published")
+    assert not check["passed"] and check["count"] > 0
+    assert "0 of" not in check["description"] and "outbox does not hold them" in check["description"]
