@@ -174,7 +174,7 @@ def run(home: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(url: str, process: subprocess.Popen[str], seconds: float = 240) -> None:
+def wait_for(url: str, process: subprocess.Popen[str], seconds: float = 480) -> None:
     deadline = time.monotonic() + seconds
     while process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(url, timeout=2):
