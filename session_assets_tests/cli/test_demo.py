@@ -109,7 +109,7 @@ def test_sample_is_repaired_on_a_database_of_its_own_and_shown(
     assert re.search(r"participant_not_found\D+14\D+14\D+14\D+0\D+exact", printed)
     assert re.search(r"empty_pages\D+79\D+79\D+0\D+repair", printed)
     assert re.search(r"email_resolved\D+170\D+170\D+0\D+repair", printed)
-    assert re.search(r"old_name\D+30\D+30\D+0\D+repair", printed)
+    assert re.search(r"old_name\D+38\D+38\D+0\D+repair", printed)
     assert re.search(r"session_created\D+150\D+150\D+0\D+exact", printed)
     assert re.search(r"metrics out of bounds\W+flow_creation_errors\W+flow_creation_errors\W+exact", printed)
     assert "Every planted defect was found exactly" in printed
