@@ -137,8 +137,9 @@ def _show_left(console: Console, body: dict[str, Any]) -> None:
     """How many rows a revert leaves, and why; then up to 20 of them."""
     is_dry = body["dry_run"]
     console.print(f"{body['refused']:,} {'cannot be undone' if is_dry else 'are left'}:", highlight=False)
+    words = _LEFT | body.get("left_words", {})
     for word, count in body.get("left", {}).items():
-        console.print(f"  {count:,} {word}: {_LEFT.get(word, word)}", highlight=False, soft_wrap=True)
+        console.print(f"  {count:,} {word}: {words.get(word, word)}", highlight=False, soft_wrap=True)
     for row in body.get("left_sample", []):
         reason = f" ({row['reason']})" if row.get("reason") else ""
         console.print(f"    {safe_text(row['why'])} {safe_text(row['key'] + reason)}", highlight=False, soft_wrap=True)

@@ -24,6 +24,7 @@ from session_assets.stores.kintell_recount import (
     OPEN_DAYS,
     accounts,
     lost,
+    not_taken_back,
     odd_sessions,
     rejected_reasons,
     sessions_of_nobody,
@@ -157,6 +158,12 @@ def _accounted(imports: Imports) -> CheckResult:
     wrong = rows.filter(~(is_right & is_whole))["job_id"].to_list()
     total = int(rows["total"].sum())
     text = f"{len(wrong):,} of {rows.height:,} jobs ({total:,} rows) do not add up."
+    if stays := not_taken_back(imports.database):
+        wrong += stays
+        text = (
+            f"{len(wrong):,} of {rows.height + len(stays):,} jobs ({total:,} rows) do not add up; {len(stays):,} of them are"
+            f" recorded as rolled back, but {sum(stays.values()):,} of their sessions are in kintell_sessions."
+        )
     step = "Roll such a job back (`session-assets revert kintell --plan-id JOB`) and import its file again."
     return _result("rows_accounted", text, ERROR, len(wrong), total, wrong, step)
 

@@ -9,7 +9,7 @@ from session_assets.kintell import model
 from session_assets.kintell.assets import open_imports, options_of
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.results import publish
-from session_assets.kintell.revert import UNDONE, left_rows, relied_on
+from session_assets.kintell.revert import REFUSALS, UNDONE, left_rows, relied_on
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_revert import Undo
@@ -91,6 +91,7 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
             "undoable": found.removed + found.restored,
             "refused": found.refused.height,
             "left": found.left_by_word,
+            "left_words": {word: f"it {REFUSALS[word]}" for word in found.left_by_word},
             "left_rows": found.left,
             "refused_sample": [safe_text(line) for line in left_rows(found.refused)],
             "notes": [safe_text(note) for note in notes if note],

@@ -60,6 +60,10 @@ _WRITTEN = """
     SELECT count(*) FROM backfill_row_changes c JOIN backfill_jobs j ON j.id = c.job_id
     WHERE (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back')) AND c.undone IS NULL
 """
+_NOT_TAKEN_BACK = """
+    SELECT j.id::text, count(*) FROM backfill_jobs j JOIN backfill_row_changes c ON c.job_id = j.id AND c.undone IS NULL
+    WHERE j.reason = 'rolled back' AND EXISTS (SELECT FROM kintell_sessions s WHERE s.id = c.session_id) GROUP BY 1 ORDER BY 1
+"""
 _TWICE = """
     SELECT external_session_id, count(*) FROM kintell_sessions WHERE external_session_id IS NOT NULL
     GROUP BY 1 HAVING count(*) > 1 ORDER BY 1
@@ -110,6 +114,12 @@ _DAYS = """
 def accounts(database: Database, job_ids: Sequence[str] | None = None) -> pl.DataFrame:
     """`ACCOUNTS` of all jobs, or of some, that were not rolled back."""
     return _frame(database, _ACCOUNTS, {"ids": None if job_ids is None else list(job_ids)}, ACCOUNTS)
+
+
+def not_taken_back(database: Database) -> dict[str, int]:
+    """Jobs that are recorded as rolled back, with the rows that no revert has looked at and that are in the table."""
+    with database.connected("kintell recount") as connection:
+        return dict(connection.execute(_NOT_TAKEN_BACK).fetchall())
 
 
 def rejected_reasons(database: Database, job_ids: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:

@@ -218,3 +218,15 @@ def test_events_that_somebody_removed_from_the_outbox_are_told(cli: Terminal, tm
     check = cli("verify", "kintell", "--json").check("events_are_published")
     assert not check["passed"] and check["count"] > 0
     assert "0 of" not in check["description"] and "outbox does not hold them" in check["description"]
+
+
+def test_a_job_that_is_marked_as_rolled_back_by_hand_is_not_believed(
+    cli: Terminal, tmp_path: Path, stored: Kintell
+) -> None:
+    job = imported(cli("import", write(tmp_path / "a.csv", [clean(1)]), "--json"))["job_id"]
+    execute(stored, "UPDATE backfill_jobs SET status = 'failed', reason = 'rolled back'")
+    check = cli("verify", "kintell", "--json").check("rows_accounted")
+    assert (check["passed"], check["count"], check["sample"]) == (False, 1, [job])
+    assert cli("revert", "kintell", "--plan-id", job).code == 0
+    assert sessions(stored) == 0
+    assert cli("verify", "kintell", "--json").check("rows_accounted")["passed"]
