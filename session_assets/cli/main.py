@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 
 import click
 
@@ -75,6 +76,7 @@ def _lost_store(error: Exception) -> SessionAssetsError | None:
 
 def main() -> None:
     """Entry point of `session-assets`."""
+    warnings.simplefilter("ignore")  # Dagster's, of what is beta: each command that loads the assets would print them
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

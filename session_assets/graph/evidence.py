@@ -52,9 +52,13 @@ class Evidence:
         return lack
 
     def lack_of(
-        self, holdings: Sequence[Holding], tags: Mapping[str, str], figures: Figures, types: Callable[[], str]
+        self,
+        holdings: Sequence[Holding],
+        tags: Mapping[str, str],
+        figures: Figures = Figures(),  # noqa: B008 - frozen
+        types: Callable[[], str] = str,
     ) -> Lack | None:
-        """What a look at single documents lacks; nothing is kept, since it says nothing of the others."""
+        """What a look at single documents lacks, or can be told without reading any; nothing is kept."""
         target = self._target(holdings, tags)
         unread = lack_of_documents(target, figures, 0, types()) if figures.unreadable else None
         return worst([lack_of_target(target), unread])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,3 +35,11 @@ def test_texts_that_look_like_markup_are_shown(body: dict[str, Any], capsys: pyt
     assert output.show(Result(BODY | body, 1), as_json=False) == 1
     shown = "".join(part.strip(" │") for part in capsys.readouterr().out.splitlines()).replace(" ", "")
     assert all(text in shown for text in ODD)
+
+
+def test_a_command_prints_no_warnings_of_dagster(tmp_path: Path) -> None:
+    """`target list` printed 27 of them, before each answer."""
+    program = Path(sys.executable).with_name("session-assets")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SESSION_ASSETS_HOME": str(tmp_path / "home")}
+    answer = subprocess.run([program, "target", "list"], env=environment, capture_output=True, text=True, check=True)
+    assert "Warning" not in answer.stderr
