@@ -74,7 +74,7 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
     slice_, plan_id = body["slice"], body.get("plan_id")
     if "outcomes" in body:
         outcomes = body["outcomes"]
-        applied_ids = body.get("plan_ids") or [plan_id]
+        applied_ids: list[str] = body.get("plan_ids") or [str(plan_id)]
         named = f"plan{'s' * (len(applied_ids) > 1)} {', '.join(applied_ids)}"
         console.print(f"{named}: {body['planned']:,} changes", highlight=False, soft_wrap=True)
         console.print(_counts("outcome", outcomes))
