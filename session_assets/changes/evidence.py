@@ -109,7 +109,7 @@ def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: s
         return Lack(
             f"none of {figures.applicable:,} documents of {target.shown} could be judged: {figures.unreadable:,} unreadable,"
             f" {figures.unsettled:,} unsettled.{said}",
-            "Say how to read them in a mapping (docs/evidence.md), or correct them, then verify again."
+            "Correct them, or say how to read them (docs/evidence.md), then verify again."
             if figures.unreadable
             else "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
         )
@@ -123,7 +123,7 @@ def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: s
         return Lack(
             f"{figures.unreadable:,} of {figures.applicable:,} documents of {target.shown} are unreadable ({share:.2%}), more"
             f" than SESSION_ASSETS_MAX_UNREADABLE_SHARE={target.most_unreadable:g} allows.{said}",
-            "Open the full list, correct them or say how to read them in a mapping (docs/evidence.md), then verify again.",
+            "Open the full list. Correct them, or say how to read them (docs/evidence.md), then verify again.",
             everywhere=False,
         )
     return None

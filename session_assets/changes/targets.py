@@ -76,6 +76,12 @@ class Targets:
             self._adopt(old, new, note=note, by=by)
             return made
         made = replace(made, old=self._full(old, known))
+        before = next((one for one in self.accepted() if one.old == made.old), None)
+        if before is not None:  # plans of OLD may have been applied there: a second word would take their way back
+            raise UsageError(
+                f"target {made.old} was accepted as {before.new} by {before.by}: nothing was recorded. If that one has become"
+                f" {new}: session-assets target accept {before.new} {new} --note WHY"
+            )
         if made.old in _chain(new, {one.old: one.new for one in self.accepted()}):
             raise UsageError(f"target {new} is {made.old} already: nothing was recorded.")
         if known[made.old].store != known[new].store:

@@ -26,7 +26,7 @@ def show(result: Result, as_json: bool) -> int:
         return result.exit_code
     console = plain_console()
     body = result.body
-    if "read" in body:
+    if "read" in body and (body["read"] or body["command"] != "apply"):  # an apply of a plan that waits reads nothing
         console.print(f"{body['slice']}: {_looked_at(body)}", highlight=False, soft_wrap=True)
     if lack := body.get("lack"):
         text = safe_text(f"No evidence: {lack['text'].rstrip('.')}. {lack['next_step']}")

@@ -64,6 +64,16 @@ def test_an_unknown_target_is_not_accepted(targets: Targets, wrong: str) -> None
             targets.accept(*pair, note="restored", by="somebody")
 
 
+def test_a_target_is_accepted_once_and_goes_on_from_there(targets: Targets) -> None:
+    one, two, three = (targets.resolve(replace(SET, database=name)).id for name in ("web", "web2", "web3"))
+    targets.accept(one, two, note="renamed", by="somebody")
+    with pytest.raises(UsageError, match=f"target accept {two} {three}"):
+        targets.accept(one, three, note="renamed", by="somebody")
+    targets.accept(two, three, note="renamed again", by="somebody")
+    assert targets.resolve(replace(SET, database="web3")).owns(one, None)
+    assert targets.resolve(replace(SET, database="web2")).owns(one, None)
+
+
 def test_targets_are_not_accepted_in_a_circle(targets: Targets) -> None:
     one, two = targets.resolve(SET).id, targets.resolve(replace(SET, database="web2")).id
     targets.accept(one, two, note="renamed", by="somebody")
