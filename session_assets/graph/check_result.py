@@ -83,7 +83,7 @@ class CheckResult:
 
     @property
     def all_metadata(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"count": self.count, **self.figures.as_dict(), **self.metadata}
+        found: dict[str, Any] = {**self.metadata, "count": self.count, **self.figures.as_dict()}
         if self.lack is not None:
             found |= {NO_EVIDENCE: True, "next_step": self.lack.next_step.replace("`", "")}
         elif self.count and self.next_step:

@@ -46,7 +46,8 @@ def _documents_accounted(collection: Collection) -> dg.AssetChecksDefinition:
                 classes = recording.summary["classes"].get(partition, {})
                 wrong = abs(read - sum(classes.values()))
                 text = f"{read:,} documents read, {sum(classes.values()):,} classified"
-                results[partition] = _account(ACCOUNTED, read, wrong, text, classes)
+                by_class = {f"class_{name}": count for name, count in classes.items()}
+                results[partition] = _account(ACCOUNTED, read, wrong, text, by_class)
             if wanted <= results.keys():
                 break
         yield _logged(context, spec.key, results, _summed(ACCOUNTED, results, "the newest plans"))
