@@ -113,7 +113,7 @@ def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     assert "Found 0 sessions needing" in cli("plan", "identity", "--session", chosen).out
     again = cli("apply", "identity", "--plan-id", answer.body["plan_id"]).out
     assert f"Session {chosen} stood under its GUID already" in again
-    assert "Successfully updated: 0" in again
+    assert "Successfully updated: 1" in again  # by this plan, however often it is applied
     assert sum(one["user_id"] == EMAIL for one in stored.stored()) == 1
 
 
