@@ -50,7 +50,7 @@ class Otherwise(ContestRecounts):
 def test_the_sample_with_all_its_defects_is_confirmed(slice_: Slice) -> None:
     plant(slice_.database, now=datetime(2026, 5, 1, tzinfo=UTC))
     tally, lists = recount(slice_.contest, ContestRecounts(slice_.database, VARIABLE), Selection(), "run")
-    assert (sum(tally.reads.values()), tally.total_reasons(), lists) == (400, {}, {})
+    assert (sum(tally.reads.values()), tally.total_reasons(), lists) == (500, {}, {})
 
 
 def test_what_is_not_confirmed_is_listed_with_both_figures(slice_: Slice, tmp_path: Path) -> None:
