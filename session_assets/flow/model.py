@@ -147,6 +147,7 @@ class Limits:
     pause: float = 600.0  # longest pause, then the step stops and can be run again
     rehearsal_hours: float = 24.0
     unmapped_share: float = 0.05
+    unreadable_share: float = 0.01  # of the rows that a check is about, above which contract is refused
     settle_minutes: float = 30.0  # a younger session without flow waits: its flow may be about to come
 
     @staticmethod
@@ -163,6 +164,7 @@ class Limits:
             pause=number(env, "FLOW_MAX_PAUSE_SECONDS", default.pause),
             rehearsal_hours=number(env, "FLOW_REHEARSAL_HOURS", default.rehearsal_hours),
             unmapped_share=number(env, "FLOW_MAX_UNMAPPED_SHARE", default.unmapped_share),
+            unreadable_share=number(env, "SESSION_ASSETS_MAX_UNREADABLE_SHARE", default.unreadable_share),
             settle_minutes=number(env, "SESSION_ASSETS_SETTLE_MINUTES", default.settle_minutes),
         )
 

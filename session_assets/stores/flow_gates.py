@@ -121,9 +121,12 @@ def _locks(work: Work) -> Iterator[Gate]:
 
 def _checks(work: Work) -> Iterator[Gate]:
     for found in recount(work, [rule.name for rule in RULES.values() if rule.is_error]):
-        if found.passed and found.odd:
-            yield Gate(f"check_{found.name}", f"not all of it could be judged: {'; '.join(found.odd)}",
-                       "Give the columns types that can be compared, or restore the record")  # fmt: skip
+        if found.passed and found.unreadable > work.limits.unreadable_share * (found.read - found.not_applicable):
+            yield Gate(
+                f"check_{found.name}", f"too much of it could not be judged: {'; '.join(found.odd)}",
+                "Give the columns types that can be compared, or restore the record; where such values are no ids of"
+                " sessions, raise SESSION_ASSETS_MAX_UNREADABLE_SHARE",
+            )  # fmt: skip
         if not found.passed:
             rule = RULES[found.name]
             sample = f" ({', '.join(safe_text(one) for one in found.sample[:3])})" if found.sample else ""

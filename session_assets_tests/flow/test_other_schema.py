@@ -56,12 +56,14 @@ def other(postgres_url: str) -> Guide:
 
 
 def test_another_schema_goes_there_and_back(other: Guide) -> None:
-    flow = other.flow(migration=OTHER, batch=7, unmapped_share=1)
     tables = ('"Rows"', "notes", "loads", "runs")
     before, rows = (
         other.all(_CATALOGUE),
         [other.all(f"SELECT to_jsonb(t) FROM batch.{one} t ORDER BY 1") for one in tables],
     )
+    with pytest.raises(PlanRefused, match="'no load'.* raise SESSION_ASSETS_MAX_UNREADABLE_SHARE"):
+        contracted(other.flow(migration=OTHER, batch=7, unmapped_share=1))
+    flow = other.flow(migration=OTHER, batch=7, unmapped_share=1, unreadable_share=0.5)
     contracted(flow)
     assert not other.all("""SELECT FROM batch."Rows" t LEFT JOIN batch.runs r USING (run_key) WHERE r.no IS NULL""")
     right = """
@@ -78,7 +80,7 @@ def test_another_schema_goes_there_and_back(other: Guide) -> None:
 
 
 def test_a_column_that_must_have_a_value_does_not_come_back_over_newer_rows(other: Guide) -> None:
-    flow = other.flow(migration=OTHER, unmapped_share=1)
+    flow = other.flow(migration=OTHER, unmapped_share=1, unreadable_share=0.5)
     contract = contracted(flow)
     other.run("""INSERT INTO batch."Rows" (part, line) VALUES (99, 1)""")
     with pytest.raises(PlanRefused, match="must have a value, and 1 rows were written since"):
