@@ -64,5 +64,14 @@ class PlannedOnly(SessionAssetsError):
     """A plan that deletes was made now and is not applied by the same run: look at it, then apply it."""
 
 
+class RowsLeft(SessionAssetsError):
+    """An undo is done as far as it can be, and left rows: the run's report has each with a word."""
+
+    def __init__(self, left: int, undone: int) -> None:
+        super().__init__(
+            f"{left:,} rows are left as they are, {undone:,} are undone: the run's log and report say why of each."
+        )
+
+
 class Paused(SessionAssetsError):
     """Somebody asked the work to stop: what is done is kept, and it can be resumed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -17,6 +18,7 @@ from psycopg import sql
 from session_assets.embedded.servers import Servers
 from session_assets.stores.cosmos_account import disconnect
 from session_assets.stores.cosmos_containers import drop_database
+from session_assets_tests.longest import LONGEST
 from session_assets_tests.shared_home import SharedHome
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # slow is not wrong
@@ -26,6 +28,14 @@ hypothesis.settings.load_profile("any machine")
 _OWN_MONGO = "SESSION_ASSETS_TEST_MONGO_URI"
 _OWN_POSTGRES = "SESSION_ASSETS_TEST_POSTGRES_URL"
 _OWN_COSMOS, _OWN_COSMOS_KEY = "SESSION_ASSETS_TEST_COSMOS_ENDPOINT", "SESSION_ASSETS_TEST_COSMOS_KEY"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, each as a whole; the others in their order."""
+    place = {name: at for at, name in enumerate(LONGEST)}
+    here = Path(__file__).parent
+    assert all((here / name).exists() for name in LONGEST), "longest.py names a file that is gone"
+    items.sort(key=lambda item: place.get(item.path.relative_to(here).as_posix(), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +127,3 @@ def with_database(uri: str, name: str) -> str:
     if parts.scheme.startswith("mongodb") and "@" in parts.netloc:
         options.setdefault("authSource", parts.path.strip("/") or "admin")
     return urlunsplit(parts._replace(path=f"/{name}", query=urlencode(options)))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: not ("/ui/" in item.nodeid or "/test_demo.py" in item.nodeid))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 
+Item = TypeVar("Item")
 FULL = os.environ.get("SESSION_ASSETS_TEST_FULL") == "1"
 
 
@@ -28,6 +30,6 @@ def times(few: int, many: int) -> int:
     return many if FULL else few
 
 
-def some(every: Sequence[str], few: int) -> list[str]:
+def some(every: Sequence[Item], few: int) -> list[Item]:
     """All of them in the full run, else a few that lie apart."""
     return list(every) if FULL else [every[at * len(every) // few] for at in range(few)]

@@ -76,6 +76,11 @@ class RevertReport:
                 self.left_rows.append((key, word.value, reason))
                 self.refused.append(key)
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether documents show the change though the ledger has nothing to undo."""
+        return self.looked is not None and self.looked.disagrees
+
     def as_dict(self) -> dict[str, Any]:
         """What the terminal and the run's report say, with texts that are safe to show."""
         return {

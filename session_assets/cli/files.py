@@ -72,7 +72,6 @@ def revert(runner: Runner, target: FileTarget, job_id: str, dry_run: bool) -> Re
     config = {"ops": {f"revert_{target.name}_job": {"config": {"plan_id": job_id, "dry_run": dry_run}}}}
     run_id, error, code = runner.execute(target.revert, {}, config)
     summary = runner.environment.reported(run_id, "revert") or {}
-    code = code or int(summary.get("left_rows", 0) > 0 and not dry_run)
     return Result(
         {"slice": target.name, "command": "revert", "unit": "rows", "run_id": run_id, "plan_id": job_id, **summary},
         code,

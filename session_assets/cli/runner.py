@@ -18,7 +18,7 @@ from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.cli.startup import quick_imports
 from session_assets.cli.stopped import stopped_after_last_write
-from session_assets.errors import UsageError
+from session_assets.errors import RowsLeft, UsageError
 from session_assets.graph.causes import cause, exit_code, is_of_check
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
@@ -166,9 +166,7 @@ class Runner:
         run_id, error, code = self.execute(f"{name}_revert", {}, ops)
         summary = self.environment.reported(run_id, "revert") or {}
         body = {"slice": slice_, "command": "revert", "run_id": run_id, "plan_id": plan_id, **summary}
-        disagrees = summary.get("looked", {}).get("disagrees", False)
-        leaves = summary.get("refused", 0) > 0 and not dry_run
-        return Result(body, code or int(leaves or disagrees), error)
+        return Result(body, code, error)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
@@ -278,7 +276,7 @@ class Runner:
         if error is None:
             return run_id, f"run {run_id} failed: see it in the UI", 1
         name, message = cause(error)
-        return run_id, message, exit_code(name)
+        return run_id, None if name == RowsLeft.__name__ else message, exit_code(name)  # what is left is reported
 
     # -- results -------------------------------------------------------------------------------------------------------
 

@@ -65,8 +65,7 @@ def revert(runner: Runner, target: StepTarget, step_id: str, dry_run: bool) -> R
         "plan_id": step_id,
         **summary,
     }
-    left = bool(summary.get("refused")) and not dry_run
-    return Result(body, code or int(left), error, [] if error else list(_undone(body)))
+    return Result(body, code, error, [] if error else list(_undone(body)))
 
 
 def _config(target: StepTarget, command: str, waived_by: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from session_assets.errors import RowsLeft
 from session_assets.flow import model
 from session_assets.flow.assets import POOL, open_flow
 from session_assets.graph.environment import Environment
@@ -80,6 +81,8 @@ def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None
     context.log.info(f"{undone['kind']}: {_told(counts)}; left: {len(left):,}")
     for one in left[:_SHOWN]:
         context.log.warning(one.text)
+    if stays and not config.dry_run:
+        raise RowsLeft(len(stays), total)
 
 
 @dg.job(

@@ -20,6 +20,7 @@ from session_assets.changes.session import (
 )
 from session_assets.changes.store import Store
 from session_assets.changes.target import Known, StoreTarget
+from session_assets.errors import RowsLeft
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import require_evidence
 from session_assets.graph.partition_checks import keep_connections
@@ -182,6 +183,8 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
         }
         environment.report(context.run_id, "revert", summary)
         context.log.info(f"undone: {report.undoable}, left: {report.refused_count} {dict(report.left) or ''}")
+        if report.disagrees or (report.refused_count and not config.dry_run):
+            raise RowsLeft(report.refused_count, report.undoable)
 
     @dg.job(
         name=f"{slice_name}_revert",

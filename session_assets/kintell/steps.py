@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from session_assets.errors import RowsLeft
 from session_assets.graph.environment import Environment
 from session_assets.kintell import model
 from session_assets.kintell.assets import open_imports, options_of
@@ -104,6 +105,8 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
         },
     )
     context.log.info(f"removed: {found.removed:,}, restored: {found.restored:,}, refused: {found.refused.height:,}")
+    if found.left and not config.dry_run:
+        raise RowsLeft(found.left, found.removed + found.restored)
 
 
 @dg.job(

@@ -30,7 +30,7 @@ from session_assets_tests.counts import examples
 Plans = tuple[list[bytes], list[Change]]
 
 
-@examples(40)
+@examples(20)
 @given(plans())
 def test_revert_restores_every_byte(collection: Collection[Any], tmp_path: Path, drawn: Plans) -> None:
     whole, changes = drawn
@@ -52,7 +52,7 @@ def test_revert_restores_every_byte(collection: Collection[Any], tmp_path: Path,
     assert loop.revert(plan).partitions == []
 
 
-@examples(15)
+@examples(8)
 @given(plans())
 def test_applying_twice_is_applying_once(collection: Collection[Any], tmp_path: Path, drawn: Plans) -> None:
     whole, changes = drawn
@@ -68,7 +68,7 @@ def test_applying_twice_is_applying_once(collection: Collection[Any], tmp_path: 
     assert loop.now() == before
 
 
-@examples(15)
+@examples(8)
 @given(drawn=plans(), seed=st.integers(0, 99), parts=st.integers(1, 3))
 def test_the_order_of_rows_changes_nothing(
     collection: Collection[Any], tmp_path: Path, drawn: Plans, seed: int, parts: int
@@ -86,7 +86,7 @@ def test_the_order_of_rows_changes_nothing(
 EDITS = ("none", "none", "field", "gone", "already", "refused")
 
 
-@examples(40)
+@examples(20)
 @given(
     drawn=plans(), edits=st.lists(st.sampled_from(EDITS), min_size=12, max_size=12), later=st.sets(st.integers(0, 11))
 )

@@ -18,7 +18,7 @@ from pymongo.database import Database
 
 from session_assets.embedded.servers import Servers
 from session_assets_tests.conftest import with_database
-from session_assets_tests.counts import FULL, some
+from session_assets_tests.counts import some
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.shared_home import SharedHome
@@ -92,7 +92,7 @@ def without(servers: Servers, name: str) -> Iterator[None]:
         servers.up([name])
 
 
-@pytest.mark.parametrize(("place", "command"), _WITH_MONGODB if FULL else _WITH_MONGODB[::2])
+@pytest.mark.parametrize(("place", "command"), some(_WITH_MONGODB, 1))
 def test_mongodb_is_killed(
     own_servers: Servers,  # noqa: F811
     cli: Terminal,
@@ -156,7 +156,7 @@ def on_own_postgres(open_terminal: Open, own_postgres: Servers, mongo_uri: str) 
     return terminal
 
 
-@pytest.mark.parametrize(("place", "command"), _WITH_DAGSTER if FULL else _WITH_DAGSTER[::2])
+@pytest.mark.parametrize(("place", "command"), some(_WITH_DAGSTER, 1))
 def test_the_dagster_database_is_stopped(
     own_postgres: Servers, on_own_postgres: Terminal, tmp_path: Path, place: str, command: str
 ) -> None:
@@ -186,7 +186,7 @@ def test_the_dagster_database_restarts(own_postgres: Servers, on_own_postgres: T
     assert on_own_postgres("verify", "web").code == 0
 
 
-@pytest.mark.parametrize("place", some(["kintell.begun", "kintell.staged", "kintell.committed", "kintell.loaded"], 2))
+@pytest.mark.parametrize("place", some(["kintell.begun", "kintell.staged", "kintell.committed", "kintell.loaded"], 1))
 def test_an_import_loses_its_database_and_that_of_dagster(
     own_postgres: Servers, on_own_postgres: Terminal, tmp_path: Path, place: str
 ) -> None:
@@ -240,7 +240,8 @@ def on_mongo(open_terminal: Open, mongo_uri: str) -> Iterator[tuple[Terminal, We
 
 
 @pytest.mark.parametrize(
-    ("place", "command"), [("web.before_record", "plan"), ("apply.after_look", "apply"), ("apply.after_write", "apply")]
+    ("place", "command"),
+    some([("web.before_record", "plan"), ("apply.after_look", "apply"), ("apply.after_write", "apply")], 2),
 )
 def test_the_disk_of_the_storage_is_full(
     on_mongo: tuple[Terminal, Web], small_disk: Path, tmp_path: Path, place: str, command: str
@@ -261,7 +262,7 @@ def test_the_disk_of_the_storage_is_full(
     assert wrong_sessions(web) == {}
 
 
-@pytest.mark.parametrize("command", ["verify", "plan", "apply"])
+@pytest.mark.parametrize("command", some(["verify", "plan", "apply"], 1))
 def test_the_disk_of_temporary_files_is_full(on_mongo: tuple[Terminal, Web], tmp_path: Path, command: str) -> None:
     """The kernel refuses files of more than some KiB, with another number than that of a full disk."""
     cli, web = on_mongo

@@ -39,7 +39,7 @@ def shapes(flow: Flow) -> dict[str, Any]:
 
 
 def test_every_row_gets_the_flow_of_an_independent_computation(postgres_url: str) -> None:
-    guide = Guide.new(postgres_url, sessions=times(2000, 10_000), rows=times(50_000, 200_000))
+    guide = Guide.new(postgres_url, sessions=times(1000, 10_000), rows=times(15_000, 200_000))
     flow = guide.flow(batch=5000)
     wanted, values, before = guide.wanted(), guide.values(), guide.catalogue()
     contract = contracted(flow)

@@ -69,7 +69,7 @@ def _files(draw: st.DrawFn) -> tuple[bytes, str | None, bool]:
 
 
 @given(_files(), st.sampled_from([300, 5000, reader.BLOCK]), st.sampled_from([1, 3, 10_000]))
-@settings(examples(40), max_examples=times(40, 5000))
+@settings(examples(40), max_examples=times(20, 5000))
 def test_every_file_is_refused_or_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, made: tuple[bytes, str | None, bool], block: int, batch_size: int
 ) -> None:

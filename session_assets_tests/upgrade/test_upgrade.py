@@ -1,4 +1,4 @@
-"""A released version's home is taken over: web and kintell here, all of it by `make upgrade-check`. What is missing is said."""
+"""A released version's home is taken over: web here, all of it by `make upgrade-check`. What is missing is said."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 import pytest
 
 from session_assets_tests.upgrade.check import upgrade_check
-from session_assets_tests.upgrade.kintell import Kintell
 from session_assets_tests.upgrade.released import CURRENT, ReleaseMissing, require_history
 from session_assets_tests.upgrade.report import Report
 from session_assets_tests.upgrade.web import Web
 
 
-def test_web_and_kintell_of_a_released_version_are_taken_over() -> None:
+def test_web_of_a_released_version_is_taken_over() -> None:
     try:
         require_history()
     except ReleaseMissing as missing:
         pytest.skip(str(missing))
     report = Report()
-    upgrade_check([Web(all_cases=False), Kintell()], report, without=["AZURE_COSMOS_ENDPOINT"])
+    upgrade_check([Web(all_cases=False)], report, without=["AZURE_COSMOS_ENDPOINT"])
     assert report.broken == []
     assert len(report.held) > 30
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from session_assets_tests.counts import some
 from session_assets_tests.web.ingested import assert_sessions_right, connect, event
 
 _CALL = """
@@ -26,7 +27,8 @@ ingest_events(events, database)
 
 
 @pytest.mark.parametrize(
-    "failpoint", ["ingest.after_events", "ingest.after_sessions", "ingest.after_commit", "ingest.after_sessions@2"]
+    "failpoint",
+    some(["ingest.after_events", "ingest.after_sessions", "ingest.after_commit", "ingest.after_sessions@2"], 2),
 )
 def test_killed_and_called_again(mongo_uri: str, failpoint: str) -> None:
     database = connect(mongo_uri)

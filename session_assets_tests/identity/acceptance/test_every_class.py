@@ -15,7 +15,7 @@ from session_assets_tests.identity.scenario import Cosmos, Document
 from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.terminal import Terminal
 
-SESSIONS = times(400, 5000)
+SESSIONS = times(200, 5000)
 
 
 def expected(planted: Planted, backfilled_at: str) -> list[Document]:

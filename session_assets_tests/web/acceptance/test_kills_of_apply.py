@@ -65,7 +65,7 @@ def assert_finished(cli: Terminal, web: Web, goal: dict[str, str], answer: Answe
     assert cli("plan", "web", "--json").body["planned"] == 0
 
 
-@pytest.mark.parametrize("place", some(PLACES, 4))
+@pytest.mark.parametrize("place", some(PLACES, 2))
 def test_a_killed_apply_is_finished_by_the_same_command(
     cli: Terminal, web: Web, goal: dict[str, str], place: str
 ) -> None:
@@ -76,7 +76,7 @@ def test_a_killed_apply_is_finished_by_the_same_command(
 def test_killed_at_random_times(cli: Terminal, web: Web, goal: dict[str, str]) -> None:
     spoiled, seconds = list(web.sessions.find()), _seconds(lambda: cli(*APPLY))
     killed = 0
-    for _ in range(times(3, 20)):
+    for _ in range(times(2, 20)):
         web.sessions.delete_many({})
         web.sessions.insert_many(spoiled)
         cli("plan", "web")  # so that an apply that was finished is not taken for one that is to be finished

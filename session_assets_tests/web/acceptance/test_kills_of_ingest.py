@@ -70,7 +70,7 @@ def test_a_killed_ingest_is_finished_by_the_same_command(cli: Terminal, web: Web
     seconds, goal = time.monotonic() - began, end_state(web)
     assert (web.events.count_documents({}), web.sessions.count_documents({})) == (EVENTS, SESSIONS)
     assert wrong_sessions(web) == {}
-    for place in some(PLACES, 4):
+    for place in some(PLACES, 2):
         start_again(web)
         cli.killed_at(place, *command)
         end_transactions(web)
@@ -79,7 +79,7 @@ def test_a_killed_ingest_is_finished_by_the_same_command(cli: Terminal, web: Web
         assert answer.body["inserted"] + answer.body["already_there"] == EVENTS
         assert end_state(web) == goal, place
     killed = 0
-    for _ in range(times(3, 20)):
+    for _ in range(times(2, 20)):
         start_again(web)
         killed += cli.killed_after(random.uniform(0.2, 1.0) * seconds, *command)
         end_transactions(web)

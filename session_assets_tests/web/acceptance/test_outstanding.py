@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import psycopg
+
 from session_assets_tests.web.acceptance.documents import DAYS, Web, dump, fill, wrong_sessions
 from session_assets_tests.web.acceptance.terminal import Terminal
 
@@ -70,7 +72,7 @@ def test_an_apply_of_two_plans_names_the_undo_of_both(cli: Terminal, web: Web) -
         assert f"To undo: session-assets revert web --plan-id {plan_id}" in applied.out, applied
 
 
-def test_nothing_to_undo_is_said_after_looking(cli: Terminal, web: Web) -> None:
+def test_nothing_to_undo_is_said_after_looking(cli: Terminal, web: Web, dagster_url: str) -> None:
     wiped = fill(web, 12)
     plan_id = cli("plan", "web", "--json").body["plan_id"]
     undo = ("revert", "web", "--plan-id", plan_id)
@@ -87,6 +89,9 @@ def test_nothing_to_undo_is_said_after_looking(cli: Terminal, web: Web) -> None:
     for dry_run in ((), ("--dry-run",)):
         disagrees = cli(*undo, *dry_run, "--json")
         assert (disagrees.code, disagrees.body["looked"]["after"]) == (1, len(wiped)), disagrees
+        with psycopg.connect(dagster_url.replace("+psycopg2", "")) as connection:
+            run = connection.execute("SELECT status FROM runs WHERE run_id = %s", [disagrees.body["run_id"]]).fetchone()
+        assert run == ("FAILURE",)  # the UI is not green either
     assert "the store disagrees" in cli(*undo).out
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pymongo
 import pytest
 
+from session_assets_tests.counts import FULL, times
 from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.documents import Web, dump, indexes, listed, wipe
 
@@ -66,15 +67,16 @@ def test_portal_sessions_are_ingested_repaired_and_restored(
 
         first = cli("ingest", *files, "--json")
         assert first.code == 0, first
-        assert sum(one["inserted"] for one in first.bodies) == web.events.estimated_document_count() == 31_987
         published = _published()
-        assert len(published) == 12_032
+        figures = sum(published.values()), len(published)
+        assert figures == (31_987, 12_032) or not FULL
+        assert sum(one["inserted"] for one in first.bodies) == web.events.estimated_document_count() == figures[0]
         assert {one["session_id"]: one["event_count"] for one in web.sessions.find()} == published
 
         ingested, events = dump(web), dump(web, "events")
         again = cli("ingest", *files, "--json")
         assert again.code == 0
-        assert Counter((one["inserted"], one["already_there"] > 0) for one in again.bodies) == {(0, True): 12}
+        assert Counter((one["inserted"], one["already_there"] > 0) for one in again.bodies) == {(0, True): len(files)}
         assert (dump(web), dump(web, "events")) == (ingested, events)
 
         spoiled = set(random.Random(7).sample(sorted(published), round(0.3 * len(published))))
@@ -133,10 +135,15 @@ def _sorted_fields(documents: dict[str, str]) -> dict[str, Any]:
 
 def _published() -> dict[str, int]:
     published: dict[str, int] = {}
-    for path in sorted(PORTAL.glob("*.csv.gz")):
+    for path in _files():
         with gzip.open(path, "rt") as file:
             published.update({row["session_id"]: int(row["session_size"]) for row in csv.DictReader(file)})
     return published
+
+
+def _files() -> list[Path]:
+    """All twelve in the full run, else a few."""
+    return sorted(PORTAL.glob("*.csv.gz"))[: times(3, 12)]
 
 
 def _copies(folder: Path) -> list[Path]:
@@ -144,4 +151,4 @@ def _copies(folder: Path) -> list[Path]:
     drops = folder / "portal"
     drops.mkdir()
     (drops / "mapping.yaml").write_text(json.dumps(MAPPING))
-    return [Path(shutil.copy(path, drops)) for path in sorted(PORTAL.glob("*.csv.gz"))]
+    return [Path(shutil.copy(path, drops)) for path in _files()]
