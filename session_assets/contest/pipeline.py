@@ -97,6 +97,9 @@ class Contest(Pipeline):
     def holdings(self) -> list[Holding]:
         return self.source.holdings()
 
+    def types(self) -> str:
+        return self.source.types()
+
     def unreadable(self) -> pl.Expr:
         return has_reason(UNREADABLE)
 

@@ -16,6 +16,7 @@ from session_assets.contest.attempts import contest_ids
 from session_assets.contest.judgement import missing_user, moment_of, months, user_of
 from session_assets.selection import Progress, Selection
 from session_assets.stores.bson_frames import Field, Kind
+from session_assets.stores.bson_times import Times
 from session_assets.stores.contest_frames import (
     made_between,
     placed_frames,
@@ -25,7 +26,15 @@ from session_assets.stores.contest_frames import (
 )
 from session_assets.stores.mongo import MongoSource
 from session_assets.stores.mongo_repeated import repeated_texts
+from session_assets.stores.mongo_types import types_found, types_text
 
+_TEXTS = ("session_id", "session_status", "username", "contest")
+_SAID = (
+    *(Field(name, Kind.TEXT) for name in _TEXTS),
+    *(Field(name, Kind.MOMENT, times=Times("iso", "UTC")) for name in ("created_at", "completed_at")),
+    Field("year", Kind.NUMBER),
+)
+"""Fields without which a session is unreadable."""
 _SLACK = timedelta(days=2)  # times of day with an offset, and clocks
 
 
@@ -91,8 +100,16 @@ class ContestSource:
         return [one for one in dict.fromkeys(wanted) if one not in found]
 
     def holdings(self) -> list[Holding]:
-        """The sessions, and the problems that their attempts are completed from. A session need not have a user."""
-        return [self._sessions.holding(), self._problems.holding()]
+        """All three; that of the users may be empty: a session need not have one."""
+        users = self._users.holding()
+        return [self._sessions.holding(), self._problems.holding(), *([users] if users.documents is None else [])]
+
+    def types(self) -> str:
+        """What the fields hold that nothing else can tell, if they lack it or it is not understood; over all sessions."""
+        found = {
+            f"{self._sessions.collection.name}.{name}": one for name, one in types_found(self._sessions, _SAID).items()
+        }
+        return types_text(found, needed=found)
 
     def observed_problems(self) -> int:
         """How many problems there are, as the server estimates."""

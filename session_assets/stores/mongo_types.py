@@ -5,18 +5,21 @@ Asked only if something was not understood, for the text that says what to do. N
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import bson
 from bson import ObjectId
 
+from session_assets.masking import safe_text
 from session_assets.stores.bson_documents import CODEC, key_of
 from session_assets.stores.bson_frames import Field, Kind
 from session_assets.stores.bson_times import RANGES, Times
 from session_assets.stores.mongo import MongoSource, attempt
 
 SAYS_NOTHING = frozenset({"missing", "null", "undefined"})
+_SHOWN = 40  # characters of an _id
 _NUMBERS = ("int", "long", "double")
 _OFFSET = r"^\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:[0-5]\d([.,]\d{1,9})?)? ?([Zz]|[+-]\d\d:?\d\d)\s*$"
 _LOCAL = r"^\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:[0-5]\d([.,]\d{1,9})?)?\s*$"
@@ -60,6 +63,31 @@ def types_found(source: MongoSource, fields: tuple[Field, ...]) -> dict[str, dic
             label: TypeFound(count, _id_text(example), label in known) for label, (count, example) in ordered
         }
     return result
+
+
+def types_text(
+    found: Mapping[str, Mapping[str, TypeFound]], needed: Collection[str], always: Collection[str] = ()
+) -> str:
+    """What `types_found` found, for a person: fields that hold a type that is not understood, those `needed` that some
+    documents lack, and those that are to be shown `always`."""
+    told = {
+        name: types
+        for name, types in found.items()
+        if name in always
+        or any(not one.understood for one in types.values())
+        or (name in needed and not SAYS_NOTHING.isdisjoint(types))
+    }
+    return "; ".join(
+        f"{safe_text(name)}: {', '.join(_type_text(label, one, name in needed) for label, one in types.items())}"
+        for name, types in told.items()
+        if types
+    )
+
+
+def _type_text(label: str, found: TypeFound, is_needed: bool) -> str:
+    is_odd = not found.understood or (is_needed and label in SAYS_NOTHING)
+    example = f" (for example in _id {safe_text(found.example)[:_SHOWN]})" if is_odd else ""
+    return f"{found.documents:,} {label}{example}"
 
 
 def _understood(field: Field) -> frozenset[str]:

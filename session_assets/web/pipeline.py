@@ -23,6 +23,7 @@ from session_assets.selection import Progress, Selection
 from session_assets.settings import Settings
 from session_assets.storage import Storage
 from session_assets.stores.mongo import MongoSource, database
+from session_assets.stores.mongo_types import types_text
 from session_assets.web.collected import collected
 from session_assets.web.facts import classify, session_facts
 from session_assets.web.findings import findings, loose_findings
@@ -38,7 +39,6 @@ from session_assets.web.model import (
 from session_assets.web.repairs import held_if_too_large
 from session_assets.web.source import Bucket, WebSource
 from session_assets.web.stored import PLAIN, WebShape, web_shape
-from session_assets.web.types import types_text
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,10 @@ class Web(Pipeline):
 
     def types(self) -> str:
         """Fields with types that are not understood, and both session ids: with counts, and an example."""
-        return types_text(self.source.types_found(), self.shape)
+        events, sessions = self.shape.events, self.shape.sessions
+        ids = [f"{one.collection}.{one.stored('session_id')}" for one in (sessions, events)]
+        time = f"{events.collection}.{events.stored('timestamp')}"
+        return types_text(self.source.types_found(), needed=[time], always=ids)
 
     def unreadable(self) -> pl.Expr:
         return has_reason(UNREADABLE)

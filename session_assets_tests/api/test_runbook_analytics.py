@@ -103,6 +103,7 @@ def test_performance_of_a_user_is_that_of_the_runbook(
     with pymongo.MongoClient[dict[str, Any]](mongo_uri) as client:
         client.get_default_database().sessions.insert_one(dict(seed_session()))
         client.get_default_database().problems.insert_many([*map(dict, CATALOGUE)])
+        client.get_default_database().create_collection("users")
     for name in ("SESSION_ASSETS_HOME", "CONTEST_MONGO_URI", "DAGSTER_POSTGRES_URL"):
         monkeypatch.setenv(name, cli.variables[name])
     with dg.DagsterInstance.ephemeral() as instance:

@@ -30,8 +30,9 @@ def cli(open_terminal: Open, mongo_uri: str) -> Terminal:  # noqa: F811
 
 @pytest.fixture
 def goaime(mongo_uri: str) -> Iterator[Database[dict[str, Any]]]:
-    """The database that `cli` works on; it holds the problems of the sample."""
+    """The database that `cli` works on; it holds the problems of the sample, and no user."""
     with pymongo.MongoClient[dict[str, Any]](mongo_uri, tz_aware=True) as client:
         database = client.get_default_database()
         database.problems.insert_many([*map(dict, CATALOGUE)])
+        database.create_collection("users")
         yield database

@@ -85,3 +85,21 @@ def test_a_session_id_of_several_documents_is_told(cli: Terminal, goaime: Goaime
     assert (found.code, check["severity"], check["passed"], check["count"]) == (0, "WARN", False, 3)
     assert check["sample"] == [seed_session()["session_id"]]
     assert [*check["full_list"]] == ["duplicate_session"]
+
+
+def test_users_under_another_name_are_an_error(cli: Terminal, goaime: Goaime) -> None:
+    goaime.sessions.insert_one(seed_session())
+    goaime.users.rename("people")
+    found = cli("verify", "contest", "--json")
+    assert (found.code, "has no users" in found.body["lack"]["text"]) == (1, True), found
+    assert cli("apply", "contest").code == 1
+    assert only(goaime) == seed_session()
+
+
+def test_what_nobody_understands_is_told_with_field_types_and_an_example(cli: Terminal, goaime: Goaime) -> None:
+    goaime.sessions.insert_many([seed_session() | {"_id": "odd", "created_at": 1735689600000}, {"_id": "none"}])
+    found = cli("verify", "contest", "--json")
+    text = found.body["lack"]["text"]
+    assert (found.code, found.body["unreadable"]) == (1, 1), found
+    assert "sessions.created_at: 1 long (for example in _id odd), 1 missing (for example in _id none)" in text, text
+    assert "sessions.username: 1 missing (for example in _id none), 1 string" in text, text
