@@ -61,7 +61,7 @@ def test_another_schema_goes_there_and_back(other: Guide) -> None:
         other.all(_CATALOGUE),
         [other.all(f"SELECT to_jsonb(t) FROM batch.{one} t ORDER BY 1") for one in tables],
     )
-    with pytest.raises(PlanRefused, match="'no load'.* raise SESSION_ASSETS_MAX_UNREADABLE_SHARE"):
+    with pytest.raises(PlanRefused, match=r"'no load'.* raise SESSION_ASSETS_MAX_UNREADABLE_SHARE"):
         contracted(other.flow(migration=OTHER, batch=7, unmapped_share=1))
     flow = other.flow(migration=OTHER, batch=7, unmapped_share=1, unreadable_share=0.5)
     contracted(flow)
