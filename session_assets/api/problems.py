@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from session_assets.errors import BadInput, LockHeld, SessionAssetsError, StoreUnavailable, UsageError
+from session_assets.errors import BadInput, LockHeld, PlanRefused, SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.kintell.jobs import NotResumable, SourceChanged, UnknownJob
 from session_assets.kintell.preflight import PreflightFailed
 from session_assets.masking import safe_text
@@ -22,6 +22,7 @@ _STATUS: list[tuple[type[SessionAssetsError], int]] = [  # the first that fits
     (NotResumable, 409),
     (SourceChanged, 409),
     (LockHeld, 409),
+    (PlanRefused, 409),
     (BadInput, 422),
     (PreflightFailed, 503),
     (StoreUnavailable, 503),

@@ -103,7 +103,7 @@ def resume(job_id: str, batch_size: int | None, encoding: str | None, as_json: b
     """
     runner = _runner(as_json)
     imports = open_imports()
-    job = imports.jobs.get(job_id)
+    job = imports.jobs.own(job_id)
     job.require_resumable()
     partition = imports.partition_of(job)
     if job.status == "completed" and (partition is None or not imports.jobs.outstanding(job).any):

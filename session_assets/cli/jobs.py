@@ -58,7 +58,7 @@ def accept(job_id: str, note: str, as_json: bool) -> int:
     from session_assets.stores.kintell_schema import migrate_if_due
 
     imports = open_imports()
-    job = imports.jobs.get(job_id)
+    job = imports.jobs.own(job_id)
     migrate_if_due(imports.database)
     count = accept_lost(imports.database, job, _signed(note))
     if as_json:
@@ -87,7 +87,7 @@ def close(job_id: str, note: str, as_json: bool) -> int:
     from session_assets.stores.kintell_schema import migrate_if_due
 
     imports = open_imports()
-    job = imports.jobs.get(job_id)
+    job = imports.jobs.own(job_id)
     migrate_if_due(imports.database)
     if not job.failed_rows:
         raise UsageError(f"Job {job.id} has no rejected rows: there is nothing to close.")

@@ -6,9 +6,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from session_assets.changes.owner import Accepted
 from session_assets.errors import PlanRefused
 from session_assets.flow import model
-from session_assets.flow.evidence import Accepted, Look
+from session_assets.flow.evidence import Look
 from session_assets.flow.map_target import STORED, keep_target
 from session_assets.flow.rehearsal import rehearse
 from session_assets.graph.environment import Environment
@@ -35,7 +36,7 @@ def key(name: str) -> dg.AssetKey:
 def open_flow(context: Any = None, waived_by: str | None = None) -> Flow:
     """Raises `NotConfigured` where FLOW_DATABASE_URL is unset."""
     say = (lambda text: context.log.info(safe_text(text))) if context is not None else (lambda _: None)
-    return Flow.from_env(say=say, waived_by=waived_by, accepted=Accepted(Environment.load()))
+    return Flow.from_env(say=say, waived_by=waived_by, accepted=Accepted(Environment.load().storage))
 
 
 @dg.asset(

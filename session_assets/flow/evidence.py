@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from session_assets.changes.evidence import Figures, Holding, Lack, worst
-from session_assets.changes.target import Known, StoreTarget
+from session_assets.changes.target import Known
 from session_assets.errors import UsageError
 from session_assets.flow.model import SLICE, TARGET, VARIABLE, Migration
 from session_assets.graph.environment import Environment
@@ -58,20 +58,6 @@ class Look:
         """Raise `NoEvidence` where nothing may be written: nothing is known of the database, or too much is not understood."""
         refuse(self.lack, "the flow migration")
         require_evidence(self._environment, SLICE, self.known, [TARGET])
-
-
-class Accepted:
-    """What this home knows of two targets: whether somebody accepted one as the other, and how to."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    def is_same(self, old: StoreTarget, now: StoreTarget) -> bool:
-        return self._environment.known(old).id in self._environment.known(now).names
-
-    def how(self, old: StoreTarget, now: StoreTarget) -> str:
-        known = self._environment.known
-        return f"session-assets target accept {known(old).id} {known(now).id} --note WHY"
 
 
 def known_database(environment: Environment, database: Database) -> Known:

@@ -51,6 +51,10 @@ class Evidence:
             self._keep(lack, holdings, run_id, partitions)
         return lack
 
+    def note(self, lack: Lack | None, run_id: str) -> None:
+        """Keep what a look found that counts its evidence in another way than by collections."""
+        self._keep(lack, (), run_id, None)
+
     def lack_of(
         self,
         holdings: Sequence[Holding],

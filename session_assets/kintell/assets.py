@@ -12,6 +12,7 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
 from session_assets.kintell import model
 from session_assets.kintell.attempt import Options
+from session_assets.kintell.evidence import require_imports_evidence
 from session_assets.kintell.files import Taken
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.imports import Imports
@@ -131,6 +132,7 @@ def sessions(context: dg.AssetExecutionContext, config: ImportConfig) -> dg.Mate
     """Sessions of a file in `kintell_sessions`: checked as a whole, then loaded batch by batch, resumable at each."""
     environment = Environment.load()
     imports = open_imports(environment)
+    require_imports_evidence(imports, environment)
     taken = _taken(imports, context.partition_key)
     began = time.monotonic()
     before = imports.jobs.find(taken.source)

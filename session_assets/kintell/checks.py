@@ -69,7 +69,7 @@ def sessions_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Asset
     """Recounts all jobs and all sessions."""
     environment = Environment.load()
     imports = open_imports(environment)
-    lack = lack_of_imports(imports, environment, context.op_execution_context.run.tags)
+    lack = _lack(context, imports, environment)
     if lack is not None or imports.jobs.is_new():
         results, sessions = [_unjudged(name, ERROR, lack) for name in SESSION_CHECKS], 0
     else:
@@ -105,7 +105,7 @@ def rejects_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetC
     """Counts rejected rows by what is wrong with them."""
     environment = Environment.load()
     imports = open_imports(environment)
-    lack = lack_of_imports(imports, environment, context.op_execution_context.run.tags)
+    lack = _lack(context, imports, environment)
     if lack is not None or imports.jobs.is_new():
         results = [_unjudged(name, WARN, lack) for name in REJECT_CHECKS]
     else:
@@ -132,7 +132,7 @@ def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
     """Counts what waits in the outbox."""
     environment = Environment.load()
     imports = open_imports(environment)
-    lack = lack_of_imports(imports, environment, context.op_execution_context.run.tags)
+    lack = _lack(context, imports, environment)
     if lack is not None or imports.jobs.is_new():
         yield from _reported(context, EVENTS, "checks_events", [_unjudged(PUBLISHED.name, WARN, lack)])
         return
@@ -258,6 +258,11 @@ def _result(
 def _unjudged(name: str, severity: dg.AssetCheckSeverity, lack: Lack | None) -> CheckResult:
     """Before the first import it is right that nothing is judged; of a database that lost its tables it is not."""
     return CheckResult(name, Figures(), 0, _NOTHING, severity, lack=lack, rightly="" if lack else _RIGHTLY)
+
+
+def _lack(context: dg.AssetCheckExecutionContext, imports: Imports, environment: Environment) -> Lack | None:
+    op = context.op_execution_context
+    return lack_of_imports(imports, environment, op.run.tags, op.run_id)
 
 
 def _job_ids(context: dg.AssetCheckExecutionContext, imports: Imports) -> list[str] | None:

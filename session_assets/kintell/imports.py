@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from session_assets.changes.owner import Accepted
 from session_assets.drops.folder import drop_key, private_copy
 from session_assets.kintell import model
 from session_assets.kintell.attempt import (
@@ -52,7 +53,7 @@ class Imports(Files):
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self.database = Database.from_env(model.VARIABLE)
-        self.jobs = JobStore(self.database)
+        self.jobs = JobStore(self.database, Accepted(storage))
         super().__init__(settings, storage, self.jobs)
         self.oddities: dict[str, int] = {}
         """Of the file that was imported last: rows that are seldom meant, by `model.ODDITIES`."""
@@ -68,6 +69,8 @@ class Imports(Files):
             copy, sha256, size = private_copy(path, scratch)
             partition = drop_key(path, sha256)
             job = self.jobs.find(Source(sha256, size))
+            if job is not None:
+                self.jobs.require_own(job)
             again = None if job is None else self._again(job)
             options = options if job is None else as_begun(job, copy, options)
             validated = judge(copy, name, users, scratch, options)
@@ -111,7 +114,7 @@ class Imports(Files):
         """Import a file, or what is left of it; returns its job, and whether anything was left to do.
 
         Of a file that was imported before, rejected rows are retried, and sessions that are gone come back. `resume` names the
-        job that the file must be of. Raises what `run_import` raises, `BadInput`, `PreflightFailed`.
+        job that the file must be of. Raises what `run_import` raises, `BadInput`, `PlanRefused`, `PreflightFailed`.
         """
         for finding in make_ready(self.database, self.settings.home, taken.byte_size):
             if not finding.passed:
@@ -125,6 +128,7 @@ class Imports(Files):
             job.require_resumable()
         else:
             job = self.jobs.start(taken.file_name, taken.source, run_id)
+        self.jobs.require_own(job)
         options = options.with_asked(job.asked)
         again, is_other = self._again(job), reads_otherwise(job, Path(taken.copy), options)
         if job.status == "completed" and not (again and again.any) and not is_other:

@@ -188,5 +188,16 @@ class Job:
             )
 
 
+def phase_of(holder: str | None, publisher: str | None, noted: str | None, status: str) -> str | None:
+    """What is done with a job now, told by who holds its locks; `noted` is what the last importer noted."""
+    if holder is None:
+        return "publishing" if publisher else None
+    if holder.startswith("kintell revert"):
+        return "reverting"
+    if not holder.startswith("kintell import"):
+        return None
+    return noted or ("loading" if status == "running" else "validating")
+
+
 def _size(count: int | None) -> str:
     return "unknown size" if count is None else f"{count:,} bytes"

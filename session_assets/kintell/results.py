@@ -12,6 +12,7 @@ from session_assets.kintell.assets import FILES, OWNERS, key, open_imports, requ
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.preview import plot_days, preview_days, preview_reasons, preview_rejects, preview_users
 from session_assets.stores.kintell_outbox import lag, publish_events
+from session_assets.stores.kintell_owner import foreign_events
 from session_assets.stores.kintell_recount import DAYS, days
 from session_assets.stores.kintell_rejects import reason_counts, rejects
 
@@ -151,11 +152,18 @@ def daily_summary() -> dg.MaterializeResult:
 
 
 def publish(imports: Imports) -> str | None:
-    """Publish what waits; without NATS_URL nothing is lost, it waits, and the text says so."""
+    """Publish what waits; without NATS_URL nothing is lost, it waits, and the text says so. So do events of other databases."""
     try:
-        publish_events(imports.database)
+        publish_events(imports.database, accepted=imports.jobs.accepted)
     except NotConfigured as error:
         return f"{error} The events wait in the outbox."
+    with imports.database.connected("kintell events") as connection:
+        foreign = sorted(foreign_events(connection, imports.jobs.accepted))
+    if foreign:
+        return (
+            f"Events of {len(foreign):,} jobs, such as {foreign[0]}, were left alone: these jobs were imported into the database"
+            " that this one is a copy of, and their events are published from there."
+        )
     return None
 
 

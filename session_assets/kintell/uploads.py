@@ -31,6 +31,8 @@ def register(
     make_ready(imports.database, imports.settings.home, source.byte_size)
     imports.sweep()
     known = imports.jobs.find(source)
+    if known is not None:
+        imports.jobs.require_own(known)
     if known is not None and known.status != "pending":
         if known.status != "completed" or imports.jobs.outstanding(known).any:
             receive(imports, draft, known, source)

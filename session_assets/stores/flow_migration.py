@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from session_assets.changes.owner import Accepts
 from session_assets.errors import PlanRefused, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.flow.model import (
@@ -31,7 +32,7 @@ from session_assets.stores.flow_contract import contract
 from session_assets.stores.flow_expand import expand, undo_expand
 from session_assets.stores.flow_gates import Gate, GatesShut, digest_of, original_shapes, shut_gates
 from session_assets.stores.flow_left import left_rows
-from session_assets.stores.flow_owner import Accepts, require_own_steps
+from session_assets.stores.flow_owner import require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
 from session_assets.stores.flow_shown import is_contracted, lacks, not_contracted, remains, require_columns_of_contract

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from session_assets.changes.owner import Accepts
 from session_assets.errors import SessionAssetsError
 from session_assets.flow.model import CONTRACT, STAGING_VARIABLE
 from session_assets.stores.flow_gates import StagingRecord
-from session_assets.stores.flow_owner import Accepts, refuse_foreign
+from session_assets.stores.flow_owner import refuse_foreign
 from session_assets.stores.flow_work import Work
 from session_assets.stores.postgres import Database
 

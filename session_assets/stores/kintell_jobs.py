@@ -10,11 +10,13 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from session_assets.changes.owner import Accepts
 from session_assets.errors import LockHeld, UsageError
-from session_assets.kintell.jobs import UTF_8, Job, Outstanding, Policy, Source, UnknownJob
+from session_assets.kintell.jobs import UTF_8, Job, Outstanding, Policy, Source, UnknownJob, phase_of
 from session_assets.masking import safe_text
 from session_assets.stores.kintell_load import Lane
 from session_assets.stores.kintell_outstanding import outstanding
+from session_assets.stores.kintell_owner import own_target, require_own_job
 from session_assets.stores.kintell_retry import RetryLane
 from session_assets.stores.postgres import Database, holder, lock_key
 
@@ -37,8 +39,8 @@ _SAME_BYTES = "sha256 = %s AND reason IS DISTINCT FROM 'rolled back'"
 _UNFINISHED = "status <> 'completed' AND reason IS DISTINCT FROM 'rolled back' AND sha256 IS NOT NULL"
 _START = f"""
     INSERT INTO backfill_jobs (id, file_name, sha256, byte_size, run_id, status, total_rows, processed_rows,
-        successful_rows, failed_rows, last_processed_row)
-    VALUES (gen_random_uuid(), %s, %s, %s, %s, 'pending', 0, 0, 0, 0, 0)
+        successful_rows, failed_rows, last_processed_row, target)
+    VALUES (gen_random_uuid(), %s, %s, %s, %s, 'pending', 0, 0, 0, 0, 0, %s)
     ON CONFLICT (sha256) WHERE reason IS DISTINCT FROM 'rolled back' DO NOTHING RETURNING {_COLUMNS}
 """
 _CHECKING = f"""
@@ -67,15 +69,19 @@ _ACTIVE = "('pending', 'running', 'paused')"
 
 
 class JobStore:
-    """Jobs of one database. Every call is a transaction of its own; `hold` keeps others off while one works."""
+    """Jobs of one database. Every call is a transaction of its own; `hold` keeps others off while one works.
 
-    def __init__(self, database: Database) -> None:
+    Work on a job raises `PlanRefused` if it was imported into another database, unless `accepted` knows that as this one.
+    """
+
+    def __init__(self, database: Database, accepted: Accepts | None = None) -> None:
         self.database = database
+        self.accepted = accepted
 
     def start(self, file_name: str, source: Source, run_id: str | None = None) -> Job:
         """The job of these bytes: a new pending one, or the one that they already have (`Job.file_name` is its first name)."""
         with self._rows("start") as cursor:
-            values = [file_name[-255:], source.sha256, source.byte_size, run_id]
+            values = [file_name[-255:], source.sha256, source.byte_size, run_id, own_target(cursor.connection)]
             while True:
                 row = cursor.execute(_START, values).fetchone()
                 row = (
@@ -115,6 +121,16 @@ class JobStore:
                 raise UnknownJob(f"There is no import job {job_id}. `session-assets jobs` lists them.")
             return self._job(cursor, row)
 
+    def own(self, job_id: str) -> Job:
+        """The job, for somebody who decides about it. Raises `UnknownJob`, `PlanRefused`."""
+        job = self.get(job_id)
+        self.require_own(job)
+        return job
+
+    def require_own(self, job: Job) -> None:
+        """Raises `PlanRefused` for a job that a copy of another database brought along."""
+        require_own_job(self.database, job, self.accepted)
+
     def count(self) -> int:
         """How many jobs there are, those that were rolled back included."""
         with self._rows("jobs") as cursor:
@@ -137,7 +153,8 @@ class JobStore:
 
     @contextmanager
     def hold(self, job: Job, purpose: str = "import") -> Iterator[None]:
-        """Work on a job alone. Raises `LockHeld` naming who does."""
+        """Work on a job alone. Raises `LockHeld` naming who does, `PlanRefused`."""
+        self.require_own(job)
         with self.database.lock(_lock(job.id), f"kintell {purpose}", f"{job.file_name} (job {job.id})"):
             yield
 
@@ -180,6 +197,7 @@ class JobStore:
 
     def ask(self, job: Job, asked: Mapping[str, Any]) -> Job:
         """Remember the options that came with the file of a job that has not begun: a later resume need not repeat them."""
+        self.require_own(job)
         with self._rows("ask") as cursor:
             cursor.execute("UPDATE backfill_jobs SET asked = %s WHERE id = %s", [json.dumps(dict(asked)), job.id])
         return self.get(job.id)
@@ -217,7 +235,7 @@ class JobStore:
 
         Raises `UsageError` for a job that is over.
         """
-        job = self.get(job_id)
+        job = self.own(job_id)
         if job.state not in ("pending", "running", "paused"):
             raise UsageError(f"Job {job.id} is {job.status}: there is nothing to pause.")
         with self._rows("pause") as cursor:
@@ -267,20 +285,9 @@ class JobStore:
         job_id = str(row["id"])
         who = holder(cursor.connection, lock_key(_lock(job_id)))
         publisher = holder(cursor.connection, lock_key(events_lock(job_id)))
-        row["phase"] = _phase(who, publisher, row["phase"], row["status"])
+        row["phase"] = phase_of(who, publisher, row["phase"], row["status"])
         shown = {"id": str(row["id"]), "file_name": safe_text(row["file_name"])}  # file names stand in errors and logs
         return Job(**{**row, **shown}, holder=who, publisher=publisher)
-
-
-def _phase(holder: str | None, publisher: str | None, noted: str | None, status: str) -> str | None:
-    """What is done with a job now, told by who holds its locks; `noted` is what the last importer noted."""
-    if holder is None:
-        return "publishing" if publisher else None
-    if holder.startswith("kintell revert"):
-        return "reverting"
-    if not holder.startswith("kintell import"):
-        return None
-    return noted or ("loading" if status == "running" else "validating")
 
 
 def events_lock(job_id: str) -> str:

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 
 import psycopg
 
+from session_assets.changes.owner import Accepts
 from session_assets.errors import LockHeld, StoreUnavailable
 from session_assets.failpoints import failpoint
 from session_assets.kintell.jobs import Job
 from session_assets.kintell.outbox import SUBJECTS, Event, Lag
 from session_assets.progress import tell
 from session_assets.stores.kintell_jobs import events_lock
+from session_assets.stores.kintell_owner import foreign_events
 from session_assets.stores.kintell_schema import migrate_if_due
 from session_assets.stores.nats import JetStream, Message
 from session_assets.stores.postgres import Database
@@ -63,15 +65,16 @@ def lag(database: Database, job: Job | None = None) -> Lag:
     return Lag(total, published, oldest[0] if oldest else None)
 
 
-def publish_events(database: Database, env: Mapping[str, str] | None = None) -> int:
-    """Publish the events of all jobs that wait, the oldest job first; returns how many were published by this call.
+def publish_events(database: Database, env: Mapping[str, str] | None = None, accepted: Accepts | None = None) -> int:
+    """Publish the events of all jobs of this database that wait, the oldest job first; returns how many this call published.
 
     Goes on by itself after a short absence of NATS. A job whose events another publisher is at work on is left to it. Raises
     `NotConfigured` without NATS_URL, `StoreUnavailable`, `UsageError`; calling again goes on.
     """
     migrate_if_due(database)
     with database.connected("kintell events") as connection:
-        due = [row[0] for row in connection.execute(_DUE)]
+        foreign = foreign_events(connection, accepted)
+        due = [row[0] for row in connection.execute(_DUE) if row[0] not in foreign]
     JetStream(SUBJECTS.values(), env)
     published = 0
     for job_id in due:

@@ -34,7 +34,7 @@ _CONFLICTS = (
 class Undo:
     """The undo of one job. Killed at any point, running it again finishes; finished, it tries again what it refused.
 
-    Raises `UsageError` for a job that another program made.
+    Raises `UsageError` for a job that another program made, or that was imported into another database.
     """
 
     def __init__(self, jobs: JobStore, job: Job) -> None:
@@ -42,6 +42,7 @@ class Undo:
             raise UsageError(
                 f"Job {job.id} was made by another program: which rows it wrote is not known, so it cannot be taken back."
             )
+        jobs.require_own(job)
         self._jobs = jobs
         self._database = jobs.database
         self._job = job

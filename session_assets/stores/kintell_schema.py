@@ -8,10 +8,11 @@ import psycopg
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
+from session_assets.stores.kintell_owner import adopt
 from session_assets.stores.postgres import Database
 
 VERSION_TABLE = "session_assets_kintell_version"
-NEWEST = "0003"
+NEWEST = "0004"
 """The revision of the last migration."""
 _MIGRATIONS = Path(__file__).parent.parent / "kintell" / "migrations"
 
@@ -187,6 +188,7 @@ def migrate(database: Database) -> None:
             with engine.begin() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+            adopt(database)
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
                 raise database.explained(error.orig) from None

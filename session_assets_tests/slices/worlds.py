@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -17,10 +16,12 @@ from session_assets.embedded.contest_sample import replant as plant_contest
 from session_assets.stores.cosmos import container
 from session_assets.stores.cosmos_account import DATABASE, PREFIX
 from session_assets.stores.cosmos_containers import create_containers
-from session_assets_tests.identity.scenario import Cosmos, session, user
+from session_assets_tests.identity.scenario import Cosmos, plain, session, user
 from session_assets_tests.web.acceptance.documents import fill
+from session_assets_tests.web.acceptance.terminal import Terminal
 
 Variables = dict[str, str]
+Command = tuple[str, ...]
 ODD: tuple[Any, ...] = (True, 7.5, ["a"], {"a": 1}, b"\x00", "2025-03-01T10:00:00")
 
 
@@ -28,22 +29,38 @@ class World(ABC):
     """One slice with documents in its right target."""
 
     slice_: str
+    guards_rows = True
+    """Whether each document of the plan is changed by each way to spoil the right target: then nothing may be written there."""
 
     @abstractmethod
     def fill(self) -> None:
         """Documents, some of them wrong, so that there is something to plan."""
 
-    @abstractmethod
+    def prepare(self, cli: Terminal) -> str:
+        """Begin work on the right target: its plan, or the job or step that was done there."""
+        plan = cli("plan", self.slice_, "--json").body
+        assert plan["planned"] > 0
+        return plan["plan_id"]
+
+    def uses(self, plan_id: str, chance: Random) -> list[Command]:
+        """Commands that go on with that work, or undo it."""
+        return [(command, self.slice_, "--plan-id", plan_id) for command in ("apply", "revert")]
+
     def spoil(self, kind: str, chance: Random) -> Variables:
         """Make a wrong target; returns the variables that lead to it."""
+        return getattr(self, f"_{kind}")(chance)
 
     @abstractmethod
     def held(self, variables: Variables) -> int:
-        """How many documents the collection of sessions holds there, counted by the driver."""
+        """How many documents or rows there are to be judged, counted by the driver."""
 
     @abstractmethod
     def dump(self, variables: Variables) -> list[str]:
-        """All of them, to the byte."""
+        """Everything in the database, by its content."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove the databases that were made."""
 
 
 class MongoWorld(World):
@@ -51,6 +68,7 @@ class MongoWorld(World):
 
     def __init__(self, slice_: str, variable: str, uri: str, fields: tuple[str, ...], source: str) -> None:
         self.slice_, self._variable, self._uri, self._fields, self._source = slice_, variable, uri, fields, source
+        self._made: list[str] = []  # databases
         self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(uri, tz_aware=True)
         self.database: Database[dict[str, Any]] = self._client.get_default_database()
 
@@ -61,9 +79,6 @@ class MongoWorld(World):
             plant_contest(self._uri, now=datetime.now(UTC), sessions=100)
             odd = {"$or": [{name: {"$type": "string"}} for name in ("shuffle", "score", "totalTime")]}
             self.database.sessions.delete_many(odd)
-
-    def spoil(self, kind: str, chance: Random) -> Variables:
-        return getattr(self, f"_{kind}")(chance)
 
     def _missing(self, _chance: Random) -> Variables:
         return self._named(f"absent_{secrets.token_hex(4)}")
@@ -95,24 +110,29 @@ class MongoWorld(World):
         return {}
 
     def held(self, variables: Variables) -> int:
-        return self._sessions(variables).count_documents({})
+        return self._database(variables).sessions.count_documents({})
 
     def dump(self, variables: Variables) -> list[str]:
-        return sorted(json_util.dumps(one) for one in self._sessions(variables).find())
+        collections = [self._database(variables)[name] for name in self._database(variables).list_collection_names()]
+        return sorted(
+            f"{one.name}: {json_util.dumps(document)}"
+            for one in collections
+            for document in [*one.find(), *one.index_information().items()]
+        )
 
     def close(self) -> None:
-        for name in self._client.list_database_names():
-            if name.startswith(("clone_", "absent_")):
-                self._client.drop_database(name)
+        for name in self._made:
+            self._client.drop_database(name)
         self._client.close()
 
     def _named(self, name: str) -> Variables:
+        self._made.append(name)
         path, _, options = self._uri.partition("?")
         return {self._variable: f"{path.rpartition('/')[0]}/{name}?{options}"}
 
-    def _sessions(self, variables: Variables) -> Any:
+    def _database(self, variables: Variables) -> Database[dict[str, Any]]:
         uri = variables.get(self._variable, self._uri)
-        return self._client[uri.partition("?")[0].rpartition("/")[2]].sessions
+        return self._client[uri.partition("?")[0].rpartition("/")[2]]
 
 
 class CosmosWorld(World):
@@ -134,22 +154,21 @@ class CosmosWorld(World):
         sessions = [session(mails[number % 4], number) for number in range(12)]
         self._stores({}).fill(sessions, [user(*pair) for pair in zip(mails, guids, strict=True)])
 
-    def spoil(self, kind: str, chance: Random) -> Variables:
-        wrong: dict[str, Callable[[], Variables]] = {
-            "missing": lambda: {DATABASE: f"absent_{secrets.token_hex(4)}"},
-            "prefix": self._prefix,
-            "empty": self._emptied,
-            "types": lambda: self._rewritten({"user_id": chance.choice([7, True, {"a": 1}, ["a"]])}),
-            "field": lambda: self._rewritten({chance.choice(["type", "user_id"]): None}),
-        }
-        return wrong[kind]()
+    def _missing(self, _chance: Random) -> Variables:
+        return {DATABASE: f"absent_{secrets.token_hex(4)}"}
 
-    def _prefix(self) -> Variables:
+    def _types(self, chance: Random) -> Variables:
+        return self._rewritten({"user_id": chance.choice([7, True, {"a": 1}, ["a"]])})
+
+    def _field(self, chance: Random) -> Variables:
+        return self._rewritten({chance.choice(["type", "user_id"]): None})
+
+    def _prefix(self, _chance: Random) -> Variables:
         other = {PREFIX: "other_"}
         create_containers({**self._variables, **other})
         return other
 
-    def _emptied(self) -> Variables:
+    def _empty(self, _chance: Random) -> Variables:
         store = self._stores({})
         for one in store.stored():
             self._delete(store, one)
@@ -174,4 +193,12 @@ class CosmosWorld(World):
         return len(self._stores(variables).stored())
 
     def dump(self, variables: Variables) -> list[str]:
-        return sorted(json_util.dumps(one) for one in self._stores(variables).stored())
+        stores = self._stores(variables)
+        found = {
+            "sessions": stores.stored(),
+            "auth": [plain(one) for page in stores.auth.pages("SELECT * FROM c") for one in page],
+        }
+        return sorted(f"{name}: {json_util.dumps(one)}" for name, documents in found.items() for one in documents)
+
+    def close(self) -> None:
+        """The fixture drops its database."""

@@ -17,6 +17,7 @@ from session_assets_tests.upgrade.snapshots import rows, with_database
 
 _VARIABLE = "KINTELL_DATABASE_URL"
 _ROWS = 360
+_LATER = 3  # users who are created after the import
 _OWN_ID = "kintell-session-"
 _SESSIONS = """
     SELECT s.external_session_id, to_jsonb(s)::text FROM kintell_sessions s WHERE starts_with(s.external_session_id, %s)
@@ -28,6 +29,7 @@ _PLAIN = """
     FROM kintell_sessions s JOIN users p ON p.id = participant_id JOIN users v ON v.id = volunteer_id
     WHERE starts_with(s.external_session_id, %s) ORDER BY 1
 """
+_USER = "INSERT INTO users (email, role) VALUES (%s, 'participant') RETURNING id"
 _COUNTED = (
     "total_rows", "processed_rows", "inserted_rows", "updated_rows", "skipped_rows", "failed_rows", "status", "reason",
 )  # fmt: skip
@@ -57,6 +59,7 @@ class Kintell:
         self._import(old, base)
         self.kept["base"] = self._sessions("base-")
         self._import(old, self.folder / "open.csv", code=1)
+        self._import(old, self.folder / "users.csv", code=1)
         self._import(old, changed)
         old.killed_at("kintell.committed@2", "import", half, "--batch-size", "100", variables=self.variables)
         self.kept["half"] = rows(reference[_VARIABLE], _PLAIN, ["half-"])
@@ -80,6 +83,8 @@ class Kintell:
             self._written("base.csv", _renamed(known, "base-")),
             self._written("changed.csv", [*_renamed(changed, "base-"), *_renamed(known[:20], "base-more-")]),
         )
+        nobody = [row | {"participant_email": f"later{n}@example.com"} for n, row in enumerate(known[:_LATER])]
+        self._written("users.csv", _renamed([*nobody, *known[_LATER : 2 * _LATER]], "users-"))
         return (*files, self.folder / "half.csv")
 
     def _written(self, name: str, some: list[Row]) -> Path:
@@ -106,7 +111,7 @@ class Kintell:
     # -- this tree -----------------------------------------------------------------------------------------------------
 
     def take_over(self, new: Shell, report: Report) -> None:
-        for step in (self._listed, self._resumed, self._reverted, self._mended):
+        for step in (self._listed, self._retried, self._resumed, self._reverted, self._mended):
             with report.part(f"kintell {step.__name__.strip('_')}"):
                 step(new, report)
 
@@ -121,7 +126,26 @@ class Kintell:
         errors = new("errors", self.jobs["open.csv"], variables=self.variables).out
         report.equal("kintell open: the file of its rejects, byte by byte", self.kept["errors"], errors)
         counts = Counter(job["status"] for job in found.values())
-        report.true("kintell: no job is lost", sum(counts.values()) == 4, str(counts))
+        report.true("kintell: no job is lost", sum(counts.values()) == 5, str(counts))
+
+    def _retried(self, new: Shell, report: Report) -> None:
+        """Some of the users that a file lacked are created, and the same file is imported again."""
+        path, before = self.folder / "users.csv", self._sessions("users-")
+        report.equal("kintell users: rows of users who are there", _LATER, len(before))
+        for number in range(_LATER - 1):
+            rows(self.variables[_VARIABLE], _USER, [f"later{number}@example.com"])
+        look = new("import", path, "--dry-run", "--json", code=1, variables=self.variables).body
+        report.equal("kintell users: the dry run changes no row", before, self._sessions("users-"))
+        job = self.jobs["users.csv"]
+        done = self._import(new, path, code=1).body
+        report.equal("kintell users: the same file goes on with its job", job, done["job_id"])
+        counts = {"inserted": _LATER - 1, "updated": 0, "rejected": 1}
+        would = {"inserted": look["would_insert"], "updated": look["would_update"], "rejected": look["rejected"]}
+        report.equal("kintell users: the dry run says what the import does", counts, would)
+        did = {name: done["retried"][name] for name in ("inserted", "updated")} | {"rejected": done["rejected"]}
+        report.equal("kintell users: rejects whose users were created are imported", counts, did)
+        report.equal("kintell users: what is open still", 1, done["open_rejects"])
+        report.equal("kintell users: rows in the table", 2 * _LATER - 1, len(self._sessions("users-")))
 
     def _resumed(self, new: Shell, report: Report) -> None:
         half = self.jobs["half.csv"]

@@ -135,6 +135,17 @@ def test_empty_session_is_recounted(database: Database) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("odd", [{"event_count": "70"}, {"pages": "/kept"}, {"pages": [{"path": "/kept"}]}])
+def test_a_count_or_pages_of_a_type_that_no_rule_covers_are_kept(database: Database, odd: dict[str, Any]) -> None:
+    document = {"session_id": "s", "user_id": None, "event_count": 1, "pages": ["/a"], **odd}
+    database["sessions"].insert_one(document)
+    ingest_event(event("s", 1, "/a"), database)
+    now = stored(database)["s"]
+    for name, value in odd.items():
+        kept = now[name][: len(value)] if isinstance(value, list) else now[name]
+        assert kept == value
+
+
 def test_of_duplicates_the_earliest_is_updated(database: Database) -> None:
     ids = [ObjectId(f"{number:024x}") for number in (2, 1, 3)]
     database["sessions"].insert_many([{"_id": one, "session_id": "s", "event_count": 0, "pages": []} for one in ids])

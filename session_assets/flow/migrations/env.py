@@ -9,13 +9,15 @@ import os
 
 from alembic import context
 
-from session_assets.flow.evidence import Accepted
+from session_assets.changes.owner import Accepted
 from session_assets.flow.model import VERSION_TABLE
 from session_assets.graph.environment import Environment
 from session_assets.stores.flow_alembic import engine_of
 from session_assets.stores.flow_migration import Flow
 
-flow = context.config.attributes.get("flow") or Flow.from_env(os.environ, print, accepted=Accepted(Environment.load()))
+flow = context.config.attributes.get("flow") or Flow.from_env(
+    os.environ, print, accepted=Accepted(Environment.load().storage)
+)
 context.config.attributes["flow"] = flow
 with flow.holding() as work, engine_of(flow.database).connect() as connection:
     context.configure(
