@@ -34,6 +34,7 @@ _COMMANDS = {
     "index": "index",
     "summary": "summary",
     "target": "target",
+    "ledger": "ledger",
     "api": "api",
     "demo": "demo",
 }
