@@ -77,9 +77,9 @@ class Ledger:
         plan = self.stored_plan(plan_id)
         if self.target is not None and not any(map(self._is_mine, intact(recorded))):
             lost = next((one.error for one in recorded if isinstance(one, LostRecording)), None)
-            if lost is None and not recorded:
-                lost = DamagedFile(f"{self._base}/recorded/…-{plan_id}.json", "it is missing")
-            raise lost or PlanRefused(self._of_another(plan_id, [*intact(recorded)]))
+            raise lost or PlanRefused(
+                self._of_another(plan_id, [*intact(recorded)]) if recorded else self._no_plan(plan_id)
+            )
         return plan
 
     def stored_plan(self, plan_id: str) -> Plan:

@@ -90,6 +90,9 @@ def check_ledger(storage: Storage, loop: str) -> LedgerReport:
             note(recording.error)
     for plan in plans.values():
         for part in plan.parts:
+            done = f"{ledger.part_folder(part)}/done.json"
+            if not storage.exists(done):
+                note(DamagedFile(done, "it is missing"))
             with _noted(note):
                 ledger.parts.require(part)
     for plan_id in storage.names(f"{ledger.base}/attempts"):

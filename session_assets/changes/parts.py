@@ -91,6 +91,7 @@ class Parts:
         try:
             done = read_sealed(self._storage, f"{self.folder(part)}/done.json", "files").body
             part = replace(part, files=done["files"], sha256=tuple(done.get("sha256", ())))
+            self._whole.discard(part)
             self.require(part)
         except DamagedFile:
             return None

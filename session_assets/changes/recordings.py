@@ -64,13 +64,12 @@ class Recordings:
         write_sealed(self._storage, f"{self._recorded}/{name}", asdict(recording))
 
     def names(self, plan_id: str) -> list[str]:
-        """The recordings of a plan, also those that are damaged, oldest first."""
-        return [name for name in self._storage.names(self._recorded) if name.endswith(f"-{plan_id}.json")]
+        """The recordings of a plan, also those that are lost, oldest first."""
+        return [name for name in self._names() if name.endswith(f"-{plan_id}.json")]
 
     def newest_first(self) -> Iterator[Recording | LostRecording]:
         """All recordings, also those that are lost; without those that a purge removes meanwhile."""
-        names = {name for folder in (self._announced, self._recorded) for name in self._storage.names(folder)}
-        for name in sorted(names, reverse=True):
+        for name in reversed(self._names()):
             found = self._look(name) or self._missing(name)
             if found is not None:
                 yield found
@@ -78,7 +77,7 @@ class Recordings:
     def of_plan(self, plan_id: str) -> Iterator[Recording | LostRecording]:
         """The recordings of a plan, oldest first."""
         for name in self.names(plan_id):
-            found = self._look(name)
+            found = self._look(name) or self._missing(name)
             if found is not None:
                 yield found
 
@@ -86,6 +85,9 @@ class Recordings:
         """The files to remove, one after the other, so that a plan is purged."""
         for folder in (self._announced, self._recorded):
             yield from (f"{folder}/{name}" for name in self._storage.names(folder) if name.endswith(f"-{plan_id}.json"))
+
+    def _names(self) -> list[str]:
+        return sorted({name for folder in (self._announced, self._recorded) for name in self._storage.names(folder)})
 
     def _look(self, name: str) -> Recording | LostRecording | None:
         try:
