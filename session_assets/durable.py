@@ -14,6 +14,13 @@ def private_folder(folder: Path) -> None:
     if not folder.exists():
         private_folder(folder.parent)
         folder.mkdir(exist_ok=True, mode=0o700)
+        sync(folder.parent)
+
+
+def own_folder(folder: Path, mode: int = 0o700) -> None:
+    """A folder of ours, made if it is missing, with this mode also if it was made with another one."""
+    private_folder(folder)
+    os.chmod(folder, mode)
 
 
 def copy(source: Path, target: Path) -> None:
