@@ -5,6 +5,8 @@ Every message says what was wrong, where, and what to do next. Settings are name
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 
 class SessionAssetsError(Exception):
     """Base of all errors that the terminal prints without a traceback."""
@@ -50,6 +52,31 @@ class LockHeld(SessionAssetsError):
 
 class BadInput(SessionAssetsError):
     """A file or a document cannot be read as what it claims to be: a rerun cannot change that."""
+
+
+class DamagedFile(SessionAssetsError):
+    """A stored file is not as it was written: cut, altered, gone, or another one. What depends on it is refused.
+
+    `name` is the file, relative to SESSION_ASSETS_STORAGE; `what` is what was found.
+    """
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{name} below SESSION_ASSETS_STORAGE is damaged: {what}. {_remedy(name)}")
+        self.name = name
+        self.what = what
+
+
+def _remedy(name: str) -> str:
+    folder, _, rest = name.partition("/")
+    if folder == "ledger":
+        loop = unquote(rest.partition("/")[0]).removesuffix("/session")
+        return (
+            f"Restore it from a backup. Without one, `session-assets plan {loop}` makes a plan that does not need it; what the"
+            " file told can then no longer be applied or undone."
+        )
+    if folder == "targets":
+        return "Restore it from a backup (docs/reliability.md)."
+    return "It is derived: run the command again that makes it, or materialize its asset again."
 
 
 class PlanRefused(UsageError):

@@ -17,7 +17,8 @@ import polars as pl
 from session_assets.ahead import ahead
 from session_assets.changes.change_set import Plan
 from session_assets.changes.evidence import Holding
-from session_assets.changes.ledger import Ledger, PlanWriter
+from session_assets.changes.ledger import Ledger
+from session_assets.changes.parts import PlanWriter
 from session_assets.changes.tally import Tally
 from session_assets.changes.target import Known
 from session_assets.errors import SessionAssetsError, StoreUnavailable

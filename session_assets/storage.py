@@ -7,16 +7,16 @@ objects. Files may hold before-images, so local ones are created with mode 0600.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import polars as pl
@@ -24,9 +24,11 @@ import psutil
 from upath import UPath
 
 from session_assets.disk import number_of, refused
+from session_assets.durable import copy, private_folder, sync, written
 from session_assets.errors import SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.failpoints import failpoint
 from session_assets.masking import one_line, safe_text
+from session_assets.parsed import parsed_json, parsed_parquet
 from session_assets.settings import Settings
 
 VARIABLE, HOME = "SESSION_ASSETS_STORAGE", "SESSION_ASSETS_HOME"
@@ -132,30 +134,41 @@ class Storage:
             source.unlink()
             return
         local = Path(str(target))
-        _private_folder(local.parent)
+        private_folder(local.parent)
         os.chmod(source, 0o600)
-        _sync(source)
+        sync(source)
         try:
             os.replace(source, local)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy(source, local)
+            copy(source, local)
             source.unlink()
-        _sync(local.parent)
+        sync(local.parent)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write one file, durably."""
+        with self._temporary() as temporary:
+            temporary.write_bytes(content)
+            self.put(name, temporary)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of a name; raises FileNotFoundError."""
+        with self._using():
+            return self.path(name).read_bytes()
+
+    def sha256(self, name: str) -> str:
+        """The digest of the bytes of a name, in bounded memory; raises FileNotFoundError."""
+        with self._using(), self.path(name).open("rb") as file:
+            return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON object, durably."""
-        with self._temporary() as temporary:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(value, file)
-            self.put(name, temporary)
+        self.write_bytes(name, json.dumps(value).encode())
 
     def read_json(self, name: str) -> Any:
-        """The JSON object of a name; raises FileNotFoundError."""
-        with self._using():
-            text = self.path(name).read_text(encoding="utf-8")
-        return json.loads(text)
+        """The JSON object of a name; raises FileNotFoundError, and `DamagedFile` if it is none."""
+        return parsed_json(name, self.read_bytes(name))
 
     def find_json(self, name: str) -> Any:
         """The JSON object of a name, or None where there is none."""
@@ -183,13 +196,11 @@ class Storage:
                 Path(name).unlink(missing_ok=True)
 
     def read_parquet(self, name: str) -> pl.DataFrame:
-        """The frame of a name."""
-        if self._local:
-            with self._using():
-                return pl.read_parquet(str(self.path(name)))
+        """The frame of a name; raises FileNotFoundError, and `DamagedFile` if it is none."""
+        if not self._local:
+            return parsed_parquet(name, self.read_bytes(name))
         with self._using():
-            content = self.path(name).read_bytes()
-        return pl.read_parquet(content)
+            return parsed_parquet(name, str(self.path(name)))
 
     def names(self, folder: str) -> list[str]:
         """Names of the entries directly below a folder, sorted; empty when it does not exist."""
@@ -230,7 +241,7 @@ class Storage:
             if path.exists():
                 path.unlink()
                 if self._local:
-                    _sync(Path(str(path)).parent)
+                    sync(Path(str(path)).parent)
 
     def modified(self, name: str) -> float:
         """When a file, or the newest file below a folder, was written, in seconds since the epoch; 0 where there is none.
@@ -243,7 +254,7 @@ class Storage:
                 return 0.0
             if self._local:
                 below = (Path(folder) / one for folder, _, files in os.walk(str(path)) for one in files)
-                return max(map(_written, (Path(str(path)), *below)))
+                return max(map(written, (Path(str(path)), *below)))
             try:
                 return max((path.fs.modified(one).timestamp() for one in path.fs.find(path.path)), default=0.0)
             except NotImplementedError:
@@ -256,42 +267,7 @@ def require_usable() -> None:
     Storage(settings.storage, settings.home / "tmp").require_usable()
 
 
-def _private_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, all for us alone (`mkdir` takes the mode for the last only)."""
-    if not folder.exists():
-        _private_folder(folder.parent)
-        folder.mkdir(exist_ok=True, mode=0o700)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """To another file system: copied next to the target, then renamed."""
-    copy = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(source, copy)
-        os.chmod(copy, 0o600)
-        _sync(copy)
-        os.replace(copy, target)
-    finally:
-        copy.unlink(missing_ok=True)
-
-
 def file_name(text: str) -> str:
     """A text as one safe path segment, never hidden."""
     name = quote(text, safe="@+") or "_"
     return f"%2E{name[1:]}" if name.startswith(".") else name
-
-
-def _written(path: Path) -> float:
-    """When a file was written; 0 for a folder, and for a file that has gone meanwhile."""
-    with suppress(FileNotFoundError):
-        found = path.stat()
-        return found.st_mtime if stat.S_ISREG(found.st_mode) else 0.0
-    return 0.0
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -53,6 +55,23 @@ def assert_private(folder: Path) -> None:
     assert files
     for path in files:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def assert_closed(home: Path) -> None:
+    """Nobody else can read, list or enter anything of a home.
+
+    Where we are root, the account of PostgreSQL may pass three folders; its own folder is closed by PostgreSQL.
+    """
+    passed = [home, home / "embedded", home / "embedded" / "postgresql"] if os.geteuid() == 0 else []
+    paths = [path for path in home.rglob("*") if not path.is_symlink()]
+    assert any(path.parts[-2:] == ("mongodb", "log") for path in paths)
+    open_: dict[str, str] = {}
+    for path in paths:
+        with suppress(FileNotFoundError):  # a temporary file of a server
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077 and not (path in passed and mode == 0o711):
+                open_[str(path.relative_to(home))] = oct(mode)
+    assert open_ == {}
 
 
 def _plain(text: str) -> str:

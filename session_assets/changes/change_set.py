@@ -77,16 +77,18 @@ class Digest:
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one partition: immutable files below `folder`."""
+    """The rows of one partition, in immutable files.
+
+    `sha256` are the digests of the bytes of each file; none of versions without them. `copy` counts how often the same rows were
+    stored again because those before are damaged.
+    """
 
     partition: str
     digest: str
     rows: int
     files: int
-
-    @property
-    def folder(self) -> str:
-        return f"{self.partition}/{self.digest[:24]}"
+    sha256: tuple[str, ...] = ()
+    copy: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,14 @@ class Plan:
         return next((part for part in self.parts if part.partition == partition), None)
 
 
-def plan_id_of(loop: str, parts: Iterable[Part], target: str, mapping: str = "") -> str:
-    """The content address of a plan on a target, made under a mapping file. Partitions without a change do not count."""
-    total = hashlib.sha256(f"{loop}\n{target}{mapping and f' {mapping}'}".encode())
+def plan_id_of(loop: str, parts: Iterable[Part], target: str | None, mapping: str = "") -> str:
+    """The content address of a plan on a target, made under a mapping file. Partitions without a change do not count.
+
+    Plans of version 0.1 have no target.
+    """
+    total = hashlib.sha256((loop if target is None else f"{loop}\n{target}{mapping and f' {mapping}'}").encode())
     for part in sorted(parts, key=lambda part: part.partition):
         if part.rows:
-            total.update(f"\n{part.partition} {part.digest} {part.rows}".encode())
+            copy = f" copy {part.copy}" if part.copy else ""
+            total.update(f"\n{part.partition} {part.digest} {part.rows}{copy}".encode())
     return total.hexdigest()[:20]

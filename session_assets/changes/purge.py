@@ -14,10 +14,11 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from session_assets.changes.change_set import Part
-from session_assets.changes.ledger import Ledger, Recording
+from session_assets.changes.ledger import Ledger
+from session_assets.changes.recordings import LostRecording, Recording
 from session_assets.changes.revert import to_undo
 from session_assets.changes.targets import Targets
-from session_assets.errors import PlanRefused
+from session_assets.errors import DamagedFile, PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.storage import Storage
 
@@ -58,10 +59,11 @@ class Purge:
         recordings = defaultdict[str, list[Recording]](list)
         for recording in self._ledger.recordings():
             recordings[recording.plan_id].append(recording)
-        kept = self._newest(recordings) | self._in_force(recordings)
+        kept = self._newest(recordings) | self._in_force(recordings) | self._damaged()
         found: list[OldPlan] = []
         for plan_id in self._plan_ids():
-            rows, parts = self._read(plan_id)
+            parts = self._parts_of(plan_id) or ()
+            rows = sum(part.rows for part in parts)
             touched = self._touched(plan_id, recordings[plan_id], parts)
             is_begun = not recordings[plan_id] and self._ledger.purged_at(plan_id) is not None
             if is_begun or (plan_id not in kept and touched < self._before):
@@ -69,12 +71,14 @@ class Purge:
         return sorted(found, key=lambda one: one.touched)
 
     def old_parts(self, leaving: Iterable[str] = ()) -> list[str]:
-        """Folders of rows that no plan names, but for plans that are `leaving`, and that were not touched lately."""
-        named = {
-            self._ledger.part_folder(part)
-            for plan_id in set(self._plan_ids()) - set(leaving)
-            for part in self._read(plan_id)[1]
-        }
+        """Folders of rows that no plan names, but for plans that are `leaving`, and that were not touched lately.
+
+        None as long as a plan is damaged: its rows would be taken away with those of no plan.
+        """
+        plans = [self._parts_of(plan_id) for plan_id in set(self._plan_ids()) - set(leaving)]
+        if None in plans:
+            return []
+        named = {self._ledger.part_folder(part) for parts in plans for part in parts or ()}
         base = f"{self._base}/parts"
         folders = (
             f"{base}/{one}/{name}" for one in self._storage.names(base) for name in self._storage.names(f"{base}/{one}")
@@ -94,7 +98,7 @@ class Purge:
 
     def _remove_plan(self, plan_id: str) -> None:
         self._ledger.note_purge(plan_id)
-        for name in self._ledger.recording_names(plan_id):
+        for name in self._ledger.recorded.remove(plan_id):
             failpoint("purge.recording")
             self._storage.remove_file(name)
         folder = f"{self._base}/attempts/{plan_id}"
@@ -128,16 +132,39 @@ class Purge:
             if any(not one.is_finished(partition) for one in attempts for partition in one.partitions):
                 kept.add(plan_id)
                 continue
+            try:
+                counted = [
+                    (partition, one.at_ns)
+                    for one in attempts
+                    for partition in (() if one.is_revert else filter(one.is_counted, one.partitions))
+                ]
+                undoable = self._undoable(plan_id)
+            except DamagedFile:
+                kept.add(plan_id)
+                continue
             for source in sources:
-                for one in attempts:
-                    for partition in () if one.is_revert else filter(one.is_counted, one.partitions):
-                        key = (source, partition)
-                        applied[key] = max(applied.get(key, (0, "")), (one.at_ns, plan_id))
-                if self._storage.exists(self._ledger.plan_name(plan_id)):
-                    for partition, one in to_undo(self._ledger, self._ledger.stored_plan(plan_id)).items():
-                        key = (source, partition)
-                        standing[key] = max(standing.get(key, (0, "")), (one.at_ns, plan_id))
+                for partition, at_ns in counted:
+                    applied[source, partition] = max(applied.get((source, partition), (0, "")), (at_ns, plan_id))
+                for partition, at_ns in undoable:
+                    standing[source, partition] = max(standing.get((source, partition), (0, "")), (at_ns, plan_id))
         return kept | {plan_id for _, plan_id in (*applied.values(), *standing.values())}
+
+    def _undoable(self, plan_id: str) -> list[tuple[str, int]]:
+        """The partitions of a plan that a revert would undo, with the time of the newest apply. Raises `DamagedFile`."""
+        if not self._storage.exists(self._ledger.plan_name(plan_id)):
+            return []
+        found, damaged = to_undo(self._ledger, self._ledger.stored_plan(plan_id))
+        if damaged:
+            raise DamagedFile(plan_id, "; ".join(damaged.values()))
+        return [(partition, one.at_ns) for partition, one in found.items()]
+
+    def _damaged(self) -> set[str]:
+        """Plans of which a recording, an attempt or the list of parts cannot be read: nobody can tell more, so they are kept."""
+        lost = {one.plan_id for one in self._ledger.recorded.newest_first() if isinstance(one, LostRecording)}
+        for plan_id in self._plan_ids():
+            if self._ledger.all_attempts(plan_id)[1] or self._parts_of(plan_id) is None:
+                lost.add(plan_id)
+        return lost
 
     # -- what there is -------------------------------------------------------------------------------------------------
 
@@ -146,12 +173,14 @@ class Purge:
         plans = {name.removesuffix(".json") for name in self._storage.names(f"{self._base}/plans")}
         return sorted(plans | set(self._storage.names(f"{self._base}/attempts")))
 
-    def _read(self, plan_id: str) -> tuple[int, tuple[Part, ...]]:
+    def _parts_of(self, plan_id: str) -> tuple[Part, ...] | None:
+        """The parts of a plan: nothing where it is half gone, None where it is damaged."""
         try:
-            plan = self._ledger.stored_plan(plan_id)
+            return self._ledger.stored_plan(plan_id).parts
         except PlanRefused:
-            return 0, ()
-        return plan.rows, plan.parts
+            return ()
+        except DamagedFile:
+            return None
 
     def _touched(self, plan_id: str, recordings: Iterable[Recording], parts: Iterable[Part]) -> float:
         names = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from session_assets.changes.apply import Rows, apply_part, batches, settle
 from session_assets.changes.attempt import Attempt
@@ -19,6 +19,7 @@ from session_assets.changes.outcomes import Outcome, Outcomes
 from session_assets.changes.store import State, Store
 from session_assets.changes.undo_report import Looked, RevertReport, left_rows, look_at
 from session_assets.changes.undo_rows import plan_rows, undo_rows
+from session_assets.errors import DamagedFile
 
 _LOOKED_AT_ONCE = 5000
 
@@ -34,50 +35,90 @@ class _Undo:
         return undo_rows(ledger, plan, partition, self.applies, store, self.rest_of)
 
 
-def to_undo(ledger: Ledger, plan: Plan) -> dict[str, Applies]:
-    """Per partition the latest applies that are not reverted and wrote something (or were stopped).
+@dataclass(frozen=True)
+class _Found:
+    """What is undone in each partition, the partitions that a damaged file forbids to undo, and what the store shows."""
 
-    A revert that left rows may be repeated: the rows that are undone already stay so.
+    undos: dict[str, _Undo]
+    damaged: dict[str, str]
+    looked: Looked | None = None
+
+
+def to_undo(ledger: Ledger, plan: Plan) -> tuple[dict[str, Applies], dict[str, str]]:
+    """Per partition the latest applies that are not reverted and wrote something (or were stopped); and what is damaged.
+
+    A revert that left rows may be repeated: the rows that are undone already stay so. A partition of which a file is damaged
+    is in the second result, with what to do; the others can be undone all the same.
     """
-    return {partition: undo.applies for partition, undo in _undos(ledger, plan).items()}
+    found = _undos(ledger, plan)
+    return {partition: undo.applies for partition, undo in found.undos.items()}, found.damaged
 
 
-def _found(ledger: Ledger, plan: Plan, store: Store, batch_size: int) -> tuple[dict[str, _Undo], Looked | None]:
+def _found(ledger: Ledger, plan: Plan, store: Store, batch_size: int) -> _Found:
     """What is to undo; if that is nothing by the ledger, also what the store shows.
 
     A revert of version 0.1 may have looked at another database than the one that was repaired. So if the store still shows the
     change, such reverts do not count.
     """
-    undos = _undos(ledger, plan)
-    if undos:
-        return undos, None
+    found = _undos(ledger, plan)
+    if found.undos or found.damaged:
+        return found
     looked = look_at(ledger, plan, store, batch_size=batch_size)
-    return (_undos(ledger, plan, with_old=False) if looked.disagrees else {}), looked
+    again = _undos(ledger, plan, with_old=False) if looked.disagrees else found
+    return replace(again, looked=looked)
 
 
-def _undos(ledger: Ledger, plan: Plan, *, with_old: bool = True) -> dict[str, _Undo]:
+def _undos(ledger: Ledger, plan: Plan, *, with_old: bool = True) -> _Found:
     """`with_old`: reverts count that name no target, as those of version 0.1."""
     every = [attempt for attempt in ledger.attempts(plan.plan_id) if attempt.is_revert]
     reverts = [attempt for attempt in every if with_old or attempt.target is not None]
-    result: dict[str, _Undo] = {}
-    for partition, groups in epochs(ledger, plan.plan_id).items():
-        finished = [one for one in reverts if partition in one.partitions and one.is_finished(partition)]
-        undone = {number for one in finished if not _left(one, partition) for number in one.undone(partition)}
-        for group in reversed(groups):
-            open_ = [one for one in group.attempts if one.number not in undone and _wrote(one, partition)]
-            if open_:
-                numbers = {one.number for one in open_}
-                before = [one for one in finished if one.undone(partition) == numbers]
-                result[partition] = _Undo(Applies(tuple(open_)), before[-1] if before else None)
-                break
-    return dict(sorted(result.items()))
+    found = _Found({}, {})
+    groups = epochs(ledger, plan.plan_id)
+    for partition in sorted({*groups, *(part.partition for part in plan.parts)}):
+        try:
+            undo = _undo(ledger, plan, partition, groups.get(partition, []), reverts)
+        except DamagedFile as error:
+            found.damaged[partition] = str(error)
+        else:
+            if undo is not None:
+                found.undos[partition] = undo
+    return found
+
+
+def _undo(ledger: Ledger, plan: Plan, partition: str, groups: list[Applies], reverts: list[Attempt]) -> _Undo | None:
+    """What is undone in a partition. Raises `DamagedFile` before anything of it is written."""
+    if (error := ledger.broken(plan.plan_id, partition)) is not None:
+        raise error
+    finished = [one for one in reverts if partition in one.partitions and one.is_finished(partition)]
+    undone = {number for one in finished if not _left(one, partition) for number in one.undone(partition)}
+    for group in reversed(groups):
+        open_ = [one for one in group.attempts if one.number not in undone and _wrote(one, partition)]
+        if open_:
+            numbers = {one.number for one in open_}
+            before = [one for one in finished if one.undone(partition) == numbers]
+            _require(ledger, plan, partition, open_, [one for one in reverts if partition in one.partitions])
+            return _Undo(Applies(tuple(open_)), before[-1] if before else None)
+    return None
+
+
+def _require(ledger: Ledger, plan: Plan, partition: str, applies: list[Attempt], reverts: list[Attempt]) -> None:
+    """Raise `DamagedFile` if a file is damaged that says which rows were written, or what reverts did with them since."""
+    part = plan.part(partition)
+    if part is not None:
+        ledger.parts.require(part)
+    for attempt in applies:
+        attempt.require(partition, part.rows if part else 0)
+    for attempt in reverts:
+        if attempt.at_ns > applies[0].at_ns:
+            attempt.require(partition)
 
 
 def preview(ledger: Ledger, plan: Plan, store: Store) -> RevertReport:
     """The dry run: looks at every document that would be undone, writes nothing, not even to the ledger."""
     report = RevertReport()
-    undos, looked = _found(ledger, plan, store, _LOOKED_AT_ONCE)
-    for partition, undo in undos.items():
+    found = _found(ledger, plan, store, _LOOKED_AT_ONCE)
+    report.damaged = found.damaged
+    for partition, undo in found.undos.items():
         report.partitions.append(partition)
         refused: set[str] = set()
         rows = undo.rows(ledger, plan, partition, store)
@@ -95,8 +136,8 @@ def preview(ledger: Ledger, plan: Plan, store: Store) -> RevertReport:
                 else:
                     report.undoable += 1
             report.leave(left_rows(batch, letters, errors, store))
-    if not undos:
-        report.looked = looked
+    if not found.undos:
+        report.looked = found.looked
     return report
 
 
@@ -109,11 +150,11 @@ def revert(
     batch_size: int = 5000,
     progress: Callable[[Outcomes], None] | None = None,
 ) -> RevertReport:
-    """Undo; a killed revert goes on when it is called again."""
-    report = RevertReport()
-    targets, looked = _found(ledger, plan, store, batch_size)
+    """Undo; a killed revert goes on when it is called again. Partitions of which a file is damaged are left, and named."""
+    found = _found(ledger, plan, store, batch_size)
+    report, targets = RevertReport(damaged=found.damaged), found.undos
     if not targets:
-        report.looked = looked
+        report.looked = found.looked
         return report
     for partition, undo in targets.items():
         for attempt in undo.applies.attempts:
@@ -123,6 +164,8 @@ def revert(
     if current is None:
         current = _start(ledger, plan, targets, batch_size, run_id)
     for partition in current.partitions:
+        if partition in found.damaged:
+            continue
         undo = targets.get(partition)
         if undo is None:  # finished before this revert was stopped
             outcomes = Outcomes(Counter(current.summary(partition)["outcomes"]))

@@ -19,7 +19,7 @@ from session_assets.changes.epochs import counted_together, epochs
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcomes
 from session_assets.changes.store import Store
-from session_assets.errors import PlanRefused, SessionAssetsError, StoreUnavailable
+from session_assets.errors import DamagedFile, PlanRefused, SessionAssetsError, StoreUnavailable
 from session_assets.failpoints import failpoint
 
 _PARTITIONS_AT_ONCE = 3
@@ -110,11 +110,15 @@ def apply_plans(
     def work(plan: Plan, attempt: Attempt, partition: str) -> Outcomes:
         failpoint(f"apply.partition.{partition}")
         part = plan.part(partition)
+        if part is not None:
+            ledger.parts.require(part)
+        attempt.require(partition)
         return apply_part(attempt, partition, lambda: ledger.rows(part) if part else (), store, progress=tell)
 
+    intact = {plan_id: _intact(ledger, plans[plan_id], partitions, report) for plan_id, partitions in todo.items()}
     work_on = [
         (plans[plan_id], attempt, keys)
-        for plan_id, partitions in todo.items()
+        for plan_id, partitions in intact.items()
         for attempt, keys in _attempts(ledger, plans[plan_id], partitions, run_id, batch_size)
     ]
     with ThreadPoolExecutor(_PARTITIONS_AT_ONCE) as pool:
@@ -139,6 +143,19 @@ def apply_plans(
     return report
 
 
+def _intact(ledger: Ledger, plan: Plan, partitions: Iterable[str], report: ApplyReport) -> list[str]:
+    """The partitions to work on: an attempt that nobody can read may have been at work in the others, which are set aside."""
+    result: list[str] = []
+    since = ledger.recorded_at(plan.plan_id)
+    for partition in partitions:
+        error = ledger.broken(plan.plan_id, partition, since)
+        if error is None:
+            result.append(partition)
+        else:
+            report.failed[partition] = str(error)
+    return result
+
+
 def _count_together(ledger: Ledger, plan: Plan, attempt: Attempt, report: ApplyReport) -> None:
     """Count what earlier attempts did since the plan was last recorded or reverted: to people all of it is one apply."""
     groups = epochs(ledger, plan.plan_id)
@@ -151,7 +168,10 @@ def _count_together(ledger: Ledger, plan: Plan, attempt: Attempt, report: ApplyR
             part = plan.part(partition)
             report.finished[partition] = outcomes
             report.planned[partition] = part.rows if part else 0
-        counted_together(groups[partition][-1], attempt, partition, outcomes)
+        try:
+            counted_together(groups[partition][-1], attempt, partition, outcomes)
+        except DamagedFile as error:
+            report.failed[partition] = str(error)
 
 
 def _told(summary: dict[str, Any]) -> Outcomes:
@@ -164,6 +184,8 @@ def _collect(partition: str, future: Future[Outcomes], report: ApplyReport) -> N
         report.outcomes[partition] = future.result()
     except StoreUnavailable:
         raise
+    except DamagedFile as error:
+        report.failed[partition] = str(error)
     except Exception as error:
         report.failed[partition] = f"{type(error).__name__}: {error}"
 

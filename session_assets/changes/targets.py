@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from session_assets.changes.target import Known, Relation, StoreTarget
-from session_assets.errors import UsageError
+from session_assets.errors import DamagedFile, UsageError
+from session_assets.sealed import read_sealed, write_sealed
 from session_assets.storage import Storage
 
 _BASE = "targets"
@@ -43,26 +45,42 @@ class Targets:
 
         A target that was accepted as another keeps its own plans: the word goes one way, from the old to the new.
         """
-        known = dict(self.all())
+        known, damaged = dict(self.all()), [*self.damaged()]
         same = [one for one, target in known.items() if target.relation(seen) is Relation.SAME]
+        if damaged and not same:  # it may be the one that answers now, under another id
+            raise damaged[0]
         target_id = max(same, key=lambda one: len({*known[one].members} & {*seen.members}), default=seen.id)
         now = known[target_id].joined(seen) if target_id in known else seen
         if now != known.get(target_id):
-            self._storage.write_json(f"{_BASE}/{target_id}.json", now.as_dict())
+            write_sealed(self._storage, f"{_BASE}/{target_id}.json", now.as_dict())
         accepted = {one.old: one.new for one in self.accepted()}
         names = frozenset({target_id, *same} | {old for old in accepted if target_id in _chain(old, accepted)})
         return Known(target_id, names, self._old_names(target_id, names, now), f"{now.shown} [{target_id}]", now.coarse)
 
     def all(self) -> Iterator[tuple[str, StoreTarget]]:
-        """Every target that was seen, by its id."""
-        for name in self._storage.names(_BASE):
-            if name.endswith(".json"):
-                yield name.removesuffix(".json"), StoreTarget.from_dict(self._storage.read_json(f"{_BASE}/{name}"))
+        """Every target that was seen and can be read, by its id."""
+        for name in self._names():
+            with suppress(DamagedFile):
+                yield name.removesuffix(".json"), self._target(f"{_BASE}/{name}")
+
+    def damaged(self) -> Iterator[DamagedFile]:
+        """What cannot be read of the targets."""
+        for name in self._names():
+            try:
+                self._target(f"{_BASE}/{name}")
+            except DamagedFile as error:
+                yield error
 
     def accepted(self) -> list[Accepted]:
-        """What people accepted, the oldest first."""
+        """What people accepted, the oldest first. Raises `DamagedFile`."""
         names = self._storage.names(_ACCEPTED)
-        return [Accepted(**self._storage.read_json(f"{_ACCEPTED}/{name}")) for name in names]
+        return [Accepted(**read_sealed(self._storage, f"{_ACCEPTED}/{name}", "old", "new").body) for name in names]
+
+    def _names(self) -> list[str]:
+        return [name for name in self._storage.names(_BASE) if name.endswith(".json")]
+
+    def _target(self, name: str) -> StoreTarget:
+        return StoreTarget.from_dict(read_sealed(self._storage, name, "store", "members").body)
 
     def accept(self, old: str, new: str, *, note: str, by: str) -> Accepted:
         """Record that the target OLD is now NEW. Raises `UsageError` for ids that are not known, or that lead in a circle.
@@ -88,19 +106,20 @@ class Targets:
             raise UsageError(
                 f"target {made.old} is of {known[made.old].store}, {new} of {known[new].store}: nothing was recorded."
             )
-        self._storage.write_json(f"{_ACCEPTED}/{made.at}-{made.old}.json", vars(made))
+        write_sealed(self._storage, f"{_ACCEPTED}/{made.at}-{made.old}.json", vars(made))
         return made
 
     def shown(self, target_id: str) -> str:
         """A target for people, also one that only its id is known of."""
-        stored = self._storage.find_json(f"{_BASE}/{target_id}.json")
-        return target_id if stored is None else f"{StoreTarget.from_dict(stored).shown} [{target_id}]"
+        stored = dict(self.all()).get(target_id)
+        return target_id if stored is None else f"{stored.shown} [{target_id}]"
 
     # -- recordings of version 0.1 ------------------------------------------------------------------------------------
 
     def _old_names(self, target_id: str, names: frozenset[str], target: StoreTarget) -> frozenset[str]:
         """What version 0.1 called the target. The first target that a name leads to keeps it, whatever it leads to later."""
-        stored = [self._storage.read_json(f"{_ADOPTED}/{name}") for name in self._storage.names(_ADOPTED)]
+        files = [f"{_ADOPTED}/{name}" for name in self._storage.names(_ADOPTED)]
+        stored = [read_sealed(self._storage, name, "source", "target").body for name in files]
         mine = {one["source"] for one in stored if one["target"] in names}
         source = target.old_name
         if source is not None and source not in {one["source"] for one in stored}:
@@ -111,7 +130,7 @@ class Targets:
     def _adopt(self, source: str, target_id: str, **said: str) -> None:
         name = f"{_ADOPTED}/{hashlib.sha256(source.encode()).hexdigest()[:24]}.json"
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._storage.write_json(name, {"source": source, "target": target_id, "at": at, **said})
+        write_sealed(self._storage, name, {"source": source, "target": target_id, "at": at, **said})
 
     def _full(self, text: str, known: dict[str, StoreTarget]) -> str:
         found = [one for one in known if one == text or (len(text) >= _SHORTEST and one.startswith(text))]

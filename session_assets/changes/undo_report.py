@@ -66,6 +66,8 @@ class RevertReport:
     left_rows: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])  # key, word, reason
     outcomes: Outcomes = field(default_factory=Outcomes)
     looked: Looked | None = None
+    damaged: dict[str, str] = field(default_factory=dict[str, str])
+    """Partitions that are left, since a file of the ledger is damaged, with its name and what to do."""
 
     def leave(self, rows: Iterable[tuple[str, Left, str]]) -> None:
         """Note rows that are left: key, word, and the reason if there is more to say."""
@@ -95,6 +97,7 @@ class RevertReport:
             ],
             "outcomes": self.outcomes.as_dict(),
             "errors": {safe_text(key): safe_text(reason) for key, reason in self.outcomes.errors.items()},
+            **({"damaged": self.damaged} if self.damaged else {}),
             **({"looked": self.looked.as_dict()} if self.looked is not None else {}),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 
@@ -34,6 +35,7 @@ _COMMANDS = {
     "index": "index",
     "summary": "summary",
     "target": "target",
+    "ledger": "ledger",
     "api": "api",
     "demo": "demo",
 }
@@ -76,6 +78,7 @@ def _lost_store(error: Exception) -> SessionAssetsError | None:
 
 def main() -> None:
     """Entry point of `session-assets`."""
+    os.umask(0o077)  # whatever a command makes is for its user alone: documents are in ledgers, logs and databases
     warnings.simplefilter("ignore")  # Dagster's, of what is beta: each command that loads the assets would print them
     try:
         code = cli.main(standalone_mode=False)

@@ -42,13 +42,13 @@ def show(result: Result, as_json: bool) -> int:
         _show_files(console, body)
     elif body["command"] in ("plan", "apply") and (not result.error or "outcomes" in body) and not is_step:
         _show_plan(console, body)  # of a failed apply too: what it wrote, and the way back
-    if body["command"] == "revert" and not result.error and not is_step:
+    if body["command"] == "revert" and (not result.error or body.get("damaged")) and not is_step:
         _show_revert(console, body)
     if body.get("checks"):
         _show_checks(console, body["checks"], told="above" if body.get("lack") else "below" if result.error else None)
     for partition, reason in body.get("failed_partitions", {}).items():
         set_aside = Text(f"partition {partition} is set aside: ", "red")
-        console.print(set_aside, safe_text(reason), sep="", highlight=False)
+        console.print(set_aside, safe_text(reason), sep="", highlight=False, soft_wrap=True)
     if result.error:
         click.echo(f"error: {safe_text(result.error)}", err=True)
     console.print(f"run {body['run_id']}", style="dim", highlight=False)

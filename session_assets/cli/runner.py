@@ -18,7 +18,7 @@ from session_assets.cli.bars import bars
 from session_assets.cli.servers import packaged, prepare_dagster_home
 from session_assets.cli.startup import quick_imports
 from session_assets.cli.stopped import stopped_after_last_write
-from session_assets.errors import RowsLeft, UsageError
+from session_assets.errors import DamagedFile, RowsLeft, UsageError
 from session_assets.graph.causes import cause, exit_code, is_of_check
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
@@ -27,6 +27,7 @@ from session_assets.graph.runs import run_here
 from session_assets.graph.single_sessions import request_users, single_name
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import AnyTarget, FileTarget, StepTarget, Target
+from session_assets.masking import safe_text
 from session_assets.stores.locks import require_dagster_database
 
 
@@ -154,7 +155,18 @@ class Runner:
         if not body["planned"] and not error:
             ledger = target.loop.ledger(self.environment)
             body["notes"] += stopped_after_last_write(self.environment, ledger, run_id, target.name)
-        return self._told(target, Result(body, code or int(outcomes.get("failed", 0) > 0), error))
+        error = error or self._damaged(target, partitions, config)
+        code = code or int(outcomes.get("failed", 0) > 0 or error is not None)
+        return self._told(target, Result(body, code, error))
+
+    def _damaged(self, target: Target, partitions: Sequence[str], config: dict[str, Any]) -> str | None:
+        """What is still damaged of what waited to be applied: the run went on without it."""
+        if config.get("plan_id"):
+            return None
+        ledger = target.loop.ledger(self.environment)
+        ledger.pending(partitions or None)
+        listed = [f"{partition}: {error}" for partition, error in sorted(ledger.damaged.items())]
+        return "; ".join(listed[:3]) or None
 
     def revert(self, slice_: str, plan_id: str, dry_run: bool, batch_size: int) -> Result:
         """Undo a plan of a loop."""
@@ -319,7 +331,10 @@ class Runner:
         if target.story is not None and plan_id and not result.error and not self._quiet:
             known = target.loop.known(self.environment)
             ledger = self.environment.ledger(self._loop_of(target.name, plan_id), known)
-            result.story = list(target.story(ledger, result.body))
+            try:
+                result.story = list(target.story(ledger, result.body))
+            except DamagedFile as error:
+                result.story = [safe_text(error)]
         return result
 
     def _loop_of(self, slice_: str, plan_id: str) -> str:

@@ -7,13 +7,22 @@ import time
 from session_assets.changes.epochs import counted_together, epochs
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcomes
+from session_assets.errors import DamagedFile
 from session_assets.graph.environment import Environment
+from session_assets.masking import safe_text
 
 _DAYS = 30  # reports of runs are purged later than that, and one that is missing then proves nothing
 
 
 def stopped_after_last_write(environment: Environment, ledger: Ledger, run_id: str, slice_: str) -> list[str]:
-    """A line of the newest plan with changes that another run made, if its apply ended without a report."""
+    """A line of the newest plan with changes that another run made, if its apply ended without a report, or of a damaged file."""
+    try:
+        return _stopped(environment, ledger, run_id, slice_)
+    except DamagedFile as error:
+        return [safe_text(error)]
+
+
+def _stopped(environment: Environment, ledger: Ledger, run_id: str, slice_: str) -> list[str]:
     since = time.time_ns() - _DAYS * 86_400 * 10**9
     for recording in ledger.recordings():
         if recording.run_id == run_id or ledger.purged_at(recording.plan_id) is not None:

@@ -36,6 +36,11 @@ class Account:
         return {} if self.prefix else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
+def passed_mode() -> int:
+    """The mode of a folder that the account has to pass on its way: it may not look what is in it."""
+    return 0o711 if os.geteuid() == 0 else 0o700
+
+
 def unprivileged(title: str, folder: Path, needed: Iterable[Path]) -> Account | None:
     """The account to run with: None unless we are root; else the owner of `folder`, or `nobody` if that is root.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from session_assets.durable import own_folder
 from session_assets.embedded.failures import ServerMissing
 
 _MONGOD_AT_LEAST = 5
@@ -83,10 +84,10 @@ def executable(program: Path, folder: Path) -> Path:
     except OSError:
         copy = folder / "bin" / program.name
     if not copy.exists() or copy.stat().st_size != program.stat().st_size:
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(copy.parent)
         with tempfile.NamedTemporaryFile(dir=copy.parent, delete=False) as draft:
             shutil.copyfile(program, draft.name)
-        os.chmod(draft.name, 0o755)
+        os.chmod(draft.name, 0o700)
         os.replace(draft.name, copy)
     return copy
 

@@ -81,7 +81,7 @@ class Cosmos(Server):
         for leftover in (*self.folder.glob(f"{_DRAFT}*"), *self.folder.glob("emulator-*")):
             shutil.rmtree(leftover, ignore_errors=True)
         draft = self.folder / f"{_DRAFT}{secrets.token_hex(4)}"
-        draft.mkdir()
+        draft.mkdir(mode=0o700)
         for name in _MANIFEST:
             (draft / name).write_bytes(_manifest(name))
         # PATH: npm's own first line asks for `node`, and a wheel's is not on it.
@@ -100,6 +100,7 @@ class Cosmos(Server):
                     stderr=subprocess.STDOUT,
                     cwd=draft,
                     env=environ,
+                    umask=0o077,
                 )
         except (OSError, subprocess.SubprocessError) as error:
             shutil.rmtree(draft, ignore_errors=True)

@@ -12,13 +12,17 @@ _LINES = 12
 
 
 def open_end(log: Path) -> int:
-    """Put a large log aside (one older file is kept) and return the offset at which new lines will begin."""
-    if not log.exists():
-        return 0
+    """Put a large log aside (one older file is kept) and return the offset at which new lines will begin.
+
+    The log is for its owner alone: MongoDB writes documents into the lines of slow operations.
+    """
+    log.touch(mode=0o600)
+    log.chmod(0o600)
     size = log.stat().st_size
     if size < _LARGEST:
         return size
     log.replace(log.with_name(log.name + ".1"))
+    log.touch(mode=0o600)
     return 0
 
 

@@ -12,6 +12,7 @@ import psutil
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
+from session_assets.durable import own_folder
 from session_assets.embedded import binaries
 from session_assets.embedded.ports import LOOPBACK
 from session_assets.embedded.server import NotReady, Server
@@ -36,7 +37,7 @@ class MongoDB(Server):
 
     def prepare(self) -> None:
         self._mongod = binaries.mongod(self.folder)
-        self._data.mkdir(exist_ok=True)
+        own_folder(self._data)
 
     def command(self, port: int) -> list[str]:
         return [

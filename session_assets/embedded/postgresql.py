@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from session_assets.embedded import binaries, logs, process
-from session_assets.embedded.account import Account, unprivileged
+from session_assets.embedded.account import Account, passed_mode, unprivileged
 from session_assets.embedded.failures import ServerFailed
 from session_assets.embedded.ports import LOOPBACK
 from session_assets.embedded.server import NotReady, Server
@@ -104,6 +104,9 @@ class PostgreSQL(Server):
             for variable, database in _DATABASES.items()
         }
 
+    def folder_mode(self) -> int:
+        return passed_mode()
+
     def _make_data(self, bin_folder: Path) -> None:
         """Run `initdb` beside the data folder and put its result in place as a whole."""
         draft = self.folder / f"{_DRAFT}{secrets.token_hex(4)}"
@@ -130,6 +133,7 @@ class PostgreSQL(Server):
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
                     env=process.environment(),
+                    umask=0o077,
                     **(account.popen if account else {}),
                 )
         except (OSError, subprocess.CalledProcessError) as error:

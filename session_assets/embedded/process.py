@@ -48,6 +48,7 @@ def start(command: Sequence[str], *, log: Path, folder: Path, account: Account |
             cwd=folder,
             env=environment(),
             start_new_session=True,
+            umask=0o077,  # its files hold documents
             **(account.popen if account else {}),
         )
     _children[child.pid] = child

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import psutil
 
+from session_assets.durable import own_folder
 from session_assets.embedded import logs, ports, process
 from session_assets.embedded.account import Account
 from session_assets.embedded.failures import ServerFailed
@@ -84,6 +85,10 @@ class Server(ABC):
         """The user to run as; None for our own."""
         return None
 
+    def folder_mode(self) -> int:
+        """For our own user alone."""
+        return 0o700
+
     def telling(self, lines: list[str]) -> list[str]:
         """Of these lines of the log those that tell a person what went wrong."""
         return lines
@@ -96,7 +101,7 @@ class Server(ABC):
     def up(self) -> ServerState:
         """Start the server unless it runs; return when it answers. Raises `ServerFailed` or `ServerMissing`."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            own_folder(self.folder, self.folder_mode())
             record = load(self._record_path)
             running = process.find(record)
             if running is not None and record.port is not None:

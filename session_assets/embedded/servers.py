@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from session_assets.durable import own_folder
 from session_assets.embedded import environment
+from session_assets.embedded.account import passed_mode
 from session_assets.embedded.cosmos import Cosmos
 from session_assets.embedded.failures import SeveralFailed
 from session_assets.embedded.mongodb import MongoDB
@@ -63,7 +65,7 @@ class Servers:
             environment.needed_servers(os.environ if env is None else env) if names is None else names
         )
         with self._locked():
-            (self.home / "dagster").mkdir(exist_ok=True)
+            own_folder(self.home / "dagster")
             return _in_parallel({name: server.up for name, server in chosen.items()})
 
     def down(self, names: Iterable[str] | None = None) -> list[str]:
@@ -98,7 +100,9 @@ class Servers:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if not self.home.exists():
+                own_folder(self.home, passed_mode())
+            own_folder(self._folder, passed_mode())
         except OSError as error:
             raise UsageError(
                 f"SESSION_ASSETS_HOME: {self._folder} cannot be made ({error.strerror}). Choose another folder."

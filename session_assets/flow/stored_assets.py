@@ -238,6 +238,8 @@ def _accounted(tally: Tally) -> CheckResult:
 def _outcomes(environment: Environment) -> CheckResult:
     ledger = LOOP.ledger(environment)
     last = ledger.last_applies([PARTITION]).get(PARTITION)
+    if PARTITION in ledger.damaged:
+        raise ledger.damaged[PARTITION]
     if last is None:
         return CheckResult(OUTCOMES, Figures(), 0, "nothing was applied so far", rightly=_READ)
     plan, attempt = last

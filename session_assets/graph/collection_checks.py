@@ -9,6 +9,7 @@ import dagster as dg
 from session_assets.changes.evidence import Figures, Lack
 from session_assets.changes.session import recount
 from session_assets.changes.tally import Tally
+from session_assets.errors import DamagedFile
 from session_assets.graph.check_report import CheckReport, check_reports, share_reports
 from session_assets.graph.check_result import CheckResult, reported
 from session_assets.graph.collection import Collection, log_progress
@@ -163,12 +164,16 @@ def _outcomes(collection: Collection, environment: Environment, partitions: list
     ledger = collection.loop.ledger(environment)
     results = {partition: _account(OUTCOMES, 0, 0, "nothing to apply so far") for partition in partitions}
     for partition, (plan, attempt) in ledger.last_applies(partitions).items():
-        rows, letters = recount(ledger, attempt, plan, partition)
-        outcomes = attempt.summary(partition)["outcomes"]
+        try:
+            rows, letters = recount(ledger, attempt, plan, partition)
+            outcomes = attempt.summary(partition)["outcomes"]
+        except DamagedFile as error:
+            ledger.damaged[partition] = error
+            continue
         wrong = max(abs(rows - letters), abs(rows - sum(outcomes.values()))) + outcomes["failed"]
         text = f"{rows:,} planned, {letters:,} with an outcome, {outcomes['failed']:,} failed"
         results[partition] = _account(OUTCOMES, rows, wrong, text, {**outcomes, "plan_id": plan.plan_id})
-    return results
+    return results | {key: _account(OUTCOMES, 0, 1, str(error)) for key, error in ledger.damaged.items()}
 
 
 def _account(name: str, rows: int, wrong: int, text: str, metadata: Mapping[str, Any] | None = None) -> CheckResult:

@@ -15,6 +15,7 @@ from session_assets.changes.session import (
     Progress,
     apply_plans,
     chosen,
+    raise_for,
     refuse_large,
     refuse_other_mapping,
 )
@@ -105,6 +106,7 @@ def apply_loop(
             batch_size=config.batch_size or loop.batch_size,
             progress=progress or LogProgress(log.info, "rows"),
         )
+    report.failed |= {partition: str(error) for partition, error in ledger.damaged.items() if partition not in keys}
     report.spent = {name: round(value - before.get(name, 0), 2) for name, value in _spent(loop).items()}
     environment.report(run_id, "apply", apply_summary(loop.name, report))
     return report
@@ -183,6 +185,7 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
         }
         environment.report(context.run_id, "revert", summary)
         context.log.info(f"undone: {report.undoable}, left: {report.refused_count} {dict(report.left) or ''}")
+        raise_for(report.damaged, f"revert {loop.name}")
         if report.disagrees or (report.refused_count and not config.dry_run):
             raise RowsLeft(report.refused_count, report.undoable)
 

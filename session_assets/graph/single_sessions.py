@@ -5,6 +5,7 @@ from typing import Literal
 import dagster as dg
 
 from session_assets.changes.evidence import Lack
+from session_assets.changes.session import raise_for
 from session_assets.changes.tally import Tally
 from session_assets.errors import UsageError
 from session_assets.graph.check_report import check_reports
@@ -105,7 +106,8 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
 
 def _apply(loop: Loop, environment: Environment, plan_id: str, batch_size: int, context: dg.OpExecutionContext) -> None:
     options = ApplyConfig(plan_id=plan_id, batch_size=batch_size, force=True)
-    apply_loop(loop, environment, None, options, context.run_id, context.log)
+    report = apply_loop(loop, environment, None, options, context.run_id, context.log)
+    raise_for(report.failed, f"apply {loop.name}")
 
 
 def _selection(environment: Environment, slice_: str, config: ChosenSessions) -> Selection:

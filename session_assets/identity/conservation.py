@@ -16,7 +16,7 @@ LOST = "session_gone"
 
 
 def conservation(ledger: Ledger, source: IdentitySource, partitions: Iterable[str], scratch: Path) -> Tally:
-    """The sessions of the newest plan of each shard that was applied, those that are gone as findings."""
+    """The sessions of the newest plan of each shard that was applied, those that are gone as findings. Raises `DamagedFile`."""
     tally = Tally(scratch)
     wanted = sorted(partitions)
     planned = {
@@ -24,6 +24,8 @@ def conservation(ledger: Ledger, source: IdentitySource, partitions: Iterable[st
         for partition, (plan, _) in ledger.last_applies(wanted).items()
         if (part := plan.part(partition)) is not None
     }
+    for error in ledger.damaged.values():
+        raise error
     for partition, keys in planned.items():
         tally.reads[partition] = keys.height
     if not planned:

@@ -16,8 +16,9 @@ import polars as pl
 from session_assets.changes.apply import batches
 from session_assets.changes.attempt import Attempt
 from session_assets.changes.change_set import Plan
-from session_assets.changes.ledger import Ledger, Recording
+from session_assets.changes.ledger import Ledger
 from session_assets.changes.outcomes import Outcome
+from session_assets.changes.recordings import Recording
 from session_assets.identity.model import REASONS, USER_ID
 from session_assets.masking import mask_user
 from session_assets.stores.cosmos import decode

@@ -15,7 +15,7 @@ import polars as pl
 
 from session_assets.ahead import ahead
 from session_assets.changes.evidence import Holding
-from session_assets.changes.ledger import PlanWriter
+from session_assets.changes.parts import PlanWriter
 from session_assets.changes.tally import Tally
 from session_assets.failpoints import armed, failpoint
 from session_assets.pipeline import Failures, Pipeline, facts_by_partition, has_reason

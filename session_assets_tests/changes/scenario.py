@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pymongo.collection import Collection
 
 from session_assets.changes.change_set import Plan, conform
-from session_assets.changes.ledger import Ledger, PlanWriter
+from session_assets.changes.ledger import Ledger
+from session_assets.changes.parts import PlanWriter
 from session_assets.changes.revert import RevertReport, preview, revert
 from session_assets.changes.session import ApplyReport, apply_plans
 from session_assets.changes.store import Store

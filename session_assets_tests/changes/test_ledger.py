@@ -12,7 +12,7 @@ import pytest
 from pymongo.collection import Collection
 
 from session_assets.changes.change_set import conform, plan_id_of
-from session_assets.changes.ledger import PlanWriter
+from session_assets.changes.parts import PlanWriter
 from session_assets.errors import PlanRefused
 from session_assets_tests.changes.scenario import PARTITIONS, Change, Loop, doc, outcomes, rows_of
 
@@ -32,13 +32,17 @@ def stored(request: pytest.FixtureRequest, collection: Collection[Any], tmp_path
     return loop
 
 
+def _but_recordings(loop: Loop) -> set[str]:
+    return {name for name in loop.ledger_files() if "recorded" not in name and "announced" not in name}
+
+
 def test_the_same_rows_are_the_same_plan_in_the_same_files(stored: Loop) -> None:
     rows = rows_of([change(number) for number in range(4)])
     plan = stored.plan(rows)
-    files = {name for name in stored.ledger_files() if "recorded" not in name}
+    files = _but_recordings(stored)
     again = stored.plan(rows.reverse(), parts=2)
     assert again == plan == stored.ledger.plan(plan.plan_id)
-    assert {name for name in stored.ledger_files() if "recorded" not in name} == files
+    assert _but_recordings(stored) == files
     assert sum(frame.height for part in plan.parts for frame in stored.ledger.rows(part)) == 4
     assert [recording.plan_id for recording in stored.ledger.recordings()] == [plan.plan_id] * 2
 

@@ -22,7 +22,15 @@ from session_assets.api.settings import ApiSettings
 from session_assets.settings import Settings
 from session_assets_tests.alerts.conftest import Location, Told
 from session_assets_tests.alerts.receivers import webhook
-from session_assets_tests.canaries import MAILS, PASSWORD, assert_no_mail, assert_none, assert_private, dagster_rows
+from session_assets_tests.canaries import (
+    MAILS,
+    PASSWORD,
+    assert_closed,
+    assert_no_mail,
+    assert_none,
+    assert_private,
+    dagster_rows,
+)
 
 _TOKEN = "canary-token-0123456789abcdef"
 _PAGES = {
@@ -74,6 +82,7 @@ def look_everywhere(
     for where, text in _files(home):
         _clean(text, where, secrets)
     assert_private(home / "demo" / "storage")
+    assert_closed(home)
     return secrets
 
 

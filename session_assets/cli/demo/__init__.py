@@ -21,6 +21,7 @@ from session_assets.cli.demo import contest, flow, identity, kintell, web
 from session_assets.cli.demo.steps import StepFailed, step
 from session_assets.cli.runner import Runner
 from session_assets.cli.servers import run_ui, servers
+from session_assets.durable import own_folder
 from session_assets.embedded import ports
 from session_assets.embedded.environment import is_users, offered
 from session_assets.embedded.flow_app_sample import app_variables
@@ -64,7 +65,7 @@ def demo(no_ui: bool, port: int) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     here = servers()
     folder = here.home / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     with _alone(folder), _servers(here) as are_stopped:
         _enter(here, folder)
         faults, plan_ids = _loop()
