@@ -10,7 +10,7 @@ import click
 
 from session_assets.cli.runner import Runner
 from session_assets.errors import BadInput
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 
 @click.command()
@@ -28,9 +28,9 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
         rejected = sum(report.get("rejected", {}).values())
         worst = max(worst, code, int(rejected > 0))
         if as_json:
-            click.echo(json.dumps(report | ({"error": safe_text(error)} if error else {})))
+            click.echo(json.dumps(report | ({"error": safe_lines(error)} if error else {})))
         elif error:
-            click.echo(f"error: {safe_text(error)}", err=True)
+            click.echo(f"error: {safe_lines(error)}", err=True)
         else:
             click.echo(
                 f"{report['file']}: {report['rows']:,} rows, {report['inserted']:,} events added,"
