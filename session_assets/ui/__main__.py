@@ -10,7 +10,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from session_assets.ui.guard import VARIABLE, Guard, hosts
+from session_assets.ui.guard import Guard, hosts
 
 _FACTORY = "create_app_from_workspace_process_context"
 
@@ -22,7 +22,7 @@ def main() -> None:
 
     def create_guarded(context: Any, path_prefix: str = "", *arguments: Any, **options: Any) -> Any:
         app = create(context, path_prefix, *arguments, **options)
-        app.add_middleware(Guard, hosts=hosts(os.environ.get(VARIABLE, "")), prefix=path_prefix)
+        app.add_middleware(Guard, hosts=hosts(os.environ), prefix=path_prefix)
         return app
 
     setattr(command, _FACTORY, create_guarded)

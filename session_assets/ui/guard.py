@@ -8,10 +8,12 @@ another page is accepted. Browsers say where a request comes from (`Origin`, `Se
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 VARIABLE = "SESSION_ASSETS_UI_HOSTS"
+URL_VARIABLE = "SESSION_ASSETS_UI_URL"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -48,9 +50,10 @@ class Guard:
             await _refuse(send, why)
 
 
-def hosts(text: str) -> frozenset[str]:
-    """The names in the variable, which commas separate."""
-    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+def hosts(env: Mapping[str, str]) -> frozenset[str]:
+    """Names of the UI besides this machine's own: those of the variable, which commas separate, and that of links in alerts."""
+    names = [*env.get(VARIABLE, "").split(","), urlsplit(env.get(URL_VARIABLE, "")).netloc]
+    return frozenset(name.strip().lower() for name in names if name.strip())
 
 
 def refusal(scope: Scope, hosts: frozenset[str], prefix: str = "") -> str | None:

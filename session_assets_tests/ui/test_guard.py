@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from session_assets.ui.guard import hosts, refusal
+from session_assets.ui.guard import URL_VARIABLE, VARIABLE, hosts, refusal
 
-PROXY = hosts("dagster.example.com, view.example.com:8443")
+PROXY = hosts(
+    {VARIABLE: "Dagster.example.com, view.example.com:8443,", URL_VARIABLE: "https://alerts.example.com/dagster"}
+)
 JSON = {"content-type": "application/json"}
 HERE = "127.0.0.1:3000"
 
@@ -45,6 +47,7 @@ IMAGE = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch
         post(host="localhost:8123", origin="http://localhost:8123"),  # a tunnel
         post(host="[::1]:3000", origin="http://[::1]:3000"),
         post(host="dagster.example.com", origin="https://dagster.example.com", sec_fetch_site="same-origin"),
+        post(host="alerts.example.com", origin="https://alerts.example.com"),
         post(host="127.0.0.1:3000", origin="https://view.example.com:8443"),  # a proxy that keeps the host to itself
         websocket(),
         websocket(origin=f"http://{HERE}"),

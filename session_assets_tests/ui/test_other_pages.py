@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pymongo
@@ -19,7 +19,7 @@ from session_assets_tests.ui.foreign_page import ATTACK, LAUNCH, ForeignPage, ar
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: the pages were not looked at")
 DAY = datetime(2025, 3, 1, 10, tzinfo=UTC)
-_RECORDS = {
+_RECORDS: dict[LiteralString, LiteralString] = {
     **dict.fromkeys(("runs", "asset_keys", "asset_check_executions", "bulk_actions"), "true"),
     "event_logs": "dagster_event_type IS DISTINCT FROM 'FRESHNESS_STATE_CHANGE'",
 }
