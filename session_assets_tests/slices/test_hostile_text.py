@@ -17,6 +17,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._serdes import deserialize_value
 
 from session_assets.embedded.contest_sample import replant as plant_contest
+from session_assets_tests.flow.scenario import Guide
 from session_assets_tests.hostile import PAYLOADS, assert_inert, text_of, tokens
 from session_assets_tests.identity.scenario import Cosmos, session, user
 from session_assets_tests.kintell.files import clean, write
@@ -104,6 +105,21 @@ def test_texts_of_kintell_files(open_terminal: Open, postgres_url: str, dagster_
     bad = write(tmp_path / "bad.csv", [dict.fromkeys(TEXTS[:20], "1")], columns=TEXTS[:20])
     answers = [cli("import", path, "--dry-run"), cli("import", path), cli("import", bad), cli("jobs")]
     assert_nothing_acts([*answers, cli("verify", "kintell")], dagster_url, (), least=8)
+
+
+def test_texts_of_flow_files(open_terminal: Open, postgres_url: str, dagster_url: str, tmp_path: Path) -> None:
+    Guide.new(postgres_url)
+    code, stored = tmp_path / "code", tmp_path / "stored"
+    for number, text in enumerate((FORGED, *TEXTS)):
+        name = f"{text.replace('/', '_').replace(chr(0), '')[:40]}{number}"
+        for path in (code / name / f"{name}.py", stored / name / f"{name}.json"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"session_id = {text!r}\n")
+    cli = open_terminal(
+        None, FLOW_DATABASE_URL=postgres_url, FLOW_CODE_ROOT=str(code), FLOW_VALIDATION_ROOT=str(stored)
+    )
+    answers = [cli("plan", "flow"), *(cli("verify", f"flow{part}") for part in ("", "/code", "/files", "/metrics"))]
+    assert_nothing_acts([*answers, cli("plan", "flow/files")], dagster_url, (), least=8)
 
 
 def assert_nothing_acts(answers: list[Answer], dagster_url: str, texts: tuple[str, ...], least: int) -> None:
