@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import bson
 import polars as pl
+import pytest
 
 from session_assets.changes.change_set import conform
+from session_assets.graph.markdown import plain
 from session_assets.graph.preview import preview_changes
 
 
@@ -17,7 +20,7 @@ def preview(before: dict[str, Any], after: dict[str, Any], op: str = "replace") 
             {"partition": "p", "key": "1", "op": op, "before": bson.encode(before), "after": bson.encode(after)},
         )
     )
-    return preview_changes(rows).splitlines()[-1].split(" | ")[-1].removesuffix(" |")
+    return plain(preview_changes(rows).splitlines()[-1].split(" | ")[-1].removesuffix(" |"))
 
 
 def test_values_inside_attempts_are_told_by_their_path() -> None:
@@ -45,3 +48,19 @@ def test_an_update_tells_only_what_it_touches() -> None:
 def test_many_changes_are_cut_short() -> None:
     told = preview({"_id": 1}, {"_id": 1, **{f"f{number}": number for number in range(20)}})
     assert told.count("missing") == 8 and told.endswith("; …")
+
+
+@pytest.mark.parametrize(
+    ("pages", "start"),
+    [
+        (["/" + "a" * 7_000_000, *["/b"] * 200_000], 'pages: ["/aaaa'),
+        ("mary.poppins" * 1_200_000, 'pages: "mary.poppins'),
+        ([f"/page/{number}" for number in range(600_000)], 'pages: ["/page/0", "/page/1", '),
+    ],
+)
+def test_a_value_of_megabytes_is_cut_before_it_is_looked_at(pages: Any, start: str) -> None:
+    after = {"_id": 1, "pages": pages}
+    began = time.process_time()
+    told = preview({"_id": 1, "pages": None}, after)
+    assert told.startswith(start.replace(": ", ": null → ", 1)) and told.endswith("…") and len(told) <= 300
+    assert time.process_time() - began < 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 _NAMESPACE = uuid.UUID("0d7a7f39-5d0c-5d4e-8f2f-3b0c6e5d1a77")  # never change it: receivers tell repeats by the id
 
@@ -50,7 +50,7 @@ class Message:
 
 def message(key: str, recovered: bool, at: datetime, title: str, text: str, link: str | None) -> Message:
     """A message with everything masked."""
-    return Message(safe_text(key), recovered, at.isoformat(), safe_text(title), safe_text(text), link)
+    return Message(safe_text(key), recovered, at.isoformat(), safe_text(title), safe_lines(text), link)
 
 
 def _slack(text: str) -> str:

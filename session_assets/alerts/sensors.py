@@ -13,7 +13,7 @@ from session_assets.alerts.settings import SMTP, WEBHOOK, AlertSettings
 from session_assets.errors import UsageError
 from session_assets.graph.check_states import CheckState, check_states, fingerprint, keys_of
 from session_assets.graph.verified import last_verify, recounts_of_slices, verified_within
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 _FIRST_LOOK = timedelta(days=1)
 _OVERLAP = timedelta(minutes=1)  # runs whose end is written a little later than its time says
@@ -25,7 +25,7 @@ def _settings() -> AlertSettings | dg.SkipReason:
     try:
         settings = AlertSettings.from_env()
     except UsageError as error:
-        return dg.SkipReason(safe_text(error))
+        return dg.SkipReason(safe_lines(error))
     if not settings.channels:
         return dg.SkipReason(f"nobody is told: neither {WEBHOOK} nor {SMTP} is set")
     return settings
@@ -52,7 +52,7 @@ def failed_checks_alert(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     try:
         allowed = verified_within()
     except UsageError as error:
-        return dg.SkipReason(safe_text(error))
+        return dg.SkipReason(safe_lines(error))
     desk = Desk.load(context.cursor)
     assert context.repository_def is not None
     graph: Any = context.repository_def.asset_graph

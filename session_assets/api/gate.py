@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from session_assets.api.problems import problem
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 log = logging.getLogger("session_assets.api")
 REQUEST_ID = "X-Request-ID"
@@ -56,7 +56,7 @@ class Gate:
         except ClientDisconnect:
             log.info("request_id=%s the caller went away", scope["request_id"])
         except Exception as error:  # a traceback of the server's own would show values
-            text = safe_text("".join(traceback.format_exception(error)))
+            text = safe_lines("".join(traceback.format_exception(error)))
             log.error("request_id=%s %s", scope["request_id"], text)
             if seen.status is None:
                 detail = f"The request failed here ({type(error).__name__}). The log of the server says more."

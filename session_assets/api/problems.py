@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from session_assets.errors import BadInput, LockHeld, PlanRefused, SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.kintell.jobs import NotResumable, SourceChanged, UnknownJob
 from session_assets.kintell.preflight import PreflightFailed
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: list[tuple[type[SessionAssetsError], int]] = [  # the first that fits
@@ -50,7 +50,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def problem(status: int, detail: object, request_id: str | None, headers: dict[str, str] | None = None) -> JSONResponse:
     """The response."""
     title = http.HTTPStatus(status).phrase
-    body = Problem(title=title, status=status, detail=safe_text(detail), request_id=request_id)
+    body = Problem(title=title, status=status, detail=safe_lines(detail), request_id=request_id)
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from session_assets.errors import SessionAssetsError, UsageError
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 if TYPE_CHECKING:
     from session_assets.cli.runner import Runner
@@ -156,7 +156,7 @@ def _publish(runner: Runner, imports: Imports, job: Job, as_json: bool) -> int:
         for line in filter(None, [told, *left]):
             click.echo(f"  {safe_text(line)}")
         if error:
-            click.echo(f"error: {safe_text(error)}", err=True)
+            click.echo(f"error: {safe_lines(error)}", err=True)
     return code or int(bool(still or again.open_rejects))
 
 
@@ -201,7 +201,7 @@ def _show(report: dict[str, Any], error: str | None, as_json: bool, *, dry_run: 
         _show_counts(report, dry_run=dry_run)
         _show_rejects(report)
     if error:
-        click.echo(f"error: {safe_text(error)}", err=True)
+        click.echo(f"error: {safe_lines(error)}", err=True)
 
 
 def _show_counts(report: dict[str, Any], *, dry_run: bool) -> None:

@@ -6,7 +6,7 @@ import click
 
 from session_assets.cli.runner import Runner
 from session_assets.errors import UsageError
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 
 @click.command()
@@ -20,7 +20,7 @@ def index(slice_: str, unique: bool) -> int:
     config = {"ops": {"create_web_indexes": {"config": {"unique": unique}}}} if slice_ == "web" else {}
     run_id, error, code = runner.execute(f"{slice_}_indexes", {}, config)
     if error:
-        click.echo(f"error: {safe_text(error)}", err=True)
+        click.echo(f"error: {safe_lines(error)}", err=True)
         return code
     click.echo(f"indexes: {', '.join((runner.environment.reported(run_id, 'index') or {})['indexes'])}")
     return 0

@@ -10,7 +10,7 @@ import click
 
 from session_assets.cli.runner import Runner
 from session_assets.errors import BadInput
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 
 @click.command()
@@ -28,12 +28,12 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
         rejected = sum(report.get("rejected", {}).values())
         worst = max(worst, code, int(rejected > 0))
         if as_json:
-            click.echo(json.dumps(report | ({"error": safe_text(error)} if error else {})))
+            click.echo(json.dumps(report | ({"error": safe_lines(error)} if error else {})))
         elif error:
-            click.echo(f"error: {safe_text(error)}", err=True)
+            click.echo(f"error: {safe_lines(error)}", err=True)
         else:
             click.echo(
-                f"{report['file']}: {report['rows']:,} rows, {report['inserted']:,} events added,"
+                f"{safe_text(report['file'])}: {report['rows']:,} rows, {report['inserted']:,} events added,"
                 f" {report['already_there']:,} were there, {rejected:,} rejected"
             )
             for reason, count in report["rejected"].items():
@@ -46,7 +46,7 @@ def _ingest(runner: Runner, file: Path) -> tuple[dict[str, Any], str | None, int
     from session_assets.web.drop_assets import FILES_NAME, launch_config
 
     if file.is_symlink() or not file.is_file():
-        raise BadInput(f"{file} is not a regular file: name the file itself.")
+        raise BadInput(f"{safe_text(file)} is not a regular file: name the file itself.")
     partition = drop_key(file, fingerprint(file))
     runner.instance.add_dynamic_partitions(FILES_NAME, [partition])
     run_id, error, code = runner.execute("web_ingest", {"dagster/partition": partition}, launch_config(file.absolute()))

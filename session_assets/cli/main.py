@@ -12,7 +12,7 @@ import click
 from session_assets.cli.startup import quick_imports
 from session_assets.disk import refused
 from session_assets.errors import SessionAssetsError, StoreUnavailable
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 _COMMANDS = {
     "up": "servers",
@@ -92,6 +92,6 @@ def main() -> None:
         told = error if isinstance(error, SessionAssetsError) else _lost_store(error)
         if told is None:
             raise
-        click.echo(f"error: {safe_text(told)}", err=True)
+        click.echo(f"error: {safe_lines(told)}", err=True)
         sys.exit(told.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

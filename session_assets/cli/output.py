@@ -13,7 +13,7 @@ from rich.text import Text
 from session_assets.changes.evidence import STATES
 from session_assets.cli.console import plain_console
 from session_assets.cli.runner import Result
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 _PASSED, _ERROR, _WARN = Text("passed", "green"), Text("ERROR", "red"), Text("WARN", "yellow")
 
@@ -21,7 +21,7 @@ _PASSED, _ERROR, _WARN = Text("passed", "green"), Text("ERROR", "red"), Text("WA
 def show(result: Result, as_json: bool) -> int:
     """Print a result; returns its exit code."""
     if as_json:
-        body = result.body | ({"error": safe_text(result.error)} if result.error else {})
+        body = result.body | ({"error": safe_lines(result.error)} if result.error else {})
         click.echo(json.dumps(body))
         return result.exit_code
     console = plain_console()
@@ -50,7 +50,7 @@ def show(result: Result, as_json: bool) -> int:
         set_aside = Text(f"partition {partition} is set aside: ", "red")
         console.print(set_aside, safe_text(reason), sep="", highlight=False, soft_wrap=True)
     if result.error:
-        click.echo(f"error: {safe_text(result.error)}", err=True)
+        click.echo(f"error: {safe_lines(result.error)}", err=True)
     console.print(f"run {body['run_id']}", style="dim", highlight=False)
     return result.exit_code
 

@@ -99,13 +99,14 @@ def dev(host: str, port: int, read_only: bool) -> None:
 
 
 def run_ui(host: str, port: int, *, read_only: bool = False, quiet: bool = False) -> None:
-    """Run UI and daemon as two processes of our own (`dagster dev` leaves its children behind when stopped).
+    """Run UI and daemon as two processes of our own: `dagster dev` leaves its children behind when stopped, and starts a web
+    server that takes requests of any other page (`session_assets.ui.guard`).
 
     `quiet`: only warnings of theirs, so that what stands in the terminal stays there.
     """
     workspace = str(packaged("workspace.yaml"))
     scripts = Path(sys.executable).parent
-    web = [str(scripts / "dagster-webserver"), "-h", host, "-p", str(port), "-w", workspace]
+    web = [sys.executable, "-m", "session_assets.ui", "-h", host, "-p", str(port), "-w", workspace]
     daemon = [str(scripts / "dagster-daemon"), "run", "-w", workspace]
     if quiet:
         web += ["--dagster-log-level", "warning", "--code-server-log-level", "warning"]

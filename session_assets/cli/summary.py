@@ -8,7 +8,7 @@ import click
 
 from session_assets.cli.runner import Runner
 from session_assets.identity.answers import session_summary
-from session_assets.masking import mask_user, safe_text
+from session_assets.masking import mask_user, safe_lines
 
 
 @click.command()
@@ -19,7 +19,7 @@ def summary(user: str, as_json: bool) -> int:
     runner = Runner(quiet=as_json)
     run_id, error, code = runner.execute("identity_summaries", {}, {})
     if error:
-        click.echo(f"error: {safe_text(error)}", err=True)
+        click.echo(f"error: {safe_lines(error)}", err=True)
         return code
     found = session_summary(user, runner.environment.storage)
     found["user_id"] = mask_user(user)

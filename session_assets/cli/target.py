@@ -12,7 +12,7 @@ from rich.table import Table
 
 from session_assets.cli.console import plain_console
 from session_assets.errors import SessionAssetsError
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 
 if TYPE_CHECKING:
     from session_assets.changes.targets import Targets
@@ -80,5 +80,5 @@ def _where_the_settings_lead() -> dict[str, list[str]]:
             try:
                 found.setdefault(loop.known(environment).id, []).append(loop.name)
             except SessionAssetsError as error:
-                click.echo(f"{slice_.name}: {safe_text(error)}", err=True)
+                click.echo(f"{slice_.name}: {safe_lines(error)}", err=True)
     return found

@@ -15,9 +15,9 @@ from session_assets.contest.pipeline import Contest
 from session_assets.errors import NoEvidence, StoreUnavailable
 from session_assets.graph.automation import DAILY
 from session_assets.graph.evidence import Evidence
+from session_assets.graph.markdown import Markdown, md
 from session_assets.graph.plots import Bar, share_bars, share_lines
 from session_assets.graph.step import Step
-from session_assets.masking import safe_text
 from session_assets.storage import Storage
 
 _BARS, _LINES = 20, 4
@@ -95,29 +95,28 @@ def _metadata(
     attempted, correct = int(frame["attempted"].sum()), int(frame["correct"].sum())
     until = [month for month in sorted(totals) if month <= partition][-_MONTHS:]
     return result | {
-        f"accuracy_by_{NAMES[kind]}": dg.MetadataValue.md(_bars(frame, kind, partition)),
-        "trend": dg.MetadataValue.md(_trend(pl.concat([totals[month] for month in until]), kind)),
+        f"accuracy_by_{NAMES[kind]}": md(_bars(frame, kind, partition)),
+        "trend": md(_trend(pl.concat([totals[month] for month in until]), kind)),
         "attempts": attempted,
         "accuracy": round(100 * correct / attempted, 2),
         "all_months": dg.MetadataValue.path(str(storage.path(f"contest/{asset}"))),
     }
 
 
-def _bars(frame: pl.DataFrame, kind: str, partition: str) -> str:
+def _bars(frame: pl.DataFrame, kind: str, partition: str) -> Markdown:
     name = NAMES[kind]
     shown = frame.head(_BARS)
     bars = [
-        Bar(safe_text(label), accuracy, f"{correct:,} of {attempted:,}")
+        Bar(label, accuracy, f"{correct:,} of {attempted:,}")
         for label, accuracy, correct, attempted in shown.select(name, "accuracy", "correct", "attempted").iter_rows()
     ]
     most = f", the {_BARS} with the most attempts" if frame.height > _BARS else ""
     return share_bars(f"Accuracy by {name}, {partition[:7]}{most}", bars)
 
 
-def _trend(totals: pl.DataFrame, kind: str) -> str:
+def _trend(totals: pl.DataFrame, kind: str) -> Markdown:
     months, lines = trend(totals, kind, _LINES)
-    shown = [(safe_text(label), values) for label, values in lines]
-    return share_lines(f"Accuracy by month and {NAMES[kind]}", [f"{month:%Y-%m}" for month in months], shown)
+    return share_lines(f"Accuracy by month and {NAMES[kind]}", [f"{month:%Y-%m}" for month in months], lines)
 
 
 ASSETS = [_asset(kind) for kind in NAMES]

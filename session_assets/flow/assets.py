@@ -13,7 +13,8 @@ from session_assets.flow.evidence import Look
 from session_assets.flow.map_target import STORED, keep_target
 from session_assets.flow.rehearsal import rehearse
 from session_assets.graph.environment import Environment
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.markdown import md, md_table, prose
+from session_assets.graph.tables import column_schema
 from session_assets.masking import safe_text
 from session_assets.stores.flow_changes import Counted, changes, classes, inventory, session_map
 from session_assets.stores.flow_gates import GatesShut
@@ -61,9 +62,7 @@ def session_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult
             "dagster/row_count": found.height,
             "schema": fingerprint,
             "obstacles": ", ".join(obstacles) or "none",
-            "preview": dg.MetadataValue.md(
-                markdown(shown, ["table", "column", "type", "role", "rows", "non-null", "indexes"])
-            ),
+            "preview": md(md_table(shown, ["table", "column", "type", "role", "rows", "non-null", "indexes"])),
         }
     )
 
@@ -95,7 +94,7 @@ def session_flow_map(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "target": look.known.shown,
             **counts,
             "full_list": dg.MetadataValue.path(str(environment.storage.path(name))),
-            "preview": dg.MetadataValue.md(markdown(odd, list(model.MAP))),
+            "preview": md(md_table(odd, list(model.MAP))),
         }
     )
 
@@ -143,8 +142,8 @@ def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "dagster/row_count": sum(reasons.values()),
             "flows_to_make": to_make,
             "full_list": dg.MetadataValue.path(report["lists"]["changes"]),
-            "by_table": dg.MetadataValue.md(markdown(table, ["table", "reason", "rows"])),
-            "preview": dg.MetadataValue.md(markdown(shown, list(model.CHANGES))),
+            "by_table": md(md_table(table, ["table", "reason", "rows"])),
+            "preview": md(md_table(shown, list(model.CHANGES))),
         }
     )
 
@@ -217,7 +216,7 @@ def schema(context: dg.AssetExecutionContext, config: ContractConfig) -> dg.Mate
             "dagster/row_count": len(steps),
             "schema": fingerprint,
             "state": flow.state(),
-            "steps": dg.MetadataValue.md(markdown(shown, ["step", "kind", "state", "finished", "who"])),
+            "steps": md(md_table(shown, ["step", "kind", "state", "finished", "who"])),
         }
     )
 
@@ -226,12 +225,12 @@ def _finished(context: dg.AssetExecutionContext, step: StepRecord) -> dg.Materia
     """A step for the terminal and for the UI."""
     Environment.load().report(context.run_id, "step", describe(step))
     rows = [*_flat({name: value for name, value in step.counts.items() if name not in model.PROOF})]
-    undo = {"undo": dg.MetadataValue.md(f"`session-assets revert flow --plan-id {step.id}`")}
+    undo = {"undo": md(prose(f"`session-assets revert flow --plan-id {step.id}`"))}
     return dg.MaterializeResult(
         metadata={
             "step": step.id,
             "state": step.state,
-            "counts": dg.MetadataValue.md(markdown(rows, ["what", "count"])),
+            "counts": md(md_table(rows, ["what", "count"])),
             **(undo if step.kind in model.REVISIONS else {}),
         }
     )

@@ -16,8 +16,9 @@ from session_assets.flow.code_scan import LANGUAGES, OTHER, scan_many
 from session_assets.flow.code_tree import CodeSettings, Tree
 from session_assets.graph.check_result import ERROR, WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
+from session_assets.graph.markdown import Markdown, md, md_table
 from session_assets.graph.plots import count_lines
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.tables import column_schema
 from session_assets.graph.target import StepTarget
 from session_assets.masking import safe_text
 
@@ -175,22 +176,20 @@ def _metadata(
         **totals(references),
         "names": ", ".join(settings.names.names),
         "tokenized_by": tokenized_by(),
-        "by_folder": dg.MetadataValue.md(markdown(by_folder(references).head(_SHOWN).rows(), ["folder", *named])),
-        "by_file": dg.MetadataValue.md(
-            markdown(by_file(references).head(_SHOWN).drop("lines").rows(), ["file", *named])
-        ),
-        "files": dg.MetadataValue.md(markdown(states.sort("state", "reason").rows(), ["state", "reason", "files"])),
+        "by_folder": md(md_table(by_folder(references).head(_SHOWN).rows(), ["folder", *named])),
+        "by_file": md(md_table(by_file(references).head(_SHOWN).drop("lines").rows(), ["file", *named])),
+        "files": md(md_table(states.sort("state", "reason").rows(), ["state", "reason", "files"])),
         "files_of_other_kinds": f"{tree.seen[OTHER]:,}, of which {files['language'].eq(OTHER).sum():,} hold a name",
         "folders_passed_over": ", ".join(f"{name} {count}" for name, count in sorted(tree.passed_over.items()))
         or "none",
         "allow_list": ", ".join(settings.allowed),
         "path": dg.MetadataValue.path(str(environment.storage.path(REFERENCES_FILE))),
-        **({} if history is None else {"trend": dg.MetadataValue.md(_plot(history))}),
+        **({} if history is None else {"trend": md(_plot(history))}),
         **({"note": note} if note else {}),
     }
 
 
-def _plot(history: pl.DataFrame) -> str:
+def _plot(history: pl.DataFrame) -> Markdown:
     points = [f"{at:%m-%d} {revision[:4]}" for at, revision in history.select("at", "revision").iter_rows()]
     lines = [(name, history[name].to_list()) for name in ("identifiers", "strings", "comments", "allowed")]
     first, last = (history[name].to_list() for name in ("identifiers", "strings"))

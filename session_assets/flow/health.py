@@ -7,9 +7,9 @@ import polars as pl
 
 from session_assets.flow import model
 from session_assets.flow.assets import OWNERS, key
+from session_assets.graph.markdown import Markdown, md, md_table
 from session_assets.graph.plots import Bar, share_bars
-from session_assets.graph.tables import column_schema, markdown
-from session_assets.masking import safe_text
+from session_assets.graph.tables import column_schema
 from session_assets.stores.flow_changes import inventory
 from session_assets.stores.flow_work import Work
 
@@ -31,21 +31,20 @@ def health(work: Work) -> dg.AssetObservation:
     """Counts of the tables as they stand, and the record of steps."""
     found = inventory(work)
     steps = [
-        (one.kind, one.state, f"{one.started_at:%Y-%m-%d %H:%M}", one.id, safe_text(one.note or ""))
-        for one in work.steps.all()[:_STEPS]
+        (one.kind, one.state, f"{one.started_at:%Y-%m-%d %H:%M}", one.id, one.note) for one in work.steps.all()[:_STEPS]
     ]
     rows = found.unique("table", maintain_order=True)["rows"].sum()
     return dg.AssetObservation(
         HEALTH.key,
         metadata={
             "dagster/row_count": int(rows),
-            "ids_by_table": dg.MetadataValue.md(_plot(found)),
-            "steps": dg.MetadataValue.md(markdown(steps, ["step", "state", "began", "id", "note"])),
+            "ids_by_table": md(_plot(found)),
+            "steps": md(md_table(steps, ["step", "state", "began", "id", "note"])),
         },
     )
 
 
-def _plot(found: pl.DataFrame) -> str:
+def _plot(found: pl.DataFrame) -> Markdown:
     """A bar for each old column and each flow column: the share of rows that have a value."""
     bars = [
         Bar(f"{one['table']}.{one['column']}", 100 * one["non_null"] / max(one["rows"], 1), _words(one))

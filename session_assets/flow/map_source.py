@@ -12,7 +12,7 @@ import polars as pl
 from session_assets.errors import BadInput, NotConfigured
 from session_assets.flow.model import VARIABLE as DATABASE
 from session_assets.flow.session_map import SessionMap, canonical
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 from session_assets.stores.flow_compat import pairs
 from session_assets.stores.postgres import Database
 
@@ -34,7 +34,9 @@ def _file(path: Path) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadInput(f"{VARIABLE}: the file cannot be read: {safe_text(error).partition(chr(10))[0][:200]}") from None
+        raise BadInput(
+            f"{VARIABLE}: the file cannot be read: {safe_lines(error).partition(chr(10))[0][:200]}"
+        ) from None
     if missing := [name for name in _COLUMNS if name not in frame.columns]:
         raise BadInput(f"{VARIABLE}: the file has no column {missing[0]}. It needs {' and '.join(_COLUMNS)}.")
     found = frame.select(pl.col(name).cast(pl.String) for name in _COLUMNS)

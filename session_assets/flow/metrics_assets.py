@@ -20,7 +20,8 @@ from session_assets.flow.model import MIGRATION, VARIABLE
 from session_assets.graph.check_result import ERROR, WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import Evidence
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.markdown import Markdown, md, md_table
+from session_assets.graph.tables import column_schema
 from session_assets.graph.target import StepTarget
 from session_assets.settings import number
 from session_assets.stores.flow_compat import contracted_at, is_contracted
@@ -69,8 +70,8 @@ def flow_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     environment.report(context.run_id, "verify", said)
     return dg.MaterializeResult(
         metadata={
-            "figures": dg.MetadataValue.md(_table(chosen, found)),
-            "steps": dg.MetadataValue.md(_steps(measured)),
+            "figures": md(_table(chosen, found)),
+            "steps": md(_steps(measured)),
             "path": dg.MetadataValue.path(str(environment.storage.path(PATH))),
             **{name: value for name, value in found.select("metric", "value").iter_rows() if value is not None},
         },
@@ -165,18 +166,18 @@ def _due(migrated: date | None, contracted: bool | None) -> CheckResult:
     return CheckResult(DUE, counts, 0, text, WARN)
 
 
-def _table(chosen: Sequence[Metric], found: pl.DataFrame) -> str:
+def _table(chosen: Sequence[Metric], found: pl.DataFrame) -> Markdown:
     rows = [
         (one.name, "no data" if row["value"] is None else one.shown(row["value"]), one.wanted, one.severity, row["state"],
          row["source"])
         for one, row in zip(chosen, found.to_dicts(), strict=True)
     ]  # fmt: skip
-    return markdown(rows, ["metric", "value", "wanted", "severity", "state", "source"])
+    return md_table(rows, ["metric", "value", "wanted", "severity", "state", "source"])
 
 
-def _steps(measured: Figures) -> str:
+def _steps(measured: Figures) -> Markdown:
     rows = [(kind, state, f"{seconds:,.1f}") for kind, state, seconds in measured.steps[:20]]
-    return markdown(rows, ["step", "state", "seconds"])
+    return md_table(rows, ["step", "state", "seconds"])
 
 
 ASSETS = [flow_metrics]

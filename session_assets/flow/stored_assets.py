@@ -22,8 +22,9 @@ from session_assets.graph.check_result import WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import Evidence, refuse
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary, revert_job
+from session_assets.graph.markdown import md, md_table, prose
 from session_assets.graph.partition_checks import keep_connections
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.tables import column_schema
 from session_assets.graph.target import Target
 from session_assets.masking import safe_text
 from session_assets.stores.files import FileStore, Image
@@ -83,9 +84,9 @@ def _plan(environment: Environment, run_id: str, tags: Mapping[str, str]) -> dic
         "plan_id": plan.plan_id,
         "planned": plan.rows,
         "files": summary["read"],
-        "classes": dg.MetadataValue.md(markdown(summary["classes"].items(), ["class", "files"])),
-        "reasons": dg.MetadataValue.md(markdown(summary["reasons"].items(), ["reason", "files"])),
-        "preview": dg.MetadataValue.md(markdown(moves, ["file", "reason", "goes to", "content"])),
+        "classes": md(md_table(summary["classes"].items(), ["class", "files"])),
+        "reasons": md(md_table(summary["reasons"].items(), ["reason", "files"])),
+        "preview": md(md_table(moves, ["file", "reason", "goes to", "content"])),
     }
 
 
@@ -159,7 +160,7 @@ def stored_validations(context: dg.AssetExecutionContext, config: ApplyConfig) -
         metadata={
             "planned": summary["planned"],
             **summary["outcomes"],
-            **({"undo": dg.MetadataValue.md(" ".join(undo))} if undo else {}),
+            **({"undo": md(prose(" ".join(undo)))} if undo else {}),
         }
     )
 

@@ -17,7 +17,7 @@ from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.check_states import LONGEST, CheckState, check_states, keys_of
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_jobs import standing_request
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 REPAIR_TAG = "session_assets/repair"
 """Of runs that the repair asked for; the value says what set it off."""
@@ -95,7 +95,7 @@ def repair_sensor(collection: Collection, jobs: Iterable[Any]) -> dg.SensorDefin
                 return dg.SkipReason(f"{repair_variable(slice_)} is not automatic, or {collection.variable} is not set")
             return _Repair(context, collection).tick()
         except SessionAssetsError as error:
-            return dg.SkipReason(safe_text(error))
+            return dg.SkipReason(safe_lines(error))
 
     return repair
 

@@ -13,10 +13,12 @@ import dagster as dg
 
 from session_assets.changes.evidence import Figures, Lack
 from session_assets.changes.tally import SAMPLE
+from session_assets.graph.markdown import Markdown, escaped, prose, sentences
 from session_assets.graph.partition_checks import PartitionResult
-from session_assets.masking import safe_text
+from session_assets.masking import safe_text, shown
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+_LONGEST = 4000  # characters of a description
 NO_EVIDENCE = "no_evidence"
 """Marks a result that failed because too little was judged: it never starts a repair."""
 
@@ -55,16 +57,24 @@ class CheckResult:
     @property
     def description(self) -> str:
         """What a person reads: what was found, why that is no evidence, and what to do."""
+        return safe_text(" ".join(part for part in self._told() if part))
+
+    @property
+    def markdown(self) -> Markdown:
+        """The same for Dagster, which renders descriptions: only commands of the next step are more than text."""
+        found, step, more = self._told()
+        return sentences((escaped(found, _LONGEST), prose(step), escaped(more, _LONGEST)))
+
+    def _told(self) -> tuple[str, str, str]:
+        """What was found, the next step, and what else there is to say."""
         if self.lack is not None:
-            found = f" Besides: {self.text}" if self.count else ""
-            return safe_text(f"No evidence: {_sentence(self.lack.text)} {self.lack.next_step}{found}")
+            found = f"Besides: {self.text}" if self.count else ""
+            return f"No evidence: {_sentence(self.lack.text)}", self.lack.next_step, found
         if self.count:
-            return safe_text(f"{_sentence(self.text)} {self.next_step}".strip())
+            return _sentence(self.text), self.next_step, ""
         if self.figures.judged:
-            return safe_text(self.text)
-        if self.rightly:
-            return safe_text(f"{_sentence(self.text)} {self.rightly}")
-        return safe_text(f"{_sentence(self.text)} Nothing was judged, so nothing is known.")
+            return self.text, "", ""
+        return _sentence(self.text), "", self.rightly or "Nothing was judged, so nothing is known."
 
     def result(self, asset: dg.AssetKey | None = None) -> dg.AssetCheckResult:
         """For a step to yield."""
@@ -73,13 +83,13 @@ class CheckResult:
             check_name=self.name,
             passed=self.passed,
             severity=self.worst,
-            description=self.description,
+            description=self.markdown,
             metadata=self.all_metadata,
         )
 
     def of_partition(self) -> PartitionResult:
         """For `log_partition_results`."""
-        return PartitionResult(self.passed, self.worst, self.description, self.all_metadata)
+        return PartitionResult(self.passed, self.worst, self.markdown, self.all_metadata)
 
     @property
     def all_metadata(self) -> dict[str, Any]:
@@ -90,7 +100,7 @@ class CheckResult:
             found["next_step"] = self.next_step.replace("`", "")
         found |= {f"full_list_{reason}": dg.MetadataValue.path(path) for reason, path in self.lists.items()}
         if self.sample:
-            found["sample"] = safe_text(", ".join(self.sample[:SAMPLE]))
+            found["sample"] = ", ".join(map(shown, self.sample[:SAMPLE]))
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -101,7 +111,7 @@ class CheckResult:
             "passed": self.passed,
             "count": self.count,
             **self.figures.as_dict(),
-            "sample": [safe_text(one) for one in self.sample[:SAMPLE]],
+            "sample": [shown(one) for one in self.sample[:SAMPLE]],
             "full_list": dict(self.lists),
             "description": self.description,
             **({NO_EVIDENCE: True} if self.lack is not None else {}),

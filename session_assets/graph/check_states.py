@@ -22,6 +22,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from session_assets.graph.check_result import NO_EVIDENCE
 from session_assets.graph.keys import WHOLE_TAG
+from session_assets.graph.markdown import plain
 from session_assets.graph.partition_checks import keep_connections
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
@@ -217,7 +218,7 @@ def _state(
         evaluation.passed,
         evaluation.severity,
         int(found) if isinstance(found, int | float) else 0,
-        evaluation.description or "",
+        plain(evaluation.description or ""),
         str(said.get("next_step", "")),
         record.run_id,
         _moment(record),

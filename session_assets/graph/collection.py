@@ -18,9 +18,10 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import Evidence, refuse
 from session_assets.graph.health import health_spec
 from session_assets.graph.loop import ApplyConfig, Loop, PlanFirst, apply_loop, outcome_metadata
+from session_assets.graph.markdown import Markdown, md, md_table
 from session_assets.graph.preview import preview_changes
 from session_assets.graph.step import LogProgress, Step
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.tables import column_schema
 from session_assets.pipeline import Pipeline, Planned, RowBuilder
 from session_assets.selection import Progress
 
@@ -68,7 +69,7 @@ class Collection:
     """Rows of a batch, where nobody says otherwise."""
     spent: Callable[[], Mapping[str, float]] | None = None
     """What the requests of this process cost so far, where the store tells."""
-    preview: Callable[[pl.DataFrame], str] = preview_changes
+    preview: Callable[[pl.DataFrame], Markdown] = preview_changes
     """Change rows as Markdown."""
     shares: Sequence[Share] = ()
     """Shares that are checked beside the rules."""
@@ -139,12 +140,10 @@ class Collection:
                 "documents": read,
                 "plan_id": planned.plan.plan_id,
                 **planned.tally.classes[partition],
-                "reasons": dg.MetadataValue.md(
-                    markdown(sorted(planned.tally.reasons[partition].items()), ["reason", "documents"])
-                ),
+                "reasons": md(md_table(sorted(planned.tally.reasons[partition].items()), ["reason", "documents"])),
             }
             if part is not None:
-                result[partition]["preview"] = dg.MetadataValue.md(self.preview(next(ledger.rows(part)).head(10)))
+                result[partition]["preview"] = md(self.preview(next(ledger.rows(part)).head(10)))
         return result
 
     # -- assets --------------------------------------------------------------------------------------------------------

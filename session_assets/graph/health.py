@@ -11,8 +11,9 @@ import polars as pl
 from session_assets.changes.tally import Tally
 from session_assets.graph.check_report import CheckReport
 from session_assets.graph.environment import Environment
+from session_assets.graph.markdown import Markdown, md, md_table
 from session_assets.graph.plots import stacked_bars
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.tables import column_schema
 
 if TYPE_CHECKING:
     from session_assets.graph.collection import Collection
@@ -64,8 +65,8 @@ def health_of(
         "dagster/row_count": sum(tally.reads.values()),
         **tally.all_figures().as_dict(),
         **classes,
-        "failing_checks": dg.MetadataValue.md(markdown(failing, ["check", "severity", "count", "what"])),
-        "defects": dg.MetadataValue.md(_plot(before, now)),
+        "failing_checks": md(md_table(failing, ["check", "severity", "count", "what"])),
+        "defects": md(_plot(before, now)),
         "by_partition": dg.MetadataValue.path(str(storage.path(name))),
     }
     return dg.AssetObservation(collection.key(NAME), metadata=metadata)
@@ -81,7 +82,7 @@ def by_partition(tally: Tally) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=HEALTH)
 
 
-def _plot(before: pl.DataFrame | None, now: pl.DataFrame) -> str:
+def _plot(before: pl.DataFrame | None, now: pl.DataFrame) -> Markdown:
     """Repairable documents by partition: those that are gone since the verify before below, those that are there above."""
     earlier = pl.DataFrame(schema=HEALTH) if before is None else before
     both = (

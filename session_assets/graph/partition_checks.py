@@ -30,6 +30,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,
 )
 
+from session_assets.graph.markdown import Markdown
+
 _IDS_PER_QUERY = 1000
 _POOL_RECYCLE_SECONDS = 3600
 _POOL_OVERFLOW = 5
@@ -41,7 +43,7 @@ class PartitionResult:
 
     passed: bool
     severity: AssetCheckSeverity = AssetCheckSeverity.ERROR
-    description: str | None = None
+    description: Markdown | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from session_assets.graph.markdown import Markdown, image
+from session_assets.masking import shown
+
 WIDTH = 720
 GOOD, BAD = "#2e7d5b", "#c0392b"
 LINES = ("#2563a8", "#2e7d5b", "#b45309", "#8e3b8e", "#5f6b7a")
@@ -24,18 +27,18 @@ class Bar:
     words: str
 
 
-def picture(title: str, width: int, height: int, parts: Sequence[str]) -> str:
+def picture(title: str, width: int, height: int, parts: Sequence[str]) -> Markdown:
     """Markdown with the picture; `title` is also read out where pictures are not shown."""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        f' font-family="sans-serif" font-size="12" fill="{_INK}" role="img"><title>{escape(title)}</title>'
+        f' font-family="sans-serif" font-size="12" fill="{_INK}" role="img"><title>{_safe(title)}</title>'
         f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="6" fill="{_CARD}" stroke="{_FAINT}"/>'
         f"{''.join(parts)}</svg>"
     )
-    return f"![{_alt(title)}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return image(title, "image/svg+xml", base64.b64encode(svg.encode()).decode())
 
 
-def share_bars(title: str, bars: Sequence[Bar]) -> str:
+def share_bars(title: str, bars: Sequence[Bar]) -> Markdown:
     """Horizontal bars on a scale of 0 to 100 percent, each with its name, percent and words."""
     left, right, top, row = 230, WIDTH - 190, 44, 22
     height = top + row * len(bars) + 30
@@ -48,7 +51,7 @@ def share_bars(title: str, bars: Sequence[Bar]) -> str:
     rows = [
         _text(left - 8, top + place * row + 14, _cut(bar.label, left - 20), "end")
         + f'<rect x="{left}" y="{top + place * row + 3}" width="{max(bar.percent * scale, 1):.1f}" height="{row - 8}"'
-        f' fill="{LINES[0]}"><title>{escape(bar.label)}: {escape(bar.words)}</title></rect>'
+        f' fill="{LINES[0]}"><title>{_safe(bar.label)}: {_safe(bar.words)}</title></rect>'
         + _text(
             right + 8, top + place * row + 14, _cut(f"{bar.percent:.2f} %   {bar.words}", WIDTH - right - 12), "start"
         )
@@ -57,12 +60,12 @@ def share_bars(title: str, bars: Sequence[Bar]) -> str:
     return picture(title, WIDTH, height, [_heading(title), *grid, *rows])
 
 
-def share_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]]) -> str:
+def share_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]]) -> Markdown:
     """Lines on a scale of 0 to 100 percent over some points in time; a gap where nothing was counted."""
     return _lines(title, points, lines, [(at, f"{at} %") for at in (0, 25, 50, 75, 100)])
 
 
-def count_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]]) -> str:
+def count_lines(title: str, points: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]]) -> Markdown:
     """Lines on a scale of 0 to the highest count over some points in time; a gap where nothing was counted."""
     highest = max((value for _, values in lines for value in values if value is not None), default=0)
     step = max(-(-int(highest) // 4), 1)
@@ -74,7 +77,7 @@ def _lines(
     points: Sequence[str],
     lines: Sequence[tuple[str, Sequence[float | None]]],
     ticks: Sequence[tuple[int, str]],
-) -> str:
+) -> Markdown:
     left, right, top, base, height = 52, WIDTH - 190, 44, 220, 256
     step, highest = (right - left) / max(len(points) - 1, 1), ticks[-1][0]
     every = -(-len(points) // 8)
@@ -106,7 +109,7 @@ def _lines(
     return picture(title, WIDTH, height, [_heading(title), *grid, *labels, *drawn])
 
 
-def stacked_bars(title: str, bars: Sequence[tuple[str, int, int]], words: tuple[str, str]) -> str:
+def stacked_bars(title: str, bars: Sequence[tuple[str, int, int]], words: tuple[str, str]) -> Markdown:
     """Upright bars of two counts each, the first below (green), the second above (red). `words` name the counts."""
     left, base, height = 60, 190, 230
     highest = max((good + bad for _, good, bad in bars), default=0) or 1
@@ -121,7 +124,7 @@ def stacked_bars(title: str, bars: Sequence[tuple[str, int, int]], words: tuple[
     drawn = []
     for place, (label, good, bad) in enumerate(bars):
         x, width, tall, above = left + place * step, min(step * 0.8, 40), good * scale, bad * scale
-        told = f"{escape(label)}: {good:,} {words[0]}, {bad:,} {words[1]}"
+        told = _safe(f"{label}: {good:,} {words[0]}, {bad:,} {words[1]}")
         drawn.append(
             f"<g><title>{told}</title>"
             f'<rect x="{x:.1f}" y="{base - tall:.1f}" width="{width:.1f}" height="{tall:.1f}" fill="{GOOD}"/>'
@@ -133,18 +136,18 @@ def stacked_bars(title: str, bars: Sequence[tuple[str, int, int]], words: tuple[
 
 
 def _heading(title: str) -> str:
-    return f'<text x="16" y="24" font-size="14" font-weight="600">{escape(title)}</text>'
+    return f'<text x="16" y="24" font-size="14" font-weight="600">{_safe(title)}</text>'
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_safe(text)}</text>'
 
 
 def _cut(text: str, width: float) -> str:
     """As much of a text as there is room for."""
-    room = int(width / _LETTER)
-    return text if len(text) <= room else text[: room - 1] + "…"
+    return shown(text, int(width / _LETTER))
 
 
-def _alt(text: str) -> str:
-    return text.replace("[", "(").replace("]", ")").replace("\n", " ")
+def _safe(text: str) -> str:
+    """A text of any origin within the picture."""
+    return escape(shown(text))

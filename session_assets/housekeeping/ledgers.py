@@ -13,7 +13,7 @@ from session_assets.changes.purge import OldPlan, Purge
 from session_assets.errors import LockHeld, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import Loop
-from session_assets.graph.tables import markdown
+from session_assets.graph.markdown import md, md_table
 from session_assets.settings import number
 from session_assets.storage import Storage, file_name
 from session_assets.stores.locks import collection_lock
@@ -114,7 +114,7 @@ def purge_old_plans(context: dg.OpExecutionContext, config: LedgerPurgeConfig) -
             "plans": len(gone.plans),
             "sets_of_rows": gone.parts,
             "dry_runs": gone.dry_runs,
-            "list": dg.MetadataValue.md(markdown(rows, ["ledger", "plan", "last touched (UTC)", "rows"])),
+            "list": md(md_table(rows, ["ledger", "plan", "last touched (UTC)", "rows"])),
         }
     )
 

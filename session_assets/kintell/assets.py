@@ -9,7 +9,8 @@ import dagster as dg
 
 from session_assets.errors import Paused, UsageError
 from session_assets.graph.environment import Environment
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.markdown import md, md_table, prose
+from session_assets.graph.tables import column_schema
 from session_assets.kintell import model
 from session_assets.kintell.attempt import Options
 from session_assets.kintell.evidence import require_imports_evidence
@@ -209,9 +210,9 @@ def retried(before: Job | None, now: Job) -> dict[str, int] | None:
 def _job_metadata(job: Job) -> dict[str, Any]:
     report = job_report(job)
     return {name: value for name, value in report.items() if value is not None} | {
-        "undo": dg.MetadataValue.md(f"`session-assets revert kintell --plan-id {job.id}`"),
-        "account": dg.MetadataValue.md(
-            markdown(
+        "undo": md(prose(f"`session-assets revert kintell --plan-id {job.id}`")),
+        "account": md(
+            md_table(
                 [[f"{report[name]:,}" for name in ("rows", "inserted", "updated", "skipped", "rejected")]],
                 ["rows", "inserted", "updated", "skipped", "rejected"],
             )

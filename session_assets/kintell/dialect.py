@@ -11,8 +11,14 @@ from session_assets.kintell.model import COLUMNS, ERROR_COLUMNS, ERROR_ROW, RAW
 from session_assets.masking import safe_text
 
 DELIMITERS = (",", ";", "\t")
-ESCAPED_VALUE = r"^'([=+\-@\t\r'])"
-"""A value of an error file with the mark that keeps a spreadsheet from taking it for a formula."""
+_SIGNS = "=+@\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20\u207a\u207b\u207c\u208a\u208b\u208c\u2212\\-"
+_BLANKS = "\x01-\x20\x7f-\xa0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+_FORMULA = f"[{_BLANKS}]*[{_SIGNS}]|[\t\r']"
+FORMULA = re.compile(f"(?:{_FORMULA})")
+"""The beginning of a value that a spreadsheet may take for a formula: a sign, also full-width, small or raised, also after
+blanks and characters that nobody sees; tab, CR; and `'`, so that the mark itself comes back."""
+ESCAPED_VALUE = f"^'({_FORMULA})"
+"""A value of an error file with the mark that keeps a spreadsheet from taking it for a formula; for `re` and for Polars."""
 _SHOWN = 20
 
 

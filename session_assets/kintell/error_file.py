@@ -15,9 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
+from session_assets.kintell.dialect import FORMULA
 from session_assets.kintell.model import ERROR_LINE, ERROR_MESSAGE, ERROR_ROW, RAW
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _NEEDS_QUOTES = re.compile(r'[",;\t\r\n]|^[\s\ufeff]|\s$')
 
 
@@ -54,7 +54,7 @@ def write_error_file(path: Path, header: Sequence[str], rejected: Iterable[pl.Da
 
 def escaped(value: str) -> str:
     """A value that no spreadsheet takes for a formula."""
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 def _line(values: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import polars as pl
 from session_assets.errors import NotConfigured
 from session_assets.graph.automation import DAILY
 from session_assets.graph.environment import Environment
+from session_assets.graph.markdown import md
 from session_assets.graph.tables import column_schema
 from session_assets.kintell import model
 from session_assets.kintell.assets import FILES, OWNERS, key, open_imports, require_job, sessions
@@ -57,8 +58,8 @@ def rejected_rows(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         metadata={
             "dagster/row_count": job.failed_rows,
             "job": job.id,
-            "reasons": dg.MetadataValue.md(preview_reasons(counts)),
-            "preview": dg.MetadataValue.md(preview_rejects(first)),
+            "reasons": md(preview_reasons(counts)),
+            "preview": md(preview_rejects(first)),
             **({"error_file": dg.MetadataValue.path(path)} if path else {}),
         }
     )
@@ -89,7 +90,7 @@ def missing_users(context: dg.AssetExecutionContext, config: UsersConfig) -> dg.
             "missing_when_imported": missing["email"].n_unique(),
             "created": created,
             "rows_concerned": int(still["rows"].sum()),
-            "preview": dg.MetadataValue.md(preview_users(still)),
+            "preview": md(preview_users(still)),
             "full_list": dg.MetadataValue.path(str(full)),
         }
     )
@@ -144,8 +145,8 @@ def daily_summary() -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": found.height,
-            "plot": dg.MetadataValue.md(plot_days(found)),
-            "days": dg.MetadataValue.md(preview_days(found)),
+            "plot": md(plot_days(found)),
+            "days": md(preview_days(found)),
             "full_list": dg.MetadataValue.path(str(environment.storage.path("kintell/daily_summary.parquet"))),
         }
     )

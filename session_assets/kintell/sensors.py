@@ -9,7 +9,7 @@ from session_assets.graph.environment import Environment
 from session_assets.kintell.assets import FILES_NAME, open_imports
 from session_assets.kintell.files import FOLDER
 from session_assets.kintell.model import SLICE, VARIABLE
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 from session_assets.stores.kintell_outbox import lag
 
 
@@ -25,7 +25,7 @@ def kintell_session_drops_sensor(context: dg.SensorEvaluationContext) -> dg.Sens
     try:
         imports = open_imports(environment)
     except SessionAssetsError as error:
-        return dg.SkipReason(safe_text(error))
+        return dg.SkipReason(safe_lines(error))
 
     def earlier(partition: str) -> str | None:
         job = imports.job_of(partition)
@@ -44,7 +44,7 @@ def kintell_waiting_events_sensor(context: dg.SensorEvaluationContext) -> dg.Run
     try:
         waiting = lag(open_imports(Environment.load()).database).waiting
     except SessionAssetsError as error:
-        return dg.SkipReason(safe_text(error))
+        return dg.SkipReason(safe_lines(error))
     return dg.RunRequest() if waiting else dg.SkipReason("no event waits")
 
 

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from session_assets.changes.owner import Accepts
 from session_assets.errors import LockHeld, UsageError
 from session_assets.kintell.jobs import UTF_8, Job, Outstanding, Policy, Source, UnknownJob, phase_of
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines, safe_text
 from session_assets.stores.kintell_load import Lane
 from session_assets.stores.kintell_outstanding import outstanding
 from session_assets.stores.kintell_owner import own_target, require_own_job
@@ -228,7 +228,7 @@ class JobStore:
 
     def failed(self, job: Job, reason: str) -> Job:
         """The holder gives up: what was committed stays, and can be resumed or rolled back."""
-        return self._end(job, "failed", safe_text(reason)[:1000])
+        return self._end(job, "failed", safe_lines(reason)[:1000])
 
     def pause(self, job_id: str) -> Job:
         """Ask whoever works on a job to stop after the batch at hand; where nobody does, it is paused at once.
@@ -259,7 +259,7 @@ class JobStore:
             raise UsageError(f"Job {job.id} is over ({job.reason or job.status}). To take its rows back, revert it.")
         try:
             with self.hold(job, "fail"), self._rows("fail") as cursor:
-                cursor.execute(_FAIL, [safe_text(reason)[:1000], job.id])
+                cursor.execute(_FAIL, [safe_lines(reason)[:1000], job.id])
         except LockHeld as error:
             raise LockHeld(f"{error} Or `session-assets pause {job.id}` first.") from None
         return self.get(job_id)

@@ -23,11 +23,12 @@ from session_assets.errors import NoEvidence, PlannedOnly, PlanRefused
 from session_assets.graph.collection import plan_summary
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
+from session_assets.graph.markdown import escaped, md, md_table, paragraphs
 from session_assets.graph.partition_checks import keep_connections
 from session_assets.graph.preview import preview_changes
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.tables import column_schema
 from session_assets.graph.target import Target
-from session_assets.masking import safe_text
+from session_assets.masking import shown
 from session_assets.selection import Selection
 from session_assets.settings import Settings
 from session_assets.stores.mongo import MongoSource, database
@@ -57,7 +58,7 @@ class _NotPlanned:
     def notes(self) -> list[str]:
         """A line for each reason."""
         return [
-            f"Not planned: {count:,} {model.NOT_PLANNED[reason]}: {', '.join(map(safe_text, self._ids[reason]))}"
+            f"Not planned: {count:,} {model.NOT_PLANNED[reason]}: {', '.join(map(shown, self._ids[reason]))}"
             + (", …" if count > _SHOWN else "")
             for reason, count in self.counts.items()
             if count
@@ -132,15 +133,15 @@ def _plan(loop: Loop, rows_of: _RowsOf, environment: Environment, run_id: str) -
         summary["reasons"][OTHER_VALUES] = others
     environment.report(run_id, "plan", summary)
     parts = [part for part in planned.plan.parts if part.rows]
-    shown = preview_changes(next(ledger.rows(parts[0])).head(10)) if parts else "nothing"
+    changes = preview_changes(next(ledger.rows(parts[0])).head(10)) if parts else escaped("nothing")
     return {
         "plan_id": planned.plan.plan_id,
         "planned": planned.plan.rows,
         "documents": summary["read"],
-        "reasons": dg.MetadataValue.md(markdown(summary["reasons"].items(), ["reason", "documents"])),
-        "preview": dg.MetadataValue.md(shown),
+        "reasons": md(md_table(summary["reasons"].items(), ["reason", "documents"])),
+        "preview": md(changes),
         "events": noted[_SOURCE_NOTE],
-        **({"not_planned": dg.MetadataValue.md("\n\n".join(summary["notes"]))} if summary["notes"] else {}),
+        **({"not_planned": md(paragraphs(escaped(one, 2000) for one in summary["notes"]))} if summary["notes"] else {}),
     }
 
 

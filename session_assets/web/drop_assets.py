@@ -10,8 +10,9 @@ from session_assets.drops.folder import drop_key, find_drops, fingerprint, priva
 from session_assets.errors import BadInput
 from session_assets.failpoints import failpoint
 from session_assets.graph.environment import Environment
+from session_assets.graph.markdown import md, md_table
 from session_assets.graph.step import LogProgress
-from session_assets.graph.tables import column_schema, markdown
+from session_assets.graph.tables import column_schema
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_indexes import create_event_indexes_if_empty
 from session_assets.stores.mongo_ingest import EventIngest, IngestResult
@@ -87,7 +88,7 @@ def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.Mat
             "rejected_rows": dg.MetadataValue.path(
                 str(environment.storage.path(f"web/event_drops/{partition}/rejected"))
             ),
-            "rejects": dg.MetadataValue.md(markdown(sorted(summary.rejected.items()), ["reason", "rows"])),
+            "rejects": md(md_table(sorted(summary.rejected.items()), ["reason", "rows"])),
             "sha256": sha256,
             "bytes": size,
             "events_per_second": round(summary.events / seconds) if seconds else 0,

@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from session_assets.errors import BadInput
+from session_assets.masking import safe_text
 from session_assets.moments import has_no_offset, moment
 from session_assets.web.lines import Reason, shortened
 from session_assets.web.mapping import DropMapping
@@ -97,7 +98,7 @@ def read_drop(path: Path, mapping: DropMapping, summary: DropSummary | None = No
         yield DropBatch(_with_ids(mapped, known.repeats), mapped.rejected)
     if drop.sha256 != known.sha256:
         raise BadInput(
-            f"{path}: changed while it was read. Drop files under another name, and rename them when complete."
+            f"{safe_text(path)}: changed while it was read. Drop files under another name, and rename them when complete."
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from session_assets.errors import BadInput
-from session_assets.masking import mask_emails
+from session_assets.masking import mask_emails, safe_text
 from session_assets.templates import Value, parse_value
 
 DEFAULT_MAPPING = "mapping.yaml"
@@ -67,7 +67,7 @@ def load_mapping(path: Path) -> DropMapping:
     chosen = own if own.is_file() else default
     if not chosen.is_file():
         raise BadInput(
-            f"{path}: no mapping. Put {own.name} or {default.name} beside it, saying which columns are what."
+            f"{safe_text(path)}: no mapping. Put {own.name} or {default.name} beside it, saying which columns are what."
         )
     try:
         content = yaml.safe_load(chosen.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from typing import Any
 
 from session_assets.drops.content import Damaged, open_drop, other_format, utf8_chunks
 from session_assets.errors import BadInput
-from session_assets.masking import mask_emails
+from session_assets.masking import mask_emails, safe_text
 from session_assets.web.lines import LIMIT, Lines, Reason, RecordTooLong, shortened
 from session_assets.web.mapping import DropMapping
 
@@ -71,7 +71,7 @@ class Drop:
 
     def __init__(self, path: Path, mapping: DropMapping, shown: Path | None = None) -> None:
         self._path = path
-        self._shown = shown or path  # what errors call it
+        self._shown = safe_text(shown or path)  # what errors call it
         self._mapping = mapping
         self.is_csv = self._format() == "csv"
         self.rows = 0
@@ -163,7 +163,7 @@ class Drop:
                 f"{self._shown}: line {lines.line}: the header names {mask_emails(repr(twice[0]))} more than once."
             )
         self.columns = dict.fromkeys(header)
-        self._mapping.require(self.columns, str(self._shown))
+        self._mapping.require(self.columns, self._shown)
         return len(header)
 
     def _ndjson(self, lines: Lines) -> Iterator[Records]:
@@ -194,7 +194,7 @@ class Drop:
         if not objects:
             raise BadInput(f"{self._shown}: none of its {self.rows} lines is a JSON object: not NDJSON.")
         if absent:
-            self._mapping.require(self.columns, str(self._shown))
+            self._mapping.require(self.columns, self._shown)
 
 
 def _parsed(text: str) -> object:

@@ -150,6 +150,6 @@ def test_months_are_left_as_they_are_if_the_problems_are_gone(
 
 
 def svg_of(markdown: str) -> str:
-    found = re.fullmatch(r"!\[[^\]]*\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
+    found = re.fullmatch(r"!\[(?:\\.|[^\]\\])*\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
     assert found, markdown
     return base64.b64decode(found[1]).decode()

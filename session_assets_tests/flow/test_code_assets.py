@@ -16,6 +16,7 @@ from session_assets.flow import code_history
 from session_assets.flow.code_assets import FILES_FILE, REFERENCES_FILE, code_references
 from session_assets.flow.code_tree import CodeSettings
 from session_assets.graph.environment import Environment
+from session_assets.graph.markdown import plain
 
 FILES = {
     "app/service.py": "# session_id\ndef run(session_id): return session_id\n",
@@ -74,8 +75,8 @@ def test_it_counts_and_the_check_says_where(root: Path) -> None:
     counted = {name: metadata[name] for name in ("active", "identifiers", "strings", "comments", "allowed")}
     assert counted == {"active": 5, "identifiers": 5, "strings": 0, "comments": 2, "allowed": 1}
     assert check.description is not None
-    assert "app/service.py:2" in check.description
-    assert "FLOW_CODE_ALLOW" in check.description
+    assert "app/service.py:2" in plain(check.description)
+    assert "FLOW_CODE_ALLOW" in plain(check.description)
     assert metadata["tokenized_by"].startswith("CPython 3.")
     assert metadata["folders_passed_over"] == "node_modules 1"
     stored = Environment.load().storage.read_parquet(REFERENCES_FILE)

@@ -18,6 +18,7 @@ from session_assets.errors import UsageError
 from session_assets.flow.metrics_assets import flow_metrics
 from session_assets.flow.metrics_model import METRICS, metrics, terms
 from session_assets.flow.metrics_samples import Samples, read_samples
+from session_assets.graph.markdown import plain
 from session_assets_tests.flow.compat_scenario import contract, plant
 
 METRIC = {one.name: one for one in METRICS}
@@ -111,12 +112,12 @@ def test_each_failure_has_its_severity_value_threshold_and_next_step(
         "flow_execution_time_ratio": "WARN",
         "error_rate_ratio": "WARN",
     }
-    text = str(checks["foreign_key_violations"].description)
+    text = plain(str(checks["foreign_key_violations"].description))
     assert "assets.assets_session_id_fkey: 1, not validated" in text
-    assert str(checks["flow_creation_success_rate"].description).startswith(
+    assert plain(str(checks["flow_creation_success_rate"].description)).startswith(
         "95.00% of flows were created; wanted above 95.00%."
     )
-    assert "The old columns are there" in str(checks["compatibility_is_due"].description), "whatever a step says"
+    assert "The old columns are there" in plain(str(checks["compatibility_is_due"].description)), "whatever a step says"
 
 
 def test_no_data_is_a_warning_never_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,9 +126,9 @@ def test_no_data_is_a_warning_never_a_pass(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SESSION_ASSETS_HOME", str(tmp_path))
     checks, _ = _run()
     assert _failed(checks) == {one.name: "WARN" for one in METRICS} | {"compatibility_is_due": "WARN"}
-    assert all("no data" in str(checks[one.name].description) for one in METRICS)
+    assert all("no data" in plain(str(checks[one.name].description)) for one in METRICS)
     for name in ("foreign_key_violations", "user_session_continuity"):
-        assert "FLOW_DATABASE_URL" in str(checks[name].description)
+        assert "FLOW_DATABASE_URL" in plain(str(checks[name].description))
 
 
 def test_an_empty_database_and_one_after_contract_say_what_they_cannot_tell(url: str) -> None:
@@ -138,10 +139,10 @@ def test_an_empty_database_and_one_after_contract_say_what_they_cannot_tell(url:
     assert _failed(checks) == dict.fromkeys(
         ("migration_errors", "foreign_key_violations", "compatibility_is_due"), "WARN"
     )
-    assert "no foreign keys" in str(checks["foreign_key_violations"].description)
-    assert "no completed contract is recorded" in str(checks["compatibility_is_due"].description)
+    assert "no foreign keys" in plain(str(checks["foreign_key_violations"].description))
+    assert "no completed contract is recorded" in plain(str(checks["compatibility_is_due"].description))
     _execute(url, _STEPS)
-    assert "Remove it" in str(_run()[0]["compatibility_is_due"].description)
+    assert "Remove it" in plain(str(_run()[0]["compatibility_is_due"].description))
     _execute(url, "DROP TABLE session_assets_flow_steps")
     steps = _STEPS.replace(
         "'b', 'contract', 'completed', now() - interval '7 months'", "'b', 'contract', 'completed', now()"
@@ -164,7 +165,7 @@ def test_an_empty_database_and_one_after_contract_say_what_they_cannot_tell(url:
     _execute(url, "CREATE TABLE data_import_sessions (key int, status text, created_at timestamptz)")
     checks, _ = _run()
     assert _failed(checks)["migration_errors"] == "ERROR", "a figure that cannot be counted leaves the others"
-    assert "s.id does not exist" in str(checks["user_session_continuity"].description)
+    assert "s.id does not exist" in plain(str(checks["user_session_continuity"].description))
     assert checks["user_session_continuity"].description is not None
     assert {"user_session_continuity", "discovery_flow_completion_rate", "data_import_success_rate"} <= _failed(
         checks

@@ -17,6 +17,24 @@ from session_assets_tests.counts import examples
 from session_assets_tests.kintell.files import Judged, checked, clean, judged, plant, read, write
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+HIDDEN = (
+    " =1",
+    "  +1",
+    "\xa0-1",
+    "\u3000@a",
+    "\u200b=1",
+    "\ufeff=1",
+    "\n=1",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠a",
+    " ＝1",
+    "\u202e=1",
+    "﹦1",
+    "⁼1",
+)
+"""Spreadsheets trim some blanks, and Excel reads full-width signs as signs."""
 
 
 def errors_of(path: Path, scratch: Path, name: str = "errors.csv") -> tuple[Path, Judged]:
@@ -52,7 +70,19 @@ def test_error_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_formulas_are_inert_and_come_back_unchanged(tmp_path: Path) -> None:
-    values = [f"{mark}cmd|'/c calc'!A1" for mark in FORMULAS] + ["'=1", "''", "'x", "'", "plain", " =1", "\ufeffx"]
+    values = [f"{mark}cmd|'/c calc'!A1" for mark in FORMULAS] + [
+        "'=1",
+        "''",
+        "'x",
+        "'",
+        "plain",
+        " x",
+        "x =1",
+        "\ufeffx",
+        *HIDDEN,
+        "' =1",
+        "'＝1",
+    ]
     first, extra = "\ufeff=", "=HYPERLINK(1)"  # a byte order mark that is none
     rows = [
         {first: value, **clean(number, date="soon", feedback_text=value), extra: value}
@@ -61,6 +91,7 @@ def test_formulas_are_inert_and_come_back_unchanged(tmp_path: Path) -> None:
     path, found = errors_of(write(tmp_path / "a.csv", rows, columns=[first, *COLUMNS, extra]), tmp_path)
     for row in cells(path):
         assert not [cell for cell in row if cell.startswith(FORMULAS)]
+        assert not [cell for cell in row if cell in HIDDEN]
     again, found_again = errors_of(path, tmp_path, "again.csv")
     assert (
         found_again.rejected["fields"].to_list()

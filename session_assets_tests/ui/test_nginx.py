@@ -55,6 +55,7 @@ def viewer(tmp_path: Path, postgres_url: str) -> Iterator[int]:
         "SESSION_ASSETS_HOME": str(tmp_path),
         "DAGSTER_HOME": str(tmp_path / "dagster"),
         "DAGSTER_POSTGRES_URL": postgres_url.replace("postgresql://", "postgresql+psycopg2://", 1),
+        "SESSION_ASSETS_UI_HOSTS": f"{OPERATE}, {VIEW}",
     }
     command = [str(Path(sys.executable).parent / "session-assets"), "dev", "--read-only", "--port", str(port)]
     with (tmp_path / "dev.log").open("w") as log:
@@ -152,7 +153,44 @@ def test_nobody_comes_in_without_a_log_in(proxy: int) -> None:
         upgraded = ask(proxy, VIEW, "GET", "/graphql", known=known, **UPGRADE)[0]
         assert upgraded == (101 if known else 401)
     assert "1.13" in ask(proxy, VIEW, "POST", "/graphql", known=True, body=query)[1]
-    for path in ("/", "/graphql", "/server_info"):
-        assert ask(proxy, OPERATE, "GET", path, known=True)[0] == 401  # a viewer is no operator
+    for method, path, body in (("GET", "/", None), ("POST", "/graphql", query), ("GET", "/server_info", None)):
+        assert ask(proxy, OPERATE, method, path, known=True, body=body)[0] == 401  # a viewer is no operator
     with pytest.raises((ssl.SSLError, ConnectionError)):
         ask(proxy, "other.example.com", "GET", "/", known=True)
+    _refuses_other_pages(proxy)
+
+
+OWN = {"Origin": f"https://{VIEW}", "Sec-Fetch-Site": "same-origin"}
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+IMAGE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+
+
+def _refuses_other_pages(proxy: int) -> None:
+    """Browsers attach the log-in to what other pages send: the page itself, links and programs come in, nothing else does."""
+    query = {"query": "{ version }"}
+    allowed: list[tuple[str, str, Any, dict[str, str]]] = [
+        ("GET", "/assets/web/sessions", None, LINK),
+        ("POST", "/graphql", query, {}),
+        ("POST", "/graphql", query, OWN),
+        ("GET", "/server_info", None, {"Sec-Fetch-Site": "none"}),
+    ]
+    for method, path, body, headers in allowed:
+        assert ask(proxy, VIEW, method, path, known=True, body=body, **headers)[0] == 200, (method, path, headers)
+    assert ask(proxy, VIEW, "GET", "/graphql", known=True, **UPGRADE, **OWN)[0] == 101
+    refused: list[tuple[str, str, Any, dict[str, str]]] = [
+        ("GET", "/graphql?query={version}", None, {}),
+        ("GET", "/graphql%0A?query={version}", None, {}),
+        ("GET", "/graphql?query={version}", None, LINK),
+        ("GET", "/server_info", None, IMAGE),
+        ("GET", "/", None, {**LINK, "Sec-Fetch-Dest": "iframe"}),
+        ("GET", "/graphql", None, {**UPGRADE, "Origin": "https://evil.example"}),
+        ("GET", "/graphql", None, {**UPGRADE, "Origin": f"https://{OPERATE}"}),
+        ("POST", "/graphql", query, {"Origin": f"https://{VIEW}.evil.example"}),
+        ("POST", "/graphql", query, {"Origin": "null"}),
+        ("POST", "/graphql", query, {"Sec-Fetch-Site": "same-site"}),
+        ("POST", "/graphql", None, {**OWN, "Content-Type": "text/plain; application/json"}),
+        ("POST", "/report_asset_check/web/sessions?check_name=documents_accounted&passed=true", None, OWN),
+    ]
+    for method, path, body, headers in refused:
+        status, text = ask(proxy, VIEW, method, path, known=True, body=body, **headers)
+        assert (status, "nginx" in text) == (403, True), (method, path, headers)

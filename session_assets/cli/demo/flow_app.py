@@ -12,7 +12,7 @@ from rich.table import Table
 from session_assets.cli.demo.steps import StepFailed, applied, step
 from session_assets.cli.runner import Runner
 from session_assets.embedded.flow_app_sample import plant_app
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 
 def run(runner: Runner) -> list[str]:
@@ -47,5 +47,5 @@ def _checks(runner: Runner, what: str, job: str, report: str) -> dict[str, dict[
         run_id, error, code = runner.execute(job, {}, {})
         found = runner.environment.reported(run_id, report)
         if found is None:  # a check that fails as ERROR, as it does here, fails the run
-            raise StepFailed(f"{what}: {safe_text(error or 'nothing was reported')}", code or 1)
+            raise StepFailed(f"{what}: {safe_lines(error or 'nothing was reported')}", code or 1)
     return {one["name"]: one for one in found["checks"]}

@@ -19,7 +19,7 @@ from session_assets.cli.runner import Result, Runner
 from session_assets.embedded.kintell_sample import PlantedFile, new_database, plant_file
 from session_assets.embedded.state import write_private
 from session_assets.kintell.model import COLUMNS, ERROR_ROW, SLICE, VARIABLE
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 DATABASE = "kintell_demo"
 LOOK = (
@@ -51,7 +51,7 @@ def run(runner: Runner) -> tuple[list[str], list[str]]:
         fixed = _repair(Path(first["error_file"]), planted, drops.parent / "fixed.csv")
         second, error, code = files.import_file(runner, target, fixed, create_users=True)
         if error:
-            raise StepFailed(f"import of the repaired rejects: {safe_text(error)}", code)
+            raise StepFailed(f"import of the repaired rejects: {safe_lines(error)}", code)
         note(_said(second))
     with step("verify kintell", "run"):
         verified = worked("verify kintell", files.work(runner, target, "verify", (), {}))

@@ -12,7 +12,7 @@ import click
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import SessionAssetsError
 from session_assets.graph.target import Target
-from session_assets.masking import safe_text
+from session_assets.masking import safe_lines
 
 
 class StepFailed(SessionAssetsError):
@@ -27,7 +27,7 @@ def worked(step: str, result: Result) -> Result:
     """The result of a step that ran to its end, whatever its checks say."""
     if result.error or result.body.get("failed_partitions"):
         reason = result.error or f"partitions were set aside: {result.body['failed_partitions']}"
-        raise StepFailed(f"{step}: {safe_text(reason)}", result.exit_code or 1)
+        raise StepFailed(f"{step}: {safe_lines(reason)}", result.exit_code or 1)
     return result
 
 
@@ -57,7 +57,7 @@ def finished(assets: str, run: Callable[[], tuple[str, str | None, int]]) -> Non
     with step(assets, "run"):
         _, error, code = run()
         if error:
-            raise StepFailed(f"{assets}: {safe_text(error)}", code)
+            raise StepFailed(f"{assets}: {safe_lines(error)}", code)
 
 
 @contextmanager
