@@ -232,10 +232,6 @@ class Ledger:
         """All attempts on a plan on this target that can be read, oldest first, but for those that are half gone."""
         return self._attempts.all(plan_id)[0]
 
-    def broken(self, plan_id: str, partition: str, since_ns: int = 0) -> DamagedFile | None:
-        """What is damaged of an attempt in a partition that began since a time, so that nobody can tell what it was."""
-        return blamed(self._attempts.all(plan_id)[1], partition, since_ns)
-
     def all_attempts(self, plan_id: str) -> tuple[list[Attempt], list[BrokenAttempt]]:
         """All attempts on a plan on this target, oldest first, and those that cannot be read."""
         return self._attempts.all(plan_id)
