@@ -91,8 +91,7 @@ class Ledger:
             if self.recorded.names(plan_id):
                 raise DamagedFile(name, "it is missing") from None
             raise PlanRefused(self._no_plan(plan_id)) from None
-        said: list[dict[str, Any]] = stored.body["parts"]
-        parts = tuple(Part(**part | {"sha256": tuple(part.get("sha256", ()))}) for part in said)
+        parts = tuple(map(Part.from_dict, stored.body["parts"]))
         if stored.sha256 is None and plan_id not in self._ids_of(plan_id, parts):
             raise DamagedFile(name, "it is another plan")
         return Plan(self.loop, plan_id, parts)
