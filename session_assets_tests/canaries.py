@@ -71,7 +71,7 @@ def assert_closed(home: Path) -> None:
             mode = stat.S_IMODE(path.stat().st_mode)
             if mode & 0o077 and not (path in passed and mode == 0o711):
                 open_[str(path.relative_to(home))] = oct(mode)
-    assert open_ == {}
+    assert not open_, open_
 
 
 def _plain(text: str) -> str:

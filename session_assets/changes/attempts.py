@@ -84,7 +84,7 @@ class Attempts:
         return any(self._target.owns(one.target, one.source) for one in made or before)
 
 
-def blamed(broken: Iterable[BrokenAttempt], partition: str, since_ns: int) -> DamagedFile | None:
+def blamed(broken: Iterable[BrokenAttempt], partition: str, since_ns: int = 0) -> DamagedFile | None:
     """The damaged file of an attempt in a partition that began since a time, or at one that nobody can tell."""
     return next(
         (one.error for one in broken if partition in one.partitions and (one.at_ns or since_ns) >= since_ns), None

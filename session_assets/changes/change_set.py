@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -89,6 +90,11 @@ class Part:
     files: int
     sha256: tuple[str, ...] = ()
     copy: int = 0
+
+    @staticmethod
+    def from_dict(stored: dict[str, Any]) -> Part:
+        said: dict[str, Any] = {**stored, "sha256": tuple(stored.get("sha256", ()))}
+        return Part(**said)
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,7 @@ class Ledger:
             if self.recorded.names(plan_id):
                 raise DamagedFile(name, "it is missing") from None
             raise PlanRefused(self._no_plan(plan_id)) from None
-        said: list[dict[str, Any]] = stored.body["parts"]
-        parts = tuple(Part(**part | {"sha256": tuple(part.get("sha256", ()))}) for part in said)
+        parts = tuple(map(Part.from_dict, stored.body["parts"]))
         if stored.sha256 is None and plan_id not in self._ids_of(plan_id, parts):
             raise DamagedFile(name, "it is another plan")
         return Plan(self.loop, plan_id, parts)
@@ -231,10 +230,6 @@ class Ledger:
     def attempts(self, plan_id: str) -> list[Attempt]:
         """All attempts on a plan on this target that can be read, oldest first, but for those that are half gone."""
         return self._attempts.all(plan_id)[0]
-
-    def broken(self, plan_id: str, partition: str, since_ns: int = 0) -> DamagedFile | None:
-        """What is damaged of an attempt in a partition that began since a time, so that nobody can tell what it was."""
-        return blamed(self._attempts.all(plan_id)[1], partition, since_ns)
 
     def all_attempts(self, plan_id: str) -> tuple[list[Attempt], list[BrokenAttempt]]:
         """All attempts on a plan on this target, oldest first, and those that cannot be read."""

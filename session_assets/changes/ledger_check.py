@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +103,7 @@ def check_ledger(storage: Storage, loop: str) -> LedgerReport:
 
 
 @contextmanager
-def _noted(note: Callable[[DamagedFile], None]) -> Iterator[None]:
+def _noted(note: Callable[[DamagedFile], None]) -> Generator[None]:
     """A block in which a damaged file is noted, and the walk goes on."""
     try:
         yield

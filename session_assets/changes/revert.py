@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from session_assets.changes.apply import Rows, apply_part, batches, settle
 from session_assets.changes.attempt import Attempt
+from session_assets.changes.attempts import blamed
 from session_assets.changes.change_set import Plan
 from session_assets.changes.epochs import Applies, epochs
 from session_assets.changes.ledger import Ledger
@@ -70,12 +71,14 @@ def _found(ledger: Ledger, plan: Plan, store: Store, batch_size: int) -> _Found:
 
 def _undos(ledger: Ledger, plan: Plan, *, with_old: bool = True) -> _Found:
     """`with_old`: reverts count that name no target, as those of version 0.1."""
-    every = [attempt for attempt in ledger.attempts(plan.plan_id) if attempt.is_revert]
-    reverts = [attempt for attempt in every if with_old or attempt.target is not None]
+    attempts, broken = ledger.all_attempts(plan.plan_id)
+    reverts = [one for one in attempts if one.is_revert and (with_old or one.target is not None)]
     found = _Found({}, {})
     groups = epochs(ledger, plan.plan_id)
     for partition in sorted({*groups, *(part.partition for part in plan.parts)}):
         try:
+            if (error := blamed(broken, partition)) is not None:
+                raise error
             undo = _undo(ledger, plan, partition, groups.get(partition, []), reverts)
         except DamagedFile as error:
             found.damaged[partition] = str(error)
@@ -87,8 +90,6 @@ def _undos(ledger: Ledger, plan: Plan, *, with_old: bool = True) -> _Found:
 
 def _undo(ledger: Ledger, plan: Plan, partition: str, groups: list[Applies], reverts: list[Attempt]) -> _Undo | None:
     """What is undone in a partition. Raises `DamagedFile` before anything of it is written."""
-    if (error := ledger.broken(plan.plan_id, partition)) is not None:
-        raise error
     finished = [one for one in reverts if partition in one.partitions and one.is_finished(partition)]
     undone = {number for one in finished if not _left(one, partition) for number in one.undone(partition)}
     for group in reversed(groups):

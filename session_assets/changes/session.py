@@ -14,6 +14,7 @@ from typing import Any
 
 from session_assets.changes.apply import apply_part
 from session_assets.changes.attempt import Attempt
+from session_assets.changes.attempts import blamed
 from session_assets.changes.change_set import Plan
 from session_assets.changes.epochs import counted_together, epochs
 from session_assets.changes.ledger import Ledger
@@ -146,9 +147,9 @@ def apply_plans(
 def _intact(ledger: Ledger, plan: Plan, partitions: Iterable[str], report: ApplyReport) -> list[str]:
     """The partitions to work on: an attempt that nobody can read may have been at work in the others, which are set aside."""
     result: list[str] = []
-    since = ledger.recorded_at(plan.plan_id)
+    since, (_, broken) = ledger.recorded_at(plan.plan_id), ledger.all_attempts(plan.plan_id)
     for partition in partitions:
-        error = ledger.broken(plan.plan_id, partition, since)
+        error = blamed(broken, partition, since)
         if error is None:
             result.append(partition)
         else:

@@ -267,8 +267,8 @@ class Runner:
 
     def _is_single(self, target: Target, plan_id: str) -> bool:
         """Whether a plan is one of single sessions."""
-        recordings = self.environment.ledger(single_name(target.name)).recordings()
-        return target.one_session is not None and any(one.plan_id == plan_id for one in recordings)
+        names = self.environment.ledger(single_name(target.name)).recorded.names(plan_id)
+        return target.one_session is not None and bool(names)
 
     def _single_sessions(self, target: Target, options: dict[str, Any]) -> tuple[str, str | None, int]:
         assert target.one_session is not None
@@ -344,7 +344,7 @@ class Runner:
         if not mine:
             raise UsageError(f"there is no slice {slice_}. Choose from: {', '.join(self._slices)}.")
         for name in mine:
-            if any(record.plan_id == plan_id for record in self.environment.ledger(name).recordings()):
+            if self.environment.ledger(name).recorded.names(plan_id):
                 return name
         purged = [name for name in mine if self.environment.ledger(name).purged_at(plan_id)]
         self.environment.ledger(purged[0] if purged else slice_).plan(plan_id)  # says why there is none

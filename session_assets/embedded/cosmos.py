@@ -83,6 +83,7 @@ class Cosmos(Server):
         draft = self.folder / f"{_DRAFT}{secrets.token_hex(4)}"
         draft.mkdir(mode=0o700)
         for name in _MANIFEST:
+            (draft / name).touch(mode=0o600)
             (draft / name).write_bytes(_manifest(name))
         # PATH: npm's own first line asks for `node`, and a wheel's is not on it.
         path = os.pathsep.join([str(Path(node.node).parent), os.environ.get("PATH", os.defpath)])

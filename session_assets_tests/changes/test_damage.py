@@ -243,7 +243,7 @@ def test_a_damaged_part_is_planned_again_beside_the_old_one(world: World) -> Non
     assert again.plan_id != world.newer.plan_id
     assert [one.copy for one in again.parts] == [0, 1, 0]
     with pytest.raises(DamagedFile, match=r"000\.parquet below SESSION_ASSETS_STORAGE is damaged"):
-        [*loop.ledger.rows(part)]
+        list(loop.ledger.rows(part))
     assert [loop.ledger.plan(again.plan_id).part(KEYS[1]), [*loop.ledger.pending()]] == [
         again.parts[1],
         [again.plan_id],

@@ -12,6 +12,7 @@ from pymongo.collection import Collection
 from session_assets.changes.change_set import Plan
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.target import Known
+from session_assets.sealed import read_sealed
 from session_assets_tests.changes.scenario import Change, Loop, doc, outcomes, rows_of
 
 _A, _B = "mongodb://host:1/a", "mongodb://host:1/b"
@@ -27,14 +28,16 @@ def old(collection: Collection[Any], tmp_path: Path) -> Loop:
 
 
 def as_of_0_1(loop: Loop, source: str) -> None:
-    """Take the targets out of the ledger; recordings that have none yet are of the database `source`."""
+    """Take targets, digests and announcements out of the ledger; recordings without a target are of the database `source`."""
     recorded, attempts = (f"{loop.ledger.base}/{name}" for name in ("recorded", "attempts"))
     names = [f"{recorded}/{one}" for one in loop.storage.names(recorded)]
     for plan_id in loop.storage.names(attempts):
         folder = f"{attempts}/{plan_id}"
         names += [f"{folder}/{one}/started.json" for one in loop.storage.names(folder)]
+    for name in loop.storage.names(f"{loop.ledger.base}/announced"):
+        loop.storage.remove_file(f"{loop.ledger.base}/announced/{name}")
     for name in names:
-        stored = loop.storage.read_json(name)
+        stored = read_sealed(loop.storage, name).body
         if stored.pop("target", None) is not None and name.startswith(recorded):
             stored["source"] = source
         loop.storage.write_json(name, stored)

@@ -58,6 +58,7 @@ def look_everywhere(
     home: Path, ui: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> list[str]:
     """Nothing of what a demo shows, stores or sends has an unmasked e-mail or a secret; returns its secrets."""
+    assert_closed(home)  # before this process, which has an umask of its own, runs jobs in it
     variables = dict(_exports(home / "demo" / "env"))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -82,7 +83,6 @@ def look_everywhere(
     for where, text in _files(home):
         _clean(text, where, secrets)
     assert_private(home / "demo" / "storage")
-    assert_closed(home)
     return secrets
 
 
