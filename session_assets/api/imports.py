@@ -20,12 +20,12 @@ from session_assets.api.launcher import Busy, Launcher, NotBegun
 from session_assets.api.problems import documented
 from session_assets.api.settings import ApiSettings
 from session_assets.api.uploads import FIELD, OPTIONS, Form, Received, Upload, body, received
+from session_assets.drops.error_file import error_lines
 from session_assets.errors import LockHeld, StoreUnavailable, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.kintell import model
 from session_assets.kintell.assets import open_imports, options_of
 from session_assets.kintell.attempt import Options, as_begun
-from session_assets.kintell.error_file import error_lines
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Outstanding, UnknownJob

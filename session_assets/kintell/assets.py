@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from session_assets.drops.split import RECORDS
 from session_assets.errors import Paused, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.tables import column_schema, markdown
@@ -101,7 +102,7 @@ def policy_of(name: str | None) -> Policy | None:
     group_name=model.SLICE,
     owners=OWNERS,
     kinds={"csv"},
-    metadata={"dagster/column_schema": column_schema(model.RECORDS)},
+    metadata={"dagster/column_schema": column_schema(RECORDS)},
 )
 def session_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.MaterializeResult:
     """One dropped CSV file: a private copy that nobody changes, with its fingerprint and its columns."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from session_assets.drops.error_file import write_error_file
 from session_assets.drops.folder import drop_key, private_copy
 from session_assets.kintell import model
 from session_assets.kintell.attempt import (
@@ -28,7 +29,6 @@ from session_assets.kintell.attempt import (
     too_many_rejects,
 )
 from session_assets.kintell.batch import Batch
-from session_assets.kintell.error_file import write_error_file
 from session_assets.kintell.files import Files, Taken, require_unchanged
 from session_assets.kintell.importing import run_import
 from session_assets.kintell.jobs import Job, Outstanding, Source

@@ -19,7 +19,7 @@ from session_assets.kintell import facts
 from session_assets.kintell.batch import Batch
 from session_assets.kintell.dialect import Header
 from session_assets.kintell.duplicates import Duplicates
-from session_assets.kintell.model import ACCEPTED, COLUMN_OF, CONTRACT, MISSING_USERS, REJECTED, value_name
+from session_assets.kintell.model import ACCEPTED, COLUMN_OF, CONTRACT, MISSING_USERS, REJECTED
 from session_assets.kintell.reader import CsvFile
 from session_assets.kintell.users import Directory, LookUp, MissingUsers
 
@@ -91,7 +91,7 @@ class Validated:
         typed = _typed(records, header, self.directory, self.timezone)
         verdicts = self.duplicates.verdicts(int(records["row"][0]), int(records["row"][-1]))
         accepted, rejected, skipped = facts.split(facts.with_duplicates(typed, verdicts), header.own)
-        texts = records.select("row", *(value_name(place) for place in header.own))
+        texts = records.select("row", pl.col("fields").list.gather(header.own, null_on_oob=True))
         return CONTRACT.validate(accepted, lazy=True), rejected, skipped, texts
 
 

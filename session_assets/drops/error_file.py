@@ -1,8 +1,8 @@
-"""The error file of an import: the rejected rows with their reasons, safe in a spreadsheet, and imported again without loss.
+"""The error file of a drop: the rejected rows with their reasons, safe in a spreadsheet, and imported again without loss.
 
 Format (S4): UTF-8 without BOM; the source's columns, `_raw` where a record could not be split (base64), `_error_row`,
 `_error_line`, and `_error_message` last. A value that a spreadsheet would take for a formula carries a leading `'`, which the
-import takes off again; so does one that begins with `'`.
+reader takes off again; so does one that begins with `'`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from pathlib import Path
 
 import polars as pl
 
-from session_assets.kintell.model import ERROR_LINE, ERROR_MESSAGE, ERROR_ROW, RAW
+ERROR_ROW, ERROR_LINE, ERROR_MESSAGE, RAW = "_error_row", "_error_line", "_error_message", "_raw"
+ERROR_COLUMNS = (ERROR_ROW, ERROR_LINE, ERROR_MESSAGE, RAW)
+"""What an error file adds to the columns of its source. A file that carries `_error_row` is an error file."""
+ESCAPED_VALUE = r"^'([=+\-@\t\r'])"
+"""A value with the mark that keeps a spreadsheet from taking it for a formula."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _NEEDS_QUOTES = re.compile(r'[",;\t\r\n]|^[\s\ufeff]|\s$')
 
 
 def error_lines(header: Sequence[str], rejected: Iterable[pl.DataFrame], *, with_raw: bool) -> Iterator[str]:
-    """The lines of an error file. In: the source's columns, and `REJECTED` frames; without `with_raw` none has a `raw`."""
+    """The lines of an error file. In: the source's columns, and frames with `row`, `line`, `fields`, `raw`, `message`.
+
+    Without `with_raw` none has a `raw`.
+    """
     added = [*([RAW] if with_raw else []), ERROR_ROW, ERROR_LINE, ERROR_MESSAGE]
     yield _line([*map(escaped, header), *added])
     nothing = [""] * len(header)

@@ -1,0 +1,310 @@
+"""Where the records of a block of CSV stand, told from its bytes in time that grows with the block alone.
+
+The rule: a record is what `csv.reader(strict=True)` takes for one. Where quotes do not match, the record costs its first physical
+line, and reading goes on with the next. Reading on from every line would be quadratic. But a line inside quotes goes on the
+same way wherever the quotes were opened, so each line is looked at twice at most: from the start of a record, and from
+inside quotes.
+
+A record of several lines whose number of fields is not that of the header has lost a quote if most of the lines
+inside it are records on their own. It costs its first line, too.
+"""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_left
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from session_assets.drops.limits import ERROR_RECORD_LIMIT
+
+QUOTE, CR, LF = 34, 13, 10
+Positions = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.uint8]
+
+csv.field_size_limit(max(csv.field_size_limit(), 2 * ERROR_RECORD_LIMIT))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a record of a file keeps to: its delimiter, its number of fields, and the bytes of a record and of a field."""
+
+    delimiter: str
+    width: int
+    record_limit: int
+    field_limit: int
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The whole physical lines of a block. LF, CRLF and CR end one."""
+
+    starts: Positions
+    ends: Positions  # without the line end
+    nexts: Positions  # where the next line starts
+
+    @property
+    def consumed(self) -> int:
+        return int(self.nexts[-1]) if self.nexts.size else 0
+
+    @staticmethod
+    def of(codes: Codes, *, is_last: bool) -> Lines:
+        """The lines that end in the block; of the last block also the one that has no end."""
+        newlines = codes == LF
+        returns = codes == CR
+        if returns.any():
+            alone = returns.copy()
+            alone[:-1] &= ~newlines[1:]
+            if not is_last:
+                alone[-1] = False  # its LF may be in the next block
+            nexts = np.flatnonzero(newlines | alone) + 1
+        else:
+            nexts = np.flatnonzero(newlines) + 1
+        is_open = is_last and codes.size > (nexts[-1] if nexts.size else 0)
+        if is_open:
+            nexts = np.append(nexts, codes.size)
+        starts = np.concatenate((np.zeros(1, np.int64), nexts[:-1])) if nexts.size else nexts
+        ends = nexts - 1
+        if is_open:
+            ends[-1] += 1
+        ends -= (ends > starts) & (codes[np.minimum(ends, codes.size - 1)] == LF) & (codes[ends - 1] == CR)
+        return Lines(starts, ends, nexts)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """How consecutive stretches of a block (lines, or records) are divided if each begins outside quotes."""
+
+    quotes: Positions
+    is_odd: Flags  # of each quote: an odd number of quotes of its stretch comes before it
+    is_clean: Flags  # of each stretch: every quote opens or closes a whole field, or is one of a doubled pair
+    is_open: Flags  # of each stretch: an odd number of quotes
+    delimiters: Positions  # those outside quotes
+    counts: Positions  # fields of each stretch; holds for clean ones
+
+    @staticmethod
+    def of(
+        codes: Codes, quotes: Positions, delimiters: Positions, starts: Positions, ends: Positions, mark: int
+    ) -> Fields:
+        """`mark` is the code of the delimiter. Each quote and delimiter must stand in a stretch."""
+        first = np.searchsorted(quotes, starts)
+        if quotes.size:
+            owner = np.searchsorted(starts, quotes, "right") - 1
+            is_odd = ((np.arange(quotes.size) - first[owner]) & 1).astype(np.bool_)
+            before, after = codes[np.maximum(quotes - 1, 0)], codes[np.minimum(quotes + 1, codes.size - 1)]
+            opens = (quotes == starts[owner]) | (before == mark) | (before == QUOTE)
+            closes = (quotes + 1 == ends[owner]) | (after == mark) | (after == QUOTE)
+            bad = owner[~np.where(is_odd, closes, opens)]
+            is_clean = np.bincount(bad, minlength=starts.size) == 0
+            is_open = (np.diff(np.append(first, quotes.size)) & 1).astype(np.bool_)
+            place = np.searchsorted(starts, delimiters, "right") - 1
+            is_inside = ((np.searchsorted(quotes, delimiters) - first[place]) & 1).astype(np.bool_)
+            delimiters = delimiters[~is_inside]
+        else:
+            is_odd, is_clean = np.zeros(0, np.bool_), np.ones(starts.size, np.bool_)
+            is_open = np.zeros(starts.size, np.bool_)
+        counts = np.diff(np.append(np.searchsorted(delimiters, starts), delimiters.size)) + 1
+        return Fields(quotes, is_odd, is_clean, is_open, delimiters, counts)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The records of a block, one entry each: from line `firsts` up to line `lasts`, both of `lines`."""
+
+    lines: Lines
+    starts: Positions  # behind a byte order mark
+    firsts: Positions
+    lasts: Positions
+    is_broken: Flags  # its quotes do not match
+    is_joined: Flags  # most of the lines inside it look like records on their own
+    done: int  # lines that belong to a record; those after them need more of the file
+
+    @property
+    def ends(self) -> Positions:
+        return self.lines.ends[self.lasts]
+
+    @property
+    def consumed(self) -> int:
+        return int(self.lines.nexts[self.done - 1]) if self.done else 0
+
+    @staticmethod
+    def of(buffer: bytes, rules: Rules, *, is_last: bool) -> Structure:
+        """The structure of a block that begins with a record."""
+        codes = np.frombuffer(buffer, np.uint8)
+        lines = Lines.of(codes, is_last=is_last)
+        starts = _behind_marks(buffer, codes, lines)
+        return _Walk(buffer, codes, lines, starts, rules, is_last).structure()
+
+
+def positions(codes: Codes, code: int, end: int) -> Positions:
+    """Where a byte stands before `end`."""
+    return np.flatnonzero(codes[:end] == code)
+
+
+def _behind_marks(buffer: bytes, codes: Codes, lines: Lines) -> Positions:
+    """Where lines start if a byte order mark before them is left out: files that were put together carry one each."""
+    starts = lines.starts
+    if buffer.find(BOM_UTF8) < 0:
+        return starts
+    long = np.flatnonzero(lines.ends - starts >= len(BOM_UTF8))
+    is_marked = np.logical_and.reduce([codes[starts[long] + place] == code for place, code in enumerate(BOM_UTF8)])
+    starts = starts.copy()
+    starts[long[is_marked]] += len(BOM_UTF8)
+    return starts
+
+
+_ERROR, _ENDS, _STAYS = range(3)
+
+
+class _Walk:
+    """One pass over the lines that do not end a record by themselves; all others are records of one line."""
+
+    def __init__(
+        self, buffer: bytes, codes: Codes, lines: Lines, starts: Positions, rules: Rules, is_last: bool
+    ) -> None:
+        self._buffer, self._lines, self._starts = buffer, lines, starts
+        self._rules, self._is_last = rules, is_last
+        count = starts.size
+        mark = ord(rules.delimiter)
+        self._quotes = positions(codes, QUOTE, lines.consumed)
+        if mark < 128:
+            found = positions(codes, mark, lines.consumed)
+            self._fields = Fields.of(codes, self._quotes, found, starts, lines.ends, mark)
+            is_clean, is_open, counts = self._fields.is_clean, self._fields.is_open, self._fields.counts
+        else:  # several bytes in UTF-8: the csv module decides about each line that has a quote
+            is_clean, is_open = np.ones(count, np.bool_), np.zeros(count, np.bool_)
+            is_clean[np.searchsorted(starts, self._quotes, "right") - 1] = False
+            counts = np.zeros(count, np.int64)
+        self._is_clean, self._is_open, self._counts = is_clean, is_open, counts
+        self._is_large = lines.nexts - lines.starts > rules.record_limit
+        is_record = is_clean & ~is_open & ~self._is_large & (counts == rules.width)
+        self._records_before = np.concatenate((np.zeros(1, np.int64), np.cumsum(is_record)))
+        self._ways: dict[int, tuple[int, int, int]] = {}
+
+    @cached_property
+    def _quoted(self) -> list[int]:
+        """The lines that hold a quote."""
+        return np.unique(np.searchsorted(self._starts, self._quotes, "right") - 1).tolist()
+
+    def structure(self) -> Structure:
+        count = self._starts.size
+        is_start, is_broken = np.ones(count, np.bool_), np.zeros(count, np.bool_)
+        is_joined = np.zeros(count, np.bool_)
+        done, line = count, 0
+        for event in np.flatnonzero(self._is_open | ~self._is_clean | self._is_large).tolist():
+            if event < line:
+                continue
+            end = self._end_of(event)
+            if end is None:
+                done = event
+                break
+            if end < 0:
+                is_broken[event] = True
+                line = event + 1
+            else:
+                is_start[event + 1 : end + 1] = False
+                is_joined[event] = self._looks_joined(event, end)
+                line = end + 1
+        firsts = np.flatnonzero(is_start[:done])
+        lasts = np.append(firsts[1:], done) - 1 if firsts.size else firsts
+        return Structure(self._lines, self._starts[firsts], firsts, lasts, is_broken[firsts], is_joined[firsts], done)
+
+    def _end_of(self, line: int) -> int | None:
+        """The last line of the record that begins with a line; −1: its quotes do not match; None: more of the file decides."""
+        if self._is_large[line]:
+            return -1
+        way, fields = (_STAYS, None) if self._is_clean[line] and self._is_open[line] else self._from_start(line)
+        if way != _STAYS:
+            return line if way == _ENDS else -1
+        end, inside = self._from_inside(line + 1)
+        if end == self._starts.size:
+            is_whole = self._is_last or len(self._buffer) - int(self._lines.starts[line]) > self._rules.record_limit
+            return -1 if is_whole else None
+        if end < 0 or self._lines.nexts[end] - self._lines.starts[line] > self._rules.record_limit:
+            return -1
+        if self._looks_joined(line, end):
+            before = self._counts[line] if fields is None and ord(self._rules.delimiter) < 128 else self._opened(line)
+            if before + inside - 1 != self._rules.width:
+                return -1
+        return end
+
+    def _looks_joined(self, first: int, last: int) -> bool:
+        inner = last - first - 1
+        return inner > 0 and 2 * int(self._records_before[last] - self._records_before[first + 1]) > inner
+
+    def _from_inside(self, line: int) -> tuple[int, int]:
+        """Where a record ends that is inside quotes at the start of a line, and how many fields it has from there on.
+
+        The end is −1 where its quotes do not match, and the number of lines where the block ends first.
+        """
+        path: list[int] = []
+        end, fields = self._starts.size, 1
+        while line < self._starts.size:
+            place = bisect_left(self._quoted, line)
+            if place == len(self._quoted):
+                break
+            line = self._quoted[place]
+            if line in self._ways:
+                _, end, fields = self._ways[line]
+                break
+            way, count = self._inside(line)
+            path.append(line)
+            self._ways[line] = (count, -1, 1)
+            if way != _STAYS:
+                end, fields = (line, 1) if way == _ENDS else (-1, 1)
+                break
+            line += 1
+        for number in reversed(path):
+            count = self._ways[number][0]
+            fields += count - 1
+            self._ways[number] = (count, end, fields)
+        return end, fields
+
+    def _inside(self, line: int) -> tuple[int, int]:
+        """What a line does that begins inside quotes, and its number of fields."""
+        if self._is_large[line]:
+            return _ERROR, 1
+        text = '"' + self._text(int(self._lines.starts[line]), line)
+        way, count = self._read(text)
+        return (way, count) if way != _STAYS else (way, self._read(text + '"')[1])
+
+    def _from_start(self, line: int) -> tuple[int, int | None]:
+        return self._read(self._text(int(self._starts[line]), line))
+
+    def _opened(self, line: int) -> int:
+        """The number of fields of a line that ends inside quotes."""
+        return self._read(self._text(int(self._starts[line]), line) + '"')[1]
+
+    def _text(self, start: int, line: int) -> str:
+        return self._buffer[start : self._lines.ends[line]].decode(errors="replace")
+
+    def _read(self, text: str) -> tuple[int, int]:
+        feed = _Feed(text)
+        try:
+            return _ENDS, len(next(csv.reader(feed, delimiter=self._rules.delimiter, strict=True), []))
+        except csv.Error:
+            return (_STAYS if feed.ran_out else _ERROR), 1
+
+
+class _Feed:
+    """One line for `csv.reader`; knows whether it asked for another."""
+
+    def __init__(self, text: str) -> None:
+        self._text: str | None = text
+        self.ran_out = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        text, self._text = self._text, None
+        if text is None:
+            self.ran_out = True
+            raise StopIteration
+        return text
