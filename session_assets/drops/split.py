@@ -115,6 +115,8 @@ class _Splitter:
 
     def _divided(self) -> Fields | None:
         mark = ord(self._rules.delimiter)
+        if self._found.divided is not None:
+            return self._found.divided
         if mark >= 128 or not self._starts.size:
             return None
         quotes, delimiters = (positions(self._codes, code, self._found.consumed) for code in (QUOTE, mark))
@@ -126,17 +128,14 @@ class _Splitter:
         starts, ends = self._starts[numbers], self._ends[numbers]
         delimiters = divided.delimiters
         if numbers.size < chosen.size:
-            delimiters = delimiters[chosen[np.searchsorted(self._starts, delimiters, "right") - 1]]
+            delimiters = delimiters[np.repeat(chosen, divided.counts - 1)]
         inner = delimiters.reshape(numbers.size, self._rules.width - 1)
         firsts = np.hstack((starts[:, None], inner + 1)).ravel()
         lasts = np.hstack((inner, ends[:, None])).ravel()
         sizes = lasts - firsts
-        dropped = divided.quotes
+        dropped = self._dropped(divided, chosen)
         if dropped.size:
-            is_second = ~divided.is_odd & (self._codes[np.maximum(dropped - 1, 0)] == QUOTE)
-            is_second &= ~np.isin(dropped, self._starts, assume_unique=True)
-            dropped = dropped[~is_second]
-            sizes -= np.searchsorted(dropped, lasts) - np.searchsorted(dropped, firsts)
+            sizes -= np.bincount(np.searchsorted(firsts, dropped, "right") - 1, minlength=sizes.size)
         kept = _marked(self._codes.size, starts, ends)
         kept[delimiters] = False
         kept[dropped] = False
@@ -147,6 +146,16 @@ class _Splitter:
         too_large = (sizes > self._rules.field_limit).reshape(numbers.size, self._rules.width).any(axis=1)
         problems = pl.Series(_NAMES[too_large * _LARGE_FIELD].tolist()) if too_large.any() else None
         return self._numbered(numbers, problems, None, pl.Series(pl.from_arrow(lists), dtype=RECORDS["fields"]))
+
+    def _dropped(self, divided: Fields, chosen: Flags) -> Positions:
+        """The quotes that are no part of a value: all but the second of each doubled pair."""
+        quotes, is_odd = divided.quotes, divided.is_odd
+        if not chosen.all():
+            is_chosen = np.repeat(chosen, divided.owned)
+            quotes, is_odd = quotes[is_chosen], is_odd[is_chosen]
+        is_second = np.zeros(quotes.size, np.bool_)
+        is_second[1:] = ~is_odd[1:] & is_odd[:-1] & (quotes[1:] == quotes[:-1] + 1)
+        return quotes[~is_second]
 
     def _parsed(self, numbers: Positions, problems: npt.NDArray[np.int8]) -> list[pl.DataFrame]:
         """Records that the csv module splits. Those of another width are marked in `problems`."""
@@ -204,10 +213,12 @@ class _Splitter:
 
 def _marked(size: int, starts: Positions, ends: Positions) -> Flags:
     """Which of so many bytes stand in one of the stretches, which are in order and apart."""
-    edges = np.zeros(size + 1, np.int8)
-    edges[starts] += 1
-    edges[ends] -= 1
-    return np.cumsum(edges[:-1], dtype=np.int8).astype(np.bool_)
+    edges = np.empty(2 * starts.size + 2, np.int64)
+    edges[0], edges[-1] = 0, size
+    edges[1:-1:2], edges[2:-1:2] = starts, ends
+    inside = np.zeros(edges.size - 1, np.bool_)
+    inside[1::2] = True
+    return np.repeat(inside, np.diff(edges))
 
 
 def _strings(data: Codes, sizes: Positions, dtype: pa.DataType) -> pa.Array:

@@ -82,35 +82,42 @@ class Fields:
     """How consecutive stretches of a block (lines, or records) are divided if each begins outside quotes."""
 
     quotes: Positions
+    owned: Positions  # quotes of each stretch
     is_odd: Flags  # of each quote: an odd number of quotes of its stretch comes before it
     is_clean: Flags  # of each stretch: every quote opens or closes a whole field, or is one of a doubled pair
-    is_open: Flags  # of each stretch: an odd number of quotes
     delimiters: Positions  # those outside quotes
     counts: Positions  # fields of each stretch; holds for clean ones
+
+    @property
+    def is_open(self) -> Flags:
+        """Of each stretch: it holds an odd number of quotes."""
+        return (self.owned & 1).astype(np.bool_)
 
     @staticmethod
     def of(
         codes: Codes, quotes: Positions, delimiters: Positions, starts: Positions, ends: Positions, mark: int
     ) -> Fields:
         """`mark` is the code of the delimiter. Each quote and delimiter must stand in a stretch."""
-        first = np.searchsorted(quotes, starts)
+        owned = _owned(quotes, starts)
+        apart = _owned(delimiters, starts)
         if quotes.size:
-            owner = np.searchsorted(starts, quotes, "right") - 1
+            owner = np.repeat(np.arange(starts.size), owned)
+            first = np.cumsum(owned) - owned
             is_odd = ((np.arange(quotes.size) - first[owner]) & 1).astype(np.bool_)
             before, after = codes[np.maximum(quotes - 1, 0)], codes[np.minimum(quotes + 1, codes.size - 1)]
             opens = (quotes == starts[owner]) | (before == mark) | (before == QUOTE)
             closes = (quotes + 1 == ends[owner]) | (after == mark) | (after == QUOTE)
-            bad = owner[~np.where(is_odd, closes, opens)]
-            is_clean = np.bincount(bad, minlength=starts.size) == 0
-            is_open = (np.diff(np.append(first, quotes.size)) & 1).astype(np.bool_)
-            place = np.searchsorted(starts, delimiters, "right") - 1
-            is_inside = ((np.searchsorted(quotes, delimiters) - first[place]) & 1).astype(np.bool_)
+            is_clean = np.bincount(owner[~np.where(is_odd, closes, opens)], minlength=starts.size) == 0
+            earlier = np.repeat(
+                np.arange(quotes.size + 1),
+                np.diff(np.searchsorted(delimiters, quotes), prepend=0, append=delimiters.size),
+            )
+            is_inside = ((earlier - np.repeat(first, apart)) & 1).astype(np.bool_)
             delimiters = delimiters[~is_inside]
+            apart = _owned(delimiters, starts)
         else:
             is_odd, is_clean = np.zeros(0, np.bool_), np.ones(starts.size, np.bool_)
-            is_open = np.zeros(starts.size, np.bool_)
-        counts = np.diff(np.append(np.searchsorted(delimiters, starts), delimiters.size)) + 1
-        return Fields(quotes, is_odd, is_clean, is_open, delimiters, counts)
+        return Fields(quotes, owned, is_odd, is_clean, delimiters, apart + 1)
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,7 @@ class Structure:
     is_broken: Flags  # its quotes do not match
     is_joined: Flags  # most of the lines inside it look like records on their own
     done: int  # lines that belong to a record; those after them need more of the file
+    divided: Fields | None  # how the records are divided, if every line is one
 
     @property
     def ends(self) -> Positions:
@@ -140,6 +148,11 @@ class Structure:
         lines = Lines.of(codes, is_last=is_last)
         starts = _behind_marks(buffer, codes, lines)
         return _Walk(buffer, codes, lines, starts, rules, is_last).structure()
+
+
+def _owned(places: Positions, starts: Positions) -> Positions:
+    """How many of some positions stand in each stretch; none stands before the first."""
+    return np.diff(np.searchsorted(places, starts), append=places.size)
 
 
 def positions(codes: Codes, code: int, end: int) -> Positions:
@@ -172,6 +185,7 @@ class _Walk:
         self._rules, self._is_last = rules, is_last
         count = starts.size
         mark = ord(rules.delimiter)
+        self._fields: Fields | None = None
         self._quotes = positions(codes, QUOTE, lines.consumed)
         if mark < 128:
             found = positions(codes, mark, lines.consumed)
@@ -213,7 +227,10 @@ class _Walk:
                 line = end + 1
         firsts = np.flatnonzero(is_start[:done])
         lasts = np.append(firsts[1:], done) - 1 if firsts.size else firsts
-        return Structure(self._lines, self._starts[firsts], firsts, lasts, is_broken[firsts], is_joined[firsts], done)
+        divided = self._fields if firsts.size == count else None
+        return Structure(
+            self._lines, self._starts[firsts], firsts, lasts, is_broken[firsts], is_joined[firsts], done, divided
+        )
 
     def _end_of(self, line: int) -> int | None:
         """The last line of the record that begins with a line; −1: its quotes do not match; None: more of the file decides."""
