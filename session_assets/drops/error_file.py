@@ -42,21 +42,26 @@ def error_lines(header: Sequence[str], rejected: Iterable[pl.DataFrame], *, with
 
 def write_error_file(path: Path, header: Sequence[str], rejected: Iterable[pl.DataFrame], *, with_raw: bool) -> int:
     """Write an error file, readable by its owner alone, whole or not at all; returns its number of rows."""
+    return write_lines(path, error_lines(header, rejected, with_raw=with_raw)) - 1
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    """Write a file of these lines, readable by its owner alone, whole or not at all; returns their number."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    rows = -1
+    count = 0
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            for text in error_lines(header, rejected, with_raw=with_raw):
+            for text in lines:
                 file.write(text)
-                rows += 1
+                count += 1
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return rows
+    return count
 
 
 def escaped(value: str) -> str:

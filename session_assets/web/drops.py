@@ -69,6 +69,21 @@ class DropSummary:
     suggested: str | None
     joined: int
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should look at: an encoding that nobody gave, and events that may hold others."""
+        found: list[str] = []
+        if self.suggested:
+            found.append(
+                f"records are not valid UTF-8; the file may be {self.suggested}. If so, give `encoding: {self.suggested}` in the"
+                " mapping and ingest it again"
+            )
+        if self.joined:
+            found.append(
+                f"{self.joined:,} records hold lines that look like records of their own: a quote may be one too many"
+            )
+        return found
+
 
 def check_drop(path: Path, mapping: DropMapping, shown: Path | None = None) -> DropSummary:
     """Read and map the whole file, writing nothing. Raises `BadInput` for a file that cannot be used as a whole.

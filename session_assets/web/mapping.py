@@ -55,14 +55,20 @@ class DropMapping:
         return [name for name in (*self.columns, *self.properties) if name not in found]
 
 
-def load_mapping(path: Path) -> DropMapping:
-    """The mapping for a dropped file. Raises `BadInput` where there is none, or it is wrong."""
+def mapping_file(path: Path) -> Path:
+    """The mapping file for a dropped file. Raises `BadInput` where there is none."""
     own, default = path.with_name(path.name + MAPPING_SUFFIX), path.with_name(DEFAULT_MAPPING)
     chosen = own if own.is_file() else default
     if not chosen.is_file():
         raise BadInput(
             f"{path}: no mapping. Put {own.name} or {default.name} beside it, saying which columns are what."
         )
+    return chosen
+
+
+def load_mapping(path: Path) -> DropMapping:
+    """The mapping for a dropped file. Raises `BadInput` where there is none, or it is wrong."""
+    chosen = mapping_file(path)
     try:
         content = yaml.safe_load(chosen.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
