@@ -149,6 +149,7 @@ def sessions(context: dg.AssetExecutionContext, config: ImportConfig) -> dg.Mate
         "nothing_to_do": not worked or (told is not None and not any(told.values())),
         "open_rejects": imports.jobs.outstanding(job).open_rejects,
         "warnings": imports.oddities,
+        "suggested_encoding": imports.suggested,
     }
     environment.report(context.run_id, "import", report if told is None else report | {"retried": told})
     if job.status == "paused":

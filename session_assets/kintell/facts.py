@@ -201,9 +201,16 @@ def _rejected(frame: pl.DataFrame, flags: Sequence[str], own: Sequence[int]) -> 
         raw="raw",
         reasons=pl.concat_list([pl.when(one.name).then(pl.lit(one.name)) for one in reasons]).list.drop_nulls(),
         message=pl.concat_str(
-            [pl.when(one.name).then(_text(one.name, one.text)) for one in reasons], separator="; ", ignore_nulls=True
+            [*(pl.when(one.name).then(_text(one.name, one.text)) for one in reasons), _lines_held()],
+            separator="; ",
+            ignore_nulls=True,
         ),
     )
+
+
+def _lines_held() -> pl.Expr:
+    """Of a record of several lines that could not be split, their number."""
+    return pl.when(pl.col("raw").is_not_null() & (pl.col("lines") > 1)).then(pl.format("it holds {} lines", "lines"))
 
 
 def _text(name: str, text: str) -> pl.Expr:

@@ -56,6 +56,8 @@ class Imports(Files):
         super().__init__(settings, storage, self.jobs)
         self.oddities: dict[str, int] = {}
         """Of the file that was imported last: rows that are seldom meant, by `model.ODDITIES`."""
+        self.suggested: str | None = None
+        """An encoding that rejected records of that file may have."""
 
     def dry_run(self, path: Path, options: Options, name: str | None = None) -> dict[str, Any]:
         """Validate a file and say what an import would do, writing nothing but the report and its lists.
@@ -151,7 +153,7 @@ class Imports(Files):
                 require_few_rejects(job, validated, options)
                 for text in odd_rows(validated.oddities):
                     say(f"{safe_text(taken.file_name)}: {text}")
-                self.oddities = validated.oddities
+                self.oddities, self.suggested = validated.oddities, validated.suggested
                 return validated
 
             job = run_import(

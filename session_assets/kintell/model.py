@@ -172,8 +172,10 @@ ODDITIES = {
     "date_too_old": f"rows have a date before the year {OLDEST_YEAR}",
     "same_person": "rows name the same user as participant and as volunteer",
     "no_rows": "files have a header and no rows",
+    "joined_rows": "rows hold lines that look like rows of their own: a quote may be one too many",
+    "lines_of_rejects": "lines are in rejected rows of several lines",
 }
-"""What is accepted, and seldom meant: told with its count."""
+"""What is seldom meant, mostly in rows that are accepted: told with its count."""
 
 
 def any_raw(reasons: Iterable[str]) -> bool:

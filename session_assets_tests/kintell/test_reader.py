@@ -290,3 +290,24 @@ def test_gzip_members_may_be_tiny_and_padded(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(SAMPLE.encode()) + b"\0\0x")
     with pytest.raises(BadInput, match="cut off or damaged"):
         read(path)
+
+
+def test_record_that_cannot_be_split_says_how_many_lines_it_holds(tmp_path: Path) -> None:
+    path = given_file(tmp_path, SAMPLE + '"x\ny\nz",2\n')
+    validated = checked(path, tmp_path)
+    found = judged(validated)
+    assert found.messages == ["The number of fields is not that of the header; it holds 3 lines"]
+    assert validated.oddities == {"lines_of_rejects": 3}
+
+
+def test_accepted_record_that_holds_rows_is_told(tmp_path: Path) -> None:
+    """Two stray quotes may make a well-formed record of many; nobody can tell that from a text that holds a table."""
+    header, *rows = SAMPLE.splitlines()
+    text = f'{rows[0].replace("Excellent", chr(34))}\n{rows[1]}\n{rows[2].replace("No feedback", f"x{chr(34)}")}\n'
+    validated = checked(given_file(tmp_path, f"{header}\n{text}"), tmp_path)
+    assert (validated.total_rows, validated.oddities["joined_rows"]) == (1, 1)
+
+
+def test_an_encoding_is_suggested_and_never_decided(tmp_path: Path) -> None:
+    validated = checked(given_file(tmp_path, SAMPLE.replace("Excellent", "Réussi").encode("latin-1")), tmp_path)
+    assert (validated.suggested, validated.rejected) == ("cp1252", 1)
