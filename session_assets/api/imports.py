@@ -46,7 +46,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
     """The routes, below whatever prefix they are given."""
     routes = APIRouter(tags=["import"])
 
-    @routes.post("/start", responses=documented(400, 413, 415, 422, 429, 503), openapi_extra=_START)
+    @routes.post("/start", responses=documented(400, 408, 413, 415, 422, 429, 503), openapi_extra=_START)
     async def start(request: Request) -> Created | DryRun:
         """Upload a CSV file of sessions, plain or gzip. Its job is `pending`: nothing is imported before `resume`.
 
@@ -54,7 +54,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         remembered for the resume; with `dryRun` there is no job, and the answer says what an import would do.
         """
         imports = await run_in_threadpool(_imports)
-        async with received(request, imports.copies, settings.max_upload_bytes) as sent:
+        async with received(request, imports.copies, settings.max_upload_bytes, settings.request_seconds) as sent:
             if sent.upload is None:
                 raise HTTPException(400, _NO_FILE)
             if sent.form.dry_run:
@@ -86,7 +86,9 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         name = {"Content-Disposition": f'attachment; filename="backfill_errors_{job.id}.csv"'}
         return StreamingResponse(_encoded(lines), media_type="text/csv; charset=utf-8", headers=name)
 
-    @routes.post("/{jobId}/resume", responses=documented(400, 404, 409, 413, 415, 422, 429, 503), openapi_extra=_RESUME)
+    @routes.post(
+        "/{jobId}/resume", responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503), openapi_extra=_RESUME
+    )
     async def resume(job_id: JobId, request: Request) -> Status | DryRun:
         """Start a job, or go on with it, and wait some seconds for its end: then the answer says `running`.
 
@@ -95,7 +97,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         """
         imports = await run_in_threadpool(_imports)
         job = await run_in_threadpool(_job, imports, job_id)
-        async with received(request, imports.copies, settings.max_upload_bytes) as sent:
+        async with received(request, imports.copies, settings.max_upload_bytes, settings.request_seconds) as sent:
             if sent.form.dry_run:
                 return await run_in_threadpool(_rehearse, imports, job, sent)
             process = await run_in_threadpool(_begin, launcher, imports, job, sent)
@@ -123,7 +125,9 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         except UsageError as error:
             raise HTTPException(409, str(error)) from None
 
-    @routes.post("/{jobId}/revert", responses=documented(400, 404, 409, 413, 415, 422, 429, 503), openapi_extra=_REVERT)
+    @routes.post(
+        "/{jobId}/revert", responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503), openapi_extra=_REVERT
+    )
     async def revert(job_id: JobId, request: Request) -> Undone:
         """Take a job back: rows that it inserted go, rows that it updated get their earlier values. `dryRun` says what would be.
 
@@ -131,7 +135,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         """
         imports = await run_in_threadpool(_imports)
         job = await run_in_threadpool(_job, imports, job_id)
-        async with received(request, imports.copies, settings.max_upload_bytes) as sent:
+        async with received(request, imports.copies, settings.max_upload_bytes, settings.request_seconds) as sent:
             dry_run = sent.form.dry_run
         arguments = ["revert", model.SLICE, "--plan-id", job.id, *(["--dry-run"] if dry_run else [])]
         try:

@@ -93,7 +93,7 @@ def is_error_file(path: Path) -> bool:
     decoder, start = codecs.getincrementaldecoder("utf-8")(), True
     try:
         with open_drop(path) as raw:
-            for chunk in utf8_chunks(raw, None):
+            for chunk in utf8_chunks(raw, None, most=limits.most_expanded(path.lstat().st_size)):
                 if start and ERROR_ROW.encode() not in chunk.lower():
                     return False
                 start = False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from session_assets.drops import limits
+from session_assets.drops import limits, stopping
 from session_assets.drops.content import Damaged, open_drop, other_format, utf8_chunks
 from session_assets.errors import BadInput
 
@@ -55,6 +55,7 @@ class Source:
 
     def fill(self, least: int) -> None:
         """Read on until the buffer holds so many bytes, or the file ends."""
+        stopping.look()
         parts, size = [self.buffer], len(self.buffer)
         while size < least and not self.is_last:
             chunk = next(self._chunks, None)
@@ -72,6 +73,7 @@ class Source:
 
     def count(self, rows: int) -> None:
         """Count rows that were read. Raises `BadInput` for more of them than the bytes of the file account for."""
+        stopping.look()
         self.rows += rows
         most = limits.most_rows(self.size)
         if self.rows > most:

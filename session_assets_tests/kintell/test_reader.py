@@ -303,7 +303,7 @@ def test_record_that_cannot_be_split_says_how_many_lines_it_holds(tmp_path: Path
 def test_accepted_record_that_holds_rows_is_told(tmp_path: Path) -> None:
     """Two stray quotes may make a well-formed record of many; nobody can tell that from a text that holds a table."""
     header, *rows = SAMPLE.splitlines()
-    text = f'{rows[0].replace("Excellent", chr(34))}\n{rows[1]}\n{rows[2].replace("No feedback", f"x{chr(34)}")}\n'
+    text = f"{rows[0].replace('Excellent', chr(34))}\n{rows[1]}\n{rows[2].replace('No feedback', f'x{chr(34)}')}\n"
     validated = checked(given_file(tmp_path, f"{header}\n{text}"), tmp_path)
     assert (validated.total_rows, validated.oddities["joined_rows"]) == (1, 1)
 
