@@ -30,7 +30,7 @@ KINDS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[10, 40, 160])
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[5, 20, 80])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--step", nargs=2, help="csv or ours, and a file: run by the bench itself")
     options = parser.parse_args()

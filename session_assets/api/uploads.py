@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,9 +19,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from session_assets.drops.stopping import stopped_by
+from session_assets.api.patience import awaited, too_long
 from session_assets.errors import UsageError
 from session_assets.kintell.attempt import require_timezone
 from session_assets.kintell.jobs import Policy, Source
@@ -133,7 +132,7 @@ async def received(request: Request, folder: Path, most: int, seconds: float) ->
     if kind != b"multipart/form-data":
         if kind or length not in ("", "0"):
             raise HTTPException(415, f"Send the file as multipart/form-data in the field {FIELD}: {_HOW}")
-        async with _awaited(request, time.monotonic() + seconds, seconds):
+        async with awaited(request, time.monotonic() + seconds, seconds):
             yield Received(None, Form())
         return
     if length.isdigit() and int(length) > most + _FRAMING:
@@ -153,38 +152,14 @@ async def received(request: Request, folder: Path, most: int, seconds: float) ->
                             await run_in_threadpool(parts.feed, bytes(block))
                             block.clear()
             except TimeoutError:
-                raise _too_long(seconds) from None
+                raise too_long(seconds) from None
             await run_in_threadpool(parts.end, bytes(block))
         source = Source(parts.digest.hexdigest(), parts.size)
         form = Form.of(parts.options)
-        async with _awaited(request, deadline, seconds):
+        async with awaited(request, deadline, seconds):
             yield Received(None if parts.name is None else Upload(draft, parts.name, source), form)
     finally:
         draft.unlink(missing_ok=True)
-
-
-@asynccontextmanager
-async def _awaited(request: Request, deadline: float, seconds: float) -> AsyncIterator[None]:
-    """Files that are read in the block are read until a deadline, and as long as the caller is there."""
-    is_gone = threading.Event()
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        is_gone.set()
-
-    def check() -> None:
-        if is_gone.is_set():
-            raise ClientDisconnect
-        if time.monotonic() > deadline:
-            raise _too_long(seconds)
-
-    watcher = asyncio.create_task(watch())
-    try:
-        with stopped_by(check):
-            yield
-    finally:
-        watcher.cancel()
 
 
 def _plain(name: str) -> str:
@@ -306,14 +281,6 @@ def _too_large(most: int) -> HTTPException:
         413,
         f"The file is larger than {most:,} bytes. Import it from a terminal or the drop folder, or raise"
         " SESSION_ASSETS_API_MAX_UPLOAD_MB.",
-    )
-
-
-def _too_long(seconds: float) -> HTTPException:
-    return HTTPException(
-        408,
-        f"The upload and the validation of the file took longer than {seconds:g} seconds. Nothing was imported. Import it from a"
-        " terminal or the drop folder, or raise SESSION_ASSETS_API_REQUEST_SECONDS.",
     )
 
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from session_assets.drops.fields import QUOTE, Codes, Fields, Flags, Positions, positions
 from session_assets.drops.limits import RAW_KEPT
-from session_assets.drops.structure import QUOTE, Codes, Fields, Flags, Positions, Rules, Structure, positions
+from session_assets.drops.structure import Rules, Structure
 
 RECORDS = pl.Schema(
     {
