@@ -51,7 +51,8 @@ class Gate:
         seen = _Seen(send, scope["request_id"])
         began = time.monotonic()
         try:
-            refused = self._refusal(scope, headers.get(b"authorization", b""))
+            given = [value for name, value in scope["headers"] if name == b"authorization"]
+            refused = self._refusal(scope, given)
             await (refused or self._app)(scope, receive, seen.send)
         except ClientDisconnect:
             log.info("request_id=%s the caller went away", scope["request_id"])
@@ -67,13 +68,16 @@ class Gate:
             parts = (scope["request_id"], method, shown_path(scope), seen.status or "-", took)
             log.info("request_id=%s %s %s %s %.0fms", *parts)
 
-    def _refusal(self, scope: Scope, authorization: bytes) -> Response | None:
-        """Callers without the token are counted by their address, so that guessing does not shut those with it out."""
+    def _refusal(self, scope: Scope, given_tokens: list[bytes]) -> Response | None:
+        """Two tokens are refused: a proxy may have judged by the other one.
+
+        Callers without the token are counted by their address, so that guessing does not shut those with it out.
+        """
         if _OPEN.fullmatch(scope["path"]):
             return None
-        scheme, _, given = authorization.partition(b" ")
+        scheme, _, given = (given_tokens[0] if given_tokens else b"").partition(b" ")
         digest = hashlib.sha256(given.strip()).digest()
-        is_known = hmac.compare_digest(digest, self._token) and scheme.lower() == b"bearer"
+        is_known = len(given_tokens) == 1 and hmac.compare_digest(digest, self._token) and scheme.lower() == b"bearer"
         who = "token" if is_known else f"address {(scope.get('client') or ('unknown',))[0]}"
         if not self._limiter.hit(self._limit, who):
             wait = max(1, round(self._limiter.get_window_stats(self._limit, who).reset_time - time.time()))
@@ -81,6 +85,8 @@ class Gate:
             return problem(429, detail, scope["request_id"], {"Retry-After": str(wait)})
         if is_known:
             return None
+        if len(given_tokens) > 1:
+            return problem(400, "The request has several Authorization headers. Send one.", scope["request_id"])
         detail = "The token is missing or wrong. Send it as `Authorization: Bearer TOKEN`."
         return problem(401, detail, scope["request_id"], {"WWW-Authenticate": "Bearer"})
 

@@ -20,12 +20,12 @@ from session_assets.api.launcher import Busy, Launcher, NotBegun
 from session_assets.api.problems import documented
 from session_assets.api.settings import ApiSettings
 from session_assets.api.uploads import FIELD, OPTIONS, Form, Received, Upload, body, received
+from session_assets.drops.error_file import error_lines
 from session_assets.errors import LockHeld, StoreUnavailable, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.kintell import model
 from session_assets.kintell.assets import open_imports, options_of
 from session_assets.kintell.attempt import Options, as_begun
-from session_assets.kintell.error_file import error_lines
 from session_assets.kintell.importing import DEFAULT_BATCH_SIZE
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.jobs import Job, Outstanding, UnknownJob
@@ -46,7 +46,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
     """The routes, below whatever prefix they are given."""
     routes = APIRouter(tags=["import"])
 
-    @routes.post("/start", responses=documented(400, 413, 415, 422, 429, 503), openapi_extra=_START)
+    @routes.post("/start", responses=documented(400, 408, 413, 415, 422, 429, 503), openapi_extra=_START)
     async def start(request: Request) -> Created | DryRun:
         """Upload a CSV file of sessions, plain or gzip. Its job is `pending`: nothing is imported before `resume`.
 
@@ -54,7 +54,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         remembered for the resume; with `dryRun` there is no job, and the answer says what an import would do.
         """
         imports = await run_in_threadpool(_imports)
-        async with received(request, imports.copies, settings.max_upload_bytes) as sent:
+        async with received(request, imports.copies, settings.max_upload_bytes, settings.request_seconds) as sent:
             if sent.upload is None:
                 raise HTTPException(400, _NO_FILE)
             if sent.form.dry_run:
@@ -86,7 +86,9 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         name = {"Content-Disposition": f'attachment; filename="backfill_errors_{job.id}.csv"'}
         return StreamingResponse(_encoded(lines), media_type="text/csv; charset=utf-8", headers=name)
 
-    @routes.post("/{jobId}/resume", responses=documented(400, 404, 409, 413, 415, 422, 429, 503), openapi_extra=_RESUME)
+    @routes.post(
+        "/{jobId}/resume", responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503), openapi_extra=_RESUME
+    )
     async def resume(job_id: JobId, request: Request) -> Status | DryRun:
         """Start a job, or go on with it, and wait some seconds for its end: then the answer says `running`.
 
@@ -95,7 +97,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         """
         imports = await run_in_threadpool(_imports)
         job = await run_in_threadpool(_job, imports, job_id)
-        async with received(request, imports.copies, settings.max_upload_bytes) as sent:
+        async with received(request, imports.copies, settings.max_upload_bytes, settings.request_seconds) as sent:
             if sent.form.dry_run:
                 return await run_in_threadpool(_rehearse, imports, job, sent)
             process = await run_in_threadpool(_begin, launcher, imports, job, sent)
@@ -123,7 +125,9 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         except UsageError as error:
             raise HTTPException(409, str(error)) from None
 
-    @routes.post("/{jobId}/revert", responses=documented(400, 404, 409, 413, 415, 422, 429, 503), openapi_extra=_REVERT)
+    @routes.post(
+        "/{jobId}/revert", responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503), openapi_extra=_REVERT
+    )
     async def revert(job_id: JobId, request: Request) -> Undone:
         """Take a job back: rows that it inserted go, rows that it updated get their earlier values. `dryRun` says what would be.
 
@@ -131,7 +135,7 @@ def router(settings: ApiSettings, launcher: Launcher) -> APIRouter:
         """
         imports = await run_in_threadpool(_imports)
         job = await run_in_threadpool(_job, imports, job_id)
-        async with received(request, imports.copies, settings.max_upload_bytes) as sent:
+        async with received(request, imports.copies, settings.max_upload_bytes, settings.request_seconds) as sent:
             dry_run = sent.form.dry_run
         arguments = ["revert", model.SLICE, "--plan-id", job.id, *(["--dry-run"] if dry_run else [])]
         try:

@@ -19,18 +19,23 @@ MAX_UPLOAD = "SESSION_ASSETS_API_MAX_UPLOAD_MB"
 RATE = "SESSION_ASSETS_API_RATE"
 IMPORTS = "SESSION_ASSETS_API_IMPORTS"
 WAIT = "SESSION_ASSETS_API_WAIT_SECONDS"
+REQUEST = "SESSION_ASSETS_API_REQUEST_SECONDS"
 _LEAST_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
 class ApiSettings:
-    """`rate` is requests a minute, `imports` how many run side by side, `wait` the seconds that a resume waits for its end."""
+    """`rate` is requests a minute, `imports` how many run side by side, `wait` the seconds that a resume waits for its end.
+
+    `request_seconds` is how long the upload and the validation of one request may take; an import that was accepted has no limit.
+    """
 
     token: str = field(repr=False)
     max_upload_bytes: int
     rate: int
     imports: int
     wait: float
+    request_seconds: float
     verified_within: timedelta
 
     @staticmethod
@@ -43,6 +48,7 @@ class ApiSettings:
             rate=_whole(env, RATE, 600),
             imports=_whole(env, IMPORTS, 4),
             wait=number(env, WAIT, 20),
+            request_seconds=number(env, REQUEST, 600),
             verified_within=verified_within(env),
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from session_assets.api.patience import awaited, too_long
 from session_assets.errors import UsageError
 from session_assets.kintell.attempt import require_timezone
 from session_assets.kintell.jobs import Policy, Source
@@ -113,10 +116,13 @@ class Received:
 
 
 @asynccontextmanager
-async def received(request: Request, folder: Path, most: int) -> AsyncIterator[Received]:
+async def received(request: Request, folder: Path, most: int, seconds: float) -> AsyncIterator[Received]:
     """The form of a request, its file in a draft of our own, mode 0600, which is gone after the block unless it was moved.
 
-    Raises 413 for more than `most` bytes, 415 for another kind of body, 400 if it cannot be read, 422 for a field that is wrong.
+    Files are read in the block until so many seconds after the beginning, and as long as the caller waits.
+
+    Raises 408 for more than so many seconds, 413 for more than `most` bytes, 415 for another kind of body, 400 if it cannot be
+    read, 422 for a field that is wrong.
     """
     for name in request.query_params:
         if meant := _SPELLINGS.get(_plain(name)):
@@ -126,24 +132,32 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[R
     if kind != b"multipart/form-data":
         if kind or length not in ("", "0"):
             raise HTTPException(415, f"Send the file as multipart/form-data in the field {FIELD}: {_HOW}")
-        yield Received(None, Form())
+        async with awaited(request, time.monotonic() + seconds, seconds):
+            yield Received(None, Form())
         return
     if length.isdigit() and int(length) > most + _FRAMING:
         raise _too_large(most)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + seconds
     draft = folder / f".{secrets.token_hex(8)}.part"
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             parts = _Parts(file, options.get(b"boundary", b""), most)
             block = bytearray()
-            async for chunk in request.stream():
-                block += chunk
-                if len(block) >= _BLOCK:
-                    await run_in_threadpool(parts.feed, bytes(block))
-                    block.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    async for chunk in request.stream():
+                        block += chunk
+                        if len(block) >= _BLOCK:
+                            await run_in_threadpool(parts.feed, bytes(block))
+                            block.clear()
+            except TimeoutError:
+                raise too_long(seconds) from None
             await run_in_threadpool(parts.end, bytes(block))
         source = Source(parts.digest.hexdigest(), parts.size)
-        yield Received(None if parts.name is None else Upload(draft, parts.name, source), Form.of(parts.options))
+        form = Form.of(parts.options)
+        async with awaited(request, deadline, seconds):
+            yield Received(None if parts.name is None else Upload(draft, parts.name, source), form)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from session_assets.cli.servers import prepare_dagster_home
 from session_assets.settings import Settings
 from session_assets.stores.locks import require_dagster_database
 
+_MOST_HEADER_BYTES = 32 * 1024
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -41,5 +42,7 @@ def api(host: str, port: int) -> None:
         access_log=False,  # it would show e-mails in paths
         log_config=None,
         server_header=False,
+        http="h11",  # the other one, httptools, has no limit for headers
+        h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
         timeout_graceful_shutdown=20,
     )

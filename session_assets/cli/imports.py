@@ -253,6 +253,10 @@ def _show_rejects(report: dict[str, Any]) -> None:
             f"  {missing:,} e-mails belong to no user: kintell/missing_users lists them. Create them, or say --create-users, and"
             " import the same file again"
         )
+    if suggested := report.get("suggested_encoding"):
+        click.echo(
+            f"  records are not valid UTF-8; the file may be {suggested}: import it again with --encoding {suggested}"
+        )
     for text in odd_rows(report.get("warnings", {})):
         click.echo(f"  warning: {text}")
     if kept := report.get("would_keep", report.get("kept", 0)):

@@ -34,11 +34,21 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
         else:
             click.echo(
                 f"{safe_text(report['file'])}: {report['rows']:,} rows, {report['inserted']:,} events added,"
-                f" {report['already_there']:,} were there, {rejected:,} rejected"
+                f" {report['already_there']:,} were there, {rejected:,} rejected{_lines(report, rejected)}"
             )
             for reason, count in report["rejected"].items():
                 click.echo(f"  {count:,} rejected: {safe_text(reason)}")
+            for note in report["notes"]:
+                click.echo(f"  {safe_text(note)}")
+            if report["error_file"]:
+                click.echo(f"  correct {report['error_file']}, then: session-assets ingest it")
     return worst
+
+
+def _lines(report: dict[str, Any], rejected: int) -> str:
+    """How many lines the rejected records hold, where it is not one each."""
+    lines = report["rejected_lines"]
+    return f" ({lines:,} lines)" if lines > rejected else ""
 
 
 def _ingest(runner: Runner, file: Path) -> tuple[dict[str, Any], str | None, int]:

@@ -104,7 +104,7 @@ def close(job_id: str, note: str, as_json: bool) -> int:
 @click.argument("job_id", metavar="JOB")
 def errors(job_id: str) -> int:
     """The error file of a job on standard output: correct it, and import it."""
-    from session_assets.kintell.error_file import error_lines
+    from session_assets.drops.error_file import error_lines
     from session_assets.kintell.model import any_raw
     from session_assets.stores.kintell_rejects import reason_counts, rejects
 

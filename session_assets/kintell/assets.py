@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from session_assets.drops.split import RECORDS
 from session_assets.errors import Paused, UsageError
 from session_assets.graph.environment import Environment
 from session_assets.graph.markdown import md, md_table, prose
@@ -103,7 +104,7 @@ def policy_of(name: str | None) -> Policy | None:
     group_name=model.SLICE,
     owners=OWNERS,
     kinds={"csv"},
-    metadata={"dagster/column_schema": column_schema(model.RECORDS)},
+    metadata={"dagster/column_schema": column_schema(RECORDS)},
 )
 def session_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.MaterializeResult:
     """One dropped CSV file: a private copy that nobody changes, with its fingerprint and its columns."""
@@ -151,6 +152,7 @@ def sessions(context: dg.AssetExecutionContext, config: ImportConfig) -> dg.Mate
         "nothing_to_do": not worked or (told is not None and not any(told.values())),
         "open_rejects": imports.jobs.outstanding(job).open_rejects,
         "warnings": imports.oddities,
+        "suggested_encoding": imports.suggested,
     }
     environment.report(context.run_id, "import", report if told is None else report | {"retried": told})
     if job.status == "paused":

@@ -75,6 +75,7 @@ def summary(validated: Validated) -> dict[str, Any]:
         "skipped": validated.skipped,
         "reasons": validated.reasons,
         "warnings": validated.oddities,
+        "suggested_encoding": validated.suggested,
     }
 
 

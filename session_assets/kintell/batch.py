@@ -15,7 +15,7 @@ class Batch:
     """Rows `last_row − rows + 1` … `last_row` of the file: each of them accepted, rejected, or skipped.
 
     `accepted` is an `ACCEPTED` frame, `rejected` a `REJECTED` one; `skipped` counts rows that repeat an earlier one. `texts` are
-    the values of accepted rows as they stand in the file: `row`, then one column for each of the file's.
+    the values of accepted rows as they stand in the file: `row`, and `fields`, a list in the order of the file's columns.
     """
 
     last_row: int
@@ -27,11 +27,10 @@ class Batch:
     def without(self, refused: Mapping[int, str]) -> Batch:
         """The batch with some of its accepted rows rejected, since the table does not take them; why, by row."""
         of_table = pl.col("row").is_in(list(refused))
-        fields = pl.concat_list([pl.col(name) for name in self.texts.columns if name != "row"])
         found = (
             self.accepted.filter(of_table)
             .select("row", "line")
-            .join(self.texts.select("row", fields=fields), on="row", how="left", maintain_order="left")
+            .join(self.texts, on="row", how="left", maintain_order="left")
         )
         messages = [REASON["refused_by_table"].text.replace("{}", refused[row]) for row in found["row"]]
         rejected = found.select(

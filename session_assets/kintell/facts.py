@@ -22,7 +22,6 @@ from session_assets.kintell.model import (
     REASONS,
     REJECTED,
     SESSION_TYPES,
-    value_name,
 )
 
 _ATOM = r"[\p{L}\p{N}!#$%&'*+/=?^_`{|}~-]+"
@@ -58,15 +57,18 @@ def type_rows(
 ) -> pl.DataFrame:
     """Typed values of records, and a Boolean column named as the reason for each thing that is wrong with one.
 
-    In: `RECORDS`; places of known and of unknown columns; the time zone of dates that have no offset, if it is known.
+    In: `drops.split.RECORDS`; places of known and of unknown columns; the time zone of dates that have no offset, if it is known.
     Out: its columns, those of `ACCEPTED` but the ids of users, and the reasons that follow from the record alone. A value
     that is wrong is null.
     """
-    texts = {name: records[value_name(place)].str.strip_chars() for name, place in known.items()}
+    values = records.select(
+        pl.col("fields").list.get(place, null_on_oob=True).alias(name) for name, place in known.items()
+    )
+    texts = {name: values[name].str.strip_chars() for name in known}
     blank = pl.Series([None], dtype=pl.String).new_from_index(0, records.height)
-    ids = records[value_name(known["session_id"])]
+    ids = values["session_id"]
     emails = {role: _folded(texts[f"{role}_email"]) for role in ROLES}
-    feedback = records[value_name(known["feedback_text"])] if "feedback_text" in known else blank
+    feedback = values["feedback_text"] if "feedback_text" in known else blank
     rating = texts.get("rating", blank).replace("", None)
     level = texts.get("language_level", blank).replace("", None).str.to_uppercase()
     scheduled, is_local = moments(texts["date"], timezone)
@@ -78,7 +80,7 @@ def type_rows(
         rating=_ratings(rating),
         feedback_text=feedback.replace("", None),
         language_level=pl.when(level.is_in(LANGUAGE_LEVELS)).then(level),
-        metadata=_metadata(extras),
+        metadata=_metadata(records["fields"], extras),
         **{f"{role}_email": emails[role] for role in ROLES},
         **{f"shown_{name}": texts.get(name, blank) for name in _SHOWN_COLUMNS},
     )
@@ -131,8 +133,8 @@ def identities(frame: pl.DataFrame) -> pl.DataFrame:
     it says, in `high` and `low`. Rows that are not valid say what stands in the file, exactly.
     """
     wrong = pl.any_horizontal(pl.col(_present(frame)))
-    values = [pl.when(wrong).then(name) for name in frame.columns if name.startswith("value_")]
-    parts = [*(pl.col(name) for name in _CONTENT), *values]
+    values = pl.when(wrong).then(pl.col("fields").list.join("\0"))  # no value holds NUL
+    parts = [*(pl.col(name) for name in _CONTENT), values]
     return frame.filter(pl.col("external_session_id").str.strip_chars() != "").select(
         "external_session_id",
         "row",
@@ -195,13 +197,20 @@ def _rejected(frame: pl.DataFrame, flags: Sequence[str], own: Sequence[int]) -> 
     return frame.select(
         "row",
         "line",
-        fields=pl.when(pl.col("raw").is_null()).then(pl.concat_list([value_name(place) for place in own])),
+        fields=pl.col("fields").list.gather([*own], null_on_oob=True),
         raw="raw",
         reasons=pl.concat_list([pl.when(one.name).then(pl.lit(one.name)) for one in reasons]).list.drop_nulls(),
         message=pl.concat_str(
-            [pl.when(one.name).then(_text(one.name, one.text)) for one in reasons], separator="; ", ignore_nulls=True
+            [*(pl.when(one.name).then(_text(one.name, one.text)) for one in reasons), _lines_held()],
+            separator="; ",
+            ignore_nulls=True,
         ),
     )
+
+
+def _lines_held() -> pl.Expr:
+    """Of a record of several lines that could not be split, their number."""
+    return pl.when(pl.col("raw").is_not_null() & (pl.col("lines") > 1)).then(pl.format("it holds {} lines", "lines"))
 
 
 def _text(name: str, text: str) -> pl.Expr:
@@ -268,8 +277,12 @@ def _ratings(texts: pl.Series) -> pl.Series:
     return texts.alias("text").to_frame().join(known, on="text", how="left", maintain_order="left")["rating"]
 
 
-def _metadata(extras: Mapping[str, int]) -> pl.Expr:
-    """Unknown columns as one JSON object a row."""
+def _metadata(fields: pl.Series, extras: Mapping[str, int]) -> pl.Series:
+    """Unknown columns as one JSON object a row; null for a record that could not be split, which takes no room for them."""
     if not extras:
-        return pl.lit(None, dtype=pl.String)
-    return pl.struct([pl.col(value_name(place)).alias(name) for name, place in extras.items()]).struct.json_encode()
+        return pl.Series([None], dtype=pl.String).new_from_index(0, fields.len())
+    split = fields.is_not_null()
+    values = [pl.col("fields").list.get(place, null_on_oob=True).alias(name) for name, place in extras.items()]
+    texts = fields.filter(split).alias("fields").to_frame().select(pl.struct(values).struct.json_encode()).to_series()
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, fields.len())
+    return texts if split.all() else nothing.scatter(split.arg_true(), texts)

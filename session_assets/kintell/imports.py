@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from session_assets.changes.owner import Accepted
+from session_assets.drops.error_file import write_error_file
 from session_assets.drops.folder import drop_key, private_copy
 from session_assets.kintell import model
 from session_assets.kintell.attempt import (
@@ -29,7 +30,6 @@ from session_assets.kintell.attempt import (
     too_many_rejects,
 )
 from session_assets.kintell.batch import Batch
-from session_assets.kintell.error_file import write_error_file
 from session_assets.kintell.files import Files, Taken, require_unchanged
 from session_assets.kintell.importing import run_import
 from session_assets.kintell.jobs import Job, Outstanding, Source
@@ -57,6 +57,8 @@ class Imports(Files):
         super().__init__(settings, storage, self.jobs)
         self.oddities: dict[str, int] = {}
         """Of the file that was imported last: rows that are seldom meant, by `model.ODDITIES`."""
+        self.suggested: str | None = None
+        """An encoding that rejected records of that file may have."""
 
     def dry_run(self, path: Path, options: Options, name: str | None = None) -> dict[str, Any]:
         """Validate a file and say what an import would do, writing nothing but the report and its lists.
@@ -155,7 +157,7 @@ class Imports(Files):
                 require_few_rejects(job, validated, options)
                 for text in odd_rows(validated.oddities):
                     say(f"{safe_text(taken.file_name)}: {text}")
-                self.oddities = validated.oddities
+                self.oddities, self.suggested = validated.oddities, validated.suggested
                 return validated
 
             job = run_import(

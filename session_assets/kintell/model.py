@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import pandera.polars as pa
 import polars as pl
 
+from session_assets.drops.limits import RECORD_LIMIT
+
 SLICE = "kintell"
 VARIABLE = "KINTELL_DATABASE_URL"
 
@@ -20,37 +22,15 @@ COLUMNS = REQUIRED + OPTIONAL
 COLUMN_OF = {"rating": "rating", "feedback_text": "feedback_text", "language_level": "language_level"}
 """Columns of the tables that a file may say nothing about, by the names of `OPTIONAL`."""
 
-ERROR_ROW, ERROR_LINE, ERROR_MESSAGE, RAW = "_error_row", "_error_line", "_error_message", "_raw"
-ERROR_COLUMNS = (ERROR_ROW, ERROR_LINE, ERROR_MESSAGE, RAW)
-"""What an error file adds to the columns of its source. A file that carries `_error_row` is an error file."""
-
 SESSION_TYPES = {"language connect": "language", "mentorship": "mentorship"}
 LANGUAGE_LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 LONGEST_TEXT = 255  # characters of an id or an e-mail that the tables hold
 LONGEST_DURATION = 2**31 - 1
 
-RECORD_LIMIT = 1024 * 1024  # bytes of a record
 FIELD_LIMIT = 256 * 1024  # bytes of a field
 
 MOMENT = pl.Datetime("us", "UTC")
 RATING = pl.Decimal(3, 2)
-
-RECORDS = pl.Schema(
-    {
-        "row": pl.Int64,  # 1-based data row
-        "line": pl.Int64,  # 1-based physical line where the record begins
-        "problem": pl.String,  # the reason why the record cannot be used as it stands, else null
-        "raw": pl.Binary,  # the record itself where it cannot be split into the header's fields, else null
-    }
-)
-"""Followed by one String column for each column of the file, in the file's order, named by `value_name`; null in all of
-them where `raw` is given."""
-
-
-def value_name(place: int) -> str:
-    """The column of `RECORDS` that holds the file's column at a place, from 0."""
-    return f"value_{place}"
-
 
 ACCEPTED = pl.Schema(
     {
@@ -192,8 +172,10 @@ ODDITIES = {
     "date_too_old": f"rows have a date before the year {OLDEST_YEAR}",
     "same_person": "rows name the same user as participant and as volunteer",
     "no_rows": "files have a header and no rows",
+    "joined_rows": "rows hold lines that look like rows of their own: a quote may be one too many",
+    "lines_of_rejects": "lines are in rejected rows of several lines",
 }
-"""What is accepted, and seldom meant: told with its count."""
+"""What is seldom meant, mostly in rows that are accepted: told with its count."""
 
 
 def any_raw(reasons: Iterable[str]) -> bool:

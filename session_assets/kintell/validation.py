@@ -19,7 +19,7 @@ from session_assets.kintell import facts
 from session_assets.kintell.batch import Batch
 from session_assets.kintell.dialect import Header
 from session_assets.kintell.duplicates import Duplicates
-from session_assets.kintell.model import ACCEPTED, COLUMN_OF, CONTRACT, MISSING_USERS, REJECTED, value_name
+from session_assets.kintell.model import ACCEPTED, COLUMN_OF, CONTRACT, MISSING_USERS, REJECTED
 from session_assets.kintell.reader import CsvFile
 from session_assets.kintell.users import Directory, LookUp, MissingUsers
 
@@ -49,6 +49,8 @@ class Validated:
     """Accepted rows that are seldom meant, by `model.ODDITIES`."""
     has_raw: bool
     """Whether a rejected record could not be split into fields."""
+    suggested: str | None
+    """An encoding that rejected records may have; nobody has said so."""
     duplicates: Duplicates
     missing: MissingUsers
     directory: Directory
@@ -91,7 +93,7 @@ class Validated:
         typed = _typed(records, header, self.directory, self.timezone)
         verdicts = self.duplicates.verdicts(int(records["row"][0]), int(records["row"][-1]))
         accepted, rejected, skipped = facts.split(facts.with_duplicates(typed, verdicts), header.own)
-        texts = records.select("row", *(value_name(place) for place in header.own))
+        texts = records.select("row", pl.col("fields").list.gather(header.own, null_on_oob=True))
         return CONTRACT.validate(accepted, lazy=True), rejected, skipped, texts
 
 
@@ -125,6 +127,9 @@ def validate(
         oddities.update(facts.count_oddities(typed, now))
         valid += int(identities["valid"].sum())
         raws += records.height - records["raw"].null_count()
+        oddities["lines_of_rejects"] += int(
+            records.filter(pl.col("raw").is_not_null() & (pl.col("lines") > 1))["lines"].sum()
+        )
         failpoint("kintell.validated_some")
         if progress is not None:
             progress(file.bytes_read, file.size)
@@ -133,8 +138,8 @@ def validate(
     missing.close()
     if duplicates.contradicting:
         reasons["duplicate_in_file"] = duplicates.contradicting
-    if not file.rows:
-        oddities["no_rows"] = 1
+    oddities["joined_rows"] = file.joined
+    oddities["no_rows"] = 0 if file.rows else 1
     accepted = valid - duplicates.repeated - duplicates.spoiled
     return Validated(
         path=path,
@@ -147,8 +152,9 @@ def validate(
         rejected=file.rows - accepted - duplicates.repeated,
         skipped=duplicates.repeated,
         reasons=dict(reasons),
-        oddities=dict(oddities),
+        oddities={name: count for name, count in oddities.items() if count},
         has_raw=raws > 0,
+        suggested=file.suggested,
         duplicates=duplicates,
         missing=missing,
         directory=directory,

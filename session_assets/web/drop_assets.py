@@ -13,14 +13,16 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.markdown import md, md_table
 from session_assets.graph.step import LogProgress
 from session_assets.graph.tables import column_schema
+from session_assets.masking import safe_text
 from session_assets.stores.mongo import database
 from session_assets.stores.mongo_indexes import create_event_indexes_if_empty
 from session_assets.stores.mongo_ingest import EventIngest, IngestResult
 from session_assets.web import model
 from session_assets.web.assets import OWNERS, key
-from session_assets.web.drops import EVENTS, DropSummary, check_drop, read_drop
+from session_assets.web.drops import EVENTS, REJECTED, DropSummary, check_drop, read_drop
 from session_assets.web.ingest import event_documents
 from session_assets.web.mapping import BESIDE_DROPS, DropMapping, load_mapping
+from session_assets.web.quarantine import keep_rejected
 from session_assets.web.stored import refuse_ingest
 
 FILES_NAME = "web_event_files"
@@ -57,7 +59,12 @@ def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.Mat
         summary = check_drop(copy, mapping, original)
         failpoint("drops.after_check")
         result, seconds = _ingest(context, copy, mapping, summary, environment, partition)
+        folder = f"web/event_drops/{partition}/errors"
+        bad = (batch.rejected for batch in read_drop(copy, mapping, summary))
+        error_file = keep_rejected(environment.storage, folder, original, summary, bad, scratch)
     rejected = sum(summary.rejected.values())
+    for note in summary.notes:
+        context.log.warning(f"{safe_text(original.name)}: {note}")
     environment.report(
         context.run_id,
         "ingest",
@@ -71,6 +78,9 @@ def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.Mat
             "sessions_created": result.sessions_created,
             "sessions_updated": result.sessions_updated,
             "rejected": summary.rejected,
+            "rejected_lines": summary.rejected_lines,
+            "error_file": error_file,
+            "notes": summary.notes,
         },
     )
     context.log_event(
@@ -85,6 +95,8 @@ def event_drops(context: dg.AssetExecutionContext, config: DropConfig) -> dg.Mat
             "sessions_created": result.sessions_created,
             "sessions_updated": result.sessions_updated,
             "rejected": rejected,
+            "rejected_lines": summary.rejected_lines,
+            **({"error_file": dg.MetadataValue.path(error_file)} if error_file else {}),
             "rejected_rows": dg.MetadataValue.path(
                 str(environment.storage.path(f"web/event_drops/{partition}/rejected"))
             ),
@@ -118,7 +130,7 @@ def _ingest(
         progress(done, summary.events)
         if batch.rejected.height:
             name = f"web/event_drops/{partition}/rejected/{rejects:05d}.parquet"
-            environment.storage.write_parquet(name, batch.rejected)
+            environment.storage.write_parquet(name, batch.rejected.select(REJECTED.names()))
             rejects += 1
     return total, time.monotonic() - began
 

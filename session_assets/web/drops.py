@@ -7,9 +7,6 @@ that overlap agree. Knowing ordinals takes a pass over the whole file, which is 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +18,10 @@ import polars as pl
 from session_assets.errors import BadInput
 from session_assets.masking import safe_text
 from session_assets.moments import has_no_offset, moment
-from session_assets.web.lines import Reason, shortened
 from session_assets.web.mapping import DropMapping
 from session_assets.web.model import MOMENT
-from session_assets.web.readers import Drop, Records
+from session_assets.web.readers import REJECTS, Drop, beginning
+from session_assets.web.reasons import Reason
 
 EVENTS = pl.Schema(
     {
@@ -40,20 +37,14 @@ EVENTS = pl.Schema(
         "line": pl.Int64,  # physical line where it begins
     }
 )
-REJECTED = pl.Schema({"row": pl.Int64, "line": pl.Int64, "reason": pl.String, "raw": pl.String})
+REJECTED = pl.Schema({name: REJECTS[name] for name in ("row", "line", "lines", "reason", "raw")})
+"""What is kept of a rejected record for people to see. The record itself is in the error file."""
 _HASHED = ("session_id", "timestamp", "page", "event_type", "user_id", "client_id", "properties")
-_DEEPEST = 50
-_LONG_NUMBER = re.compile(r"\d{19}")
-_INT64 = 2**63
-
-
-class _NotStorable(ValueError):
-    """A JSON value that MongoDB cannot hold, or that is no id or text."""
 
 
 @dataclass(frozen=True)
 class DropBatch:
-    """Some rows of a file: `events` (EVENTS) and `rejected` (REJECTED, `raw` cut to 200 characters)."""
+    """Some rows of a file: `events` (EVENTS) and `rejected` (`readers.REJECTS`, `raw` cut to 200 characters)."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame
@@ -61,7 +52,11 @@ class DropBatch:
 
 @dataclass(frozen=True)
 class DropSummary:
-    """A whole file, read and mapped. rows = events + sum of `rejected`, the count for each reason."""
+    """A whole file, read and mapped. rows = events + sum of `rejected`, the count for each reason.
+
+    `rejected_lines` are the physical lines of the rejected rows. `header`: the columns of a CSV file, None of NDJSON.
+    `suggested` is an encoding that the file may have. `joined` counts events of several lines that look like rows of their own.
+    """
 
     rows: int
     events: int
@@ -69,6 +64,26 @@ class DropSummary:
     sha256: str
     bytes: int
     repeats: pl.DataFrame  # row, ordinal (from 1) of each row that equals an earlier one
+    rejected_lines: int
+    header: list[str] | None
+    has_raw: bool
+    suggested: str | None
+    joined: int
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should look at: an encoding that nobody gave, and events that may hold others."""
+        found: list[str] = []
+        if self.suggested:
+            found.append(
+                f"records are not valid UTF-8; the file may be {self.suggested}. If so, give `encoding: {self.suggested}` in the"
+                " mapping and ingest it again"
+            )
+        if self.joined:
+            found.append(
+                f"{self.joined:,} records hold lines that look like records of their own: a quote may be one too many"
+            )
+        return found
 
 
 def check_drop(path: Path, mapping: DropMapping, shown: Path | None = None) -> DropSummary:
@@ -77,13 +92,27 @@ def check_drop(path: Path, mapping: DropMapping, shown: Path | None = None) -> D
     `shown` is what errors call the file. Memory: one batch, and 24 bytes a row for its digest and number.
     """
     drop = Drop(path, mapping, shown)
-    events, reasons = 0, Counter[str]()
+    events, lines, raws, reasons = 0, 0, 0, Counter[str]()
     digests: list[pl.DataFrame] = [_digest_frame([], [])]
     for mapped in _mapped(drop, mapping):
         events += mapped.events.height
         reasons.update(mapped.rejected["reason"])
+        lines += int(mapped.rejected["lines"].sum())
+        raws += mapped.rejected.height - mapped.rejected["record"].null_count()
         digests.append(_digest_frame(mapped.digests, mapped.events["row"]))
-    return DropSummary(drop.rows, events, dict(reasons), drop.sha256, drop.size, _repeats(pl.concat(digests)))
+    return DropSummary(
+        drop.rows,
+        events,
+        dict(reasons),
+        drop.sha256,
+        drop.size,
+        _repeats(pl.concat(digests)),
+        rejected_lines=lines,
+        header=drop.header if drop.is_csv else None,
+        has_raw=raws > 0,
+        suggested=drop.suggested,
+        joined=drop.joined,
+    )
 
 
 def read_drop(path: Path, mapping: DropMapping, summary: DropSummary | None = None) -> Iterator[DropBatch]:
@@ -111,9 +140,9 @@ class _Mapped:
 
 
 def _mapped(drop: Drop, mapping: DropMapping) -> Iterator[_Mapped]:
-    for records in drop.records():
-        columns, properties = _values(drop, mapping, records)
-        events = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)).select(
+    for read in drop.records():
+        texts = read.values.select(pl.col(f".{name}").alias(name) for name in mapping.columns)
+        events = texts.select(
             session_id=mapping.session.text(),
             timestamp=moment(pl.col(mapping.timestamp), mapping.timestamp_unit),
             page=_optional(mapping.page),
@@ -122,17 +151,22 @@ def _mapped(drop: Drop, mapping: DropMapping) -> Iterator[_Mapped]:
             client_id=_optional(mapping.client),
             no_offset=has_no_offset(pl.col(mapping.timestamp), mapping.timestamp_unit),
         )
-        events = events.with_columns(
-            pl.Series("properties", properties, dtype=pl.String),
-            pl.Series("row", records.rows, dtype=pl.Int64),
-            pl.Series("line", records.lines, dtype=pl.Int64),
-            reason=_reason(),
-        )
-        _reject(records, events)
-        good = events.filter(pl.col("reason").is_null()).select(EVENTS.names()[1:])
+        places = read.values.select("row", "line", "lines", "properties", "record", "fields")
+        judged = pl.concat([events, places], how="horizontal").with_columns(reason=_reason())
+        good = judged.filter(pl.col("reason").is_null()).select(EVENTS.names()[1:])
         canonical = good.select(_canonical()).to_series().to_list()
         digests = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in canonical]
-        yield _Mapped(good, canonical, digests, pl.DataFrame(sorted(records.rejected), schema=REJECTED, orient="row"))
+        yield _Mapped(good, canonical, digests, _rejected(read.rejected, judged.filter(pl.col("reason").is_not_null())))
+
+
+def _rejected(unread: pl.DataFrame, wrong: pl.DataFrame) -> pl.DataFrame:
+    """Records that cannot be read, and those with wrong values, as `REJECTS` in the order of the file."""
+    texts = [
+        beginning(raw if raw is not None else ",".join(fields).encode())
+        for raw, fields in wrong.select("record", "fields").iter_rows()
+    ]
+    found = wrong.with_columns(pl.Series("raw", texts, dtype=pl.String)).select(REJECTS.names())
+    return pl.concat([unread, found]).sort("row")
 
 
 def _optional(value: Any) -> pl.Expr:
@@ -148,78 +182,6 @@ def _reason() -> pl.Expr:
         .when(pl.col("event_type").is_null() | (pl.col("event_type") == ""))
         .then(pl.lit(str(Reason.NO_TYPE)))
     )
-
-
-def _reject(records: Records, events: pl.DataFrame) -> None:
-    for position in events["reason"].is_not_null().arg_true():
-        row, line, reason = records.rows[position], records.lines[position], events["reason"][position]
-        records.rejected.append((row, line, reason, shortened(records.raws[position])))
-
-
-def _values(drop: Drop, mapping: DropMapping, records: Records) -> tuple[dict[str, list[Any]], list[str]]:
-    """The columns that the mapping reads, as texts, and `properties`; of JSON, records with odd values are rejected."""
-    if drop.is_csv:
-        places = {name: place for place, name in enumerate(drop.columns)}
-        columns = {name: [record[places[name]] for record in records.values] for name in mapping.columns}
-        kept = [(name, places[name]) for name in mapping.properties]
-        properties = [
-            _dumped({name: record[place] for name, place in kept}) if kept else "{}" for record in records.values
-        ]
-        return columns, properties
-    names, kept_names = mapping.columns, mapping.properties
-    whole = Records(rejected=records.rejected)
-    texts: list[list[str | None]] = []
-    properties = []
-    for row, line, raw, value in zip(records.rows, records.lines, records.raws, records.values, strict=True):
-        try:
-            fields = [_text(value.get(name)) for name in names]
-            kept = {name: value[name] for name in kept_names if name in value}
-            kept_json = _dumped(kept) if kept else "{}"
-            if "\\u" in raw or (kept and _is_suspect(kept_json)):
-                _check_storable([fields, kept], 0)
-        except (ValueError, RecursionError):
-            whole.reject(row, line, raw, Reason.NOT_STORABLE)
-            continue
-        whole.keep(row, line, raw, None)
-        texts.append(fields)
-        properties.append(kept_json)
-    records.rows, records.lines, records.raws = whole.rows, whole.lines, whole.raws
-    by_column = [list(column) for column in zip(*texts, strict=True)] or [[] for _ in names]
-    return dict(zip(names, by_column, strict=True)), properties
-
-
-def _text(value: object) -> str | None:
-    """A JSON value as text: 3 and 3.0 are the same id. Raises `_NotStorable` for what is neither text nor number."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _NotStorable(type(value).__name__)
-    if not math.isfinite(value):
-        raise _NotStorable("a number beyond all bounds")
-    return str(int(value)) if value == value // 1 else repr(value)
-
-
-def _is_suspect(text: str) -> bool:
-    """Whether a look at each value is due: it may hold long integers or deep nesting."""
-    return text.count("{") + text.count("[") > _DEEPEST or _LONG_NUMBER.search(text) is not None
-
-
-def _check_storable(value: object, depth: int) -> None:
-    """Raise `_NotStorable` for what MongoDB cannot hold: long integers, half characters, NUL, deep nesting."""
-    if isinstance(value, str):
-        value.encode()
-        if "\0" in value:
-            raise _NotStorable("NUL")
-    elif isinstance(value, int) and not -_INT64 <= value < _INT64:
-        raise _NotStorable("integer")
-    elif isinstance(value, dict | list):
-        if depth > _DEEPEST:
-            raise _NotStorable("depth")
-        for item in [*value, *value.values()] if isinstance(value, dict) else value:
-            _check_storable(item, depth + 1)
-
-
-_dumped = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def _canonical() -> pl.Expr:

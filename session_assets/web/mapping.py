@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from session_assets.errors import BadInput
-from session_assets.masking import mask_emails, safe_text
+from session_assets.masking import safe_text
 from session_assets.templates import Value, parse_value
 
 DEFAULT_MAPPING = "mapping.yaml"
@@ -51,24 +51,25 @@ class DropMapping:
         names = [name for value in values for name in value.columns]
         return tuple(dict.fromkeys([*names, self.timestamp, *([self.event_type] if self.event_type else [])]))
 
-    def require(self, found: Collection[str], where: str) -> None:
-        """Raise `BadInput` where a column is not among those `found`."""
-        if absent := [name for name in (*self.columns, *self.properties) if name not in found]:
-            has = mask_emails(", ".join(repr(name) for name in list(found)[:40])) or "none"
-            raise BadInput(
-                f"{where}: the mapping names {', '.join(map(repr, absent))}, which the file does not have. Its columns:"
-                f" {has}. Correct the mapping file, or the delimiter or encoding it gives."
-            )
+    def absent(self, found: Collection[str]) -> list[str]:
+        """The columns that it names and that are not among those `found`."""
+        return [name for name in (*self.columns, *self.properties) if name not in found]
 
 
-def load_mapping(path: Path) -> DropMapping:
-    """The mapping for a dropped file. Raises `BadInput` where there is none, or it is wrong."""
+def mapping_file(path: Path) -> Path:
+    """The mapping file for a dropped file. Raises `BadInput` where there is none."""
     own, default = path.with_name(path.name + MAPPING_SUFFIX), path.with_name(DEFAULT_MAPPING)
     chosen = own if own.is_file() else default
     if not chosen.is_file():
         raise BadInput(
             f"{safe_text(path)}: no mapping. Put {own.name} or {default.name} beside it, saying which columns are what."
         )
+    return chosen
+
+
+def load_mapping(path: Path) -> DropMapping:
+    """The mapping for a dropped file. Raises `BadInput` where there is none, or it is wrong."""
+    chosen = mapping_file(path)
     try:
         content = yaml.safe_load(chosen.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

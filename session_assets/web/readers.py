@@ -1,212 +1,246 @@
-"""Dropped files as records: every physical record comes out, as values or as rejected with its row, line and reason.
-
-polars' own readers drop or cut rows that do not fit, so they are not used here.
-"""
+"""Dropped event files as the texts that their mapping reads: every record comes out, read or rejected with its reason."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from session_assets.drops.content import Damaged, open_drop, other_format, utf8_chunks
+import polars as pl
+
+from session_assets.drops.csv_file import CsvFile, is_error_file
+from session_assets.drops.header import Advice, Names, plain, repeated, shown
+from session_assets.drops.json_lines import JsonLines, JsonRecords
 from session_assets.errors import BadInput
-from session_assets.masking import mask_emails, safe_text
-from session_assets.web.lines import LIMIT, Lines, Reason, RecordTooLong, shortened
+from session_assets.masking import safe_text
 from session_assets.web.mapping import DropMapping
+from session_assets.web.reasons import OF_PROBLEM, RAW_CHARACTERS, Reason
 
-_BATCH_ROWS = 20_000
-_BATCH_BYTES = 16 * 1024 * 1024
+REJECTS = pl.Schema(
+    {
+        "row": pl.Int64,  # 1-based data row
+        "line": pl.Int64,  # physical line where it begins
+        "lines": pl.Int64,  # physical lines that it holds
+        "reason": pl.String,
+        "raw": pl.String,  # the beginning of its text
+        "record": pl.Binary,  # the record itself: of CSV where it cannot be split, else null
+        "fields": pl.List(pl.String),  # of CSV, its values
+    }
+)
+_PLACES = ("row", "line", "lines")
+_ROWS = 20_000
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
+_ENCODING, _DELIMITER = "Give `encoding: {}` in the mapping.", 'Give `delimiter: "{}"` in the mapping.'
+_DEEPEST = 50
+_LONG_NUMBER = re.compile(r"\d{19}")
+_INT64 = 2**63
 
 
-@dataclass
-class Records:
-    """Some records in file order: readable ones in four parallel lists, the others in `rejected`."""
+@dataclass(frozen=True)
+class Read:
+    """Some records in file order.
 
-    rows: list[int] = field(default_factory=list)  # 1-based data row
-    lines: list[int] = field(default_factory=list)  # physical line where it begins
-    raws: list[str] = field(default_factory=list)  # its first line
-    values: list[Any] = field(default_factory=list)  # list[str] of a CSV record, dict of a JSON one
-    rejected: list[tuple[int, int, str, str]] = field(default_factory=list)  # row, line, reason, raw
+    `values`: `row`, `line`, `lines`, `record` and `fields` as in `REJECTS`, `properties` (a JSON object), and a String column
+    `.{name}` for each column that the mapping reads. `rejected`: `REJECTS`.
+    """
 
-    def __len__(self) -> int:
-        return len(self.rows) + len(self.rejected)
-
-    def keep(self, row: int, line: int, raw: str, value: Any) -> None:
-        self.rows.append(row)
-        self.lines.append(line)
-        self.raws.append(raw)
-        self.values.append(value)
-
-    def reject(self, row: int, line: int, raw: str, reason: Reason) -> None:
-        self.rejected.append((row, line, str(reason), shortened(raw)))
-
-
-class _Tee(io.RawIOBase):
-    """A raw file that fingerprints what is read from it."""
-
-    def __init__(self, raw: io.FileIO) -> None:
-        self._raw = raw
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        count = self._raw.readinto(buffer) or 0
-        self.digest.update(memoryview(buffer)[:count])
-        self.size += count
-        return count
+    values: pl.DataFrame
+    rejected: pl.DataFrame
 
 
 class Drop:
-    """One pass over a dropped file. `sha256` and `size`, of the file as it lies there, are known at its end."""
+    """One pass over a dropped file. `sha256`, `size` and `suggested`, an encoding that it may have, are known at its end."""
 
     def __init__(self, path: Path, mapping: DropMapping, shown: Path | None = None) -> None:
-        self._path = path
-        self._shown = safe_text(shown or path)  # what errors call it
+        self._name = safe_text(shown or path)  # what errors call it
         self._mapping = mapping
-        self.is_csv = self._format() == "csv"
-        self.rows = 0
-        self.columns: dict[str, None] = {}  # of the header; of JSON, the keys seen while looking for the mapped ones
-        self.sha256 = ""
-        self.size = 0
+        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+        self.is_csv = self._format(suffixes) == "csv"
+        is_ours = path.is_file() and not path.is_symlink() and is_error_file(path)
+        encoding = None if is_ours else mapping.encoding
+        delimiter = "," if is_ours else mapping.delimiter or ("\t" if ".tsv" in suffixes else ",")
+        self._advice = Advice(_ENCODING, _DELIMITER, (delimiter,))
+        self._csv = CsvFile(
+            path, advice=self._advice, encoding=encoding, known=[*map(plain, mapping.columns)], name=self._name
+        )
+        self._json = JsonLines(path, encoding=encoding, name=self._name)
+        self._source = self._csv.source if self.is_csv else self._json.source
+        self.header: list[str] = []
+        """Of CSV, the columns of the source."""
 
-    def records(self) -> Iterator[Records]:
+    @property
+    def rows(self) -> int:
+        return self._source.rows
+
+    @property
+    def sha256(self) -> str:
+        return self._source.sha256
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+    @property
+    def suggested(self) -> str | None:
+        return self._csv.suggested
+
+    @property
+    def joined(self) -> int:
+        """Read records of several lines, most of which look like records of their own."""
+        return self._csv.joined
+
+    def records(self) -> Iterator[Read]:
         """All records, some 20,000 at a time. Raises `BadInput` for a file that is empty, cut off, no CSV or NDJSON."""
-        with open_drop(self._path) as raw:
-            tee = _Tee(raw)
-            lines = Lines(utf8_chunks(io.BufferedReader(tee, LIMIT), self._mapping.encoding))
-            try:
-                lines.peek(self._check_start)
-                yield from self._csv(lines) if self.is_csv else self._ndjson(lines)
-            except Damaged as error:
-                raise BadInput(
-                    f"{self._shown}: its gzip data is cut off or damaged after {self.rows} readable rows (line {lines.line}):"
-                    f" {error}. Nothing of it is used. Drop the complete file again."
-                ) from error
-            self.sha256, self.size = tee.digest.hexdigest(), tee.size
+        yield from self._from_csv() if self.is_csv else self._from_json()
 
-    def _format(self) -> str:
-        suffixes = [suffix.lower() for suffix in self._path.suffixes if suffix.lower() != ".gz"]
+    def _format(self, suffixes: list[str]) -> str:
         known = self._mapping.format or _FORMATS.get(suffixes[-1] if suffixes else "")
         if known is None:
             raise BadInput(
-                f"{self._shown}: neither its name ({', '.join(_FORMATS)}, with or without .gz) nor the mapping says its"
+                f"{self._name}: neither its name ({', '.join(_FORMATS)}, with or without .gz) nor the mapping says its"
                 " format. Add `format: csv` or `format: ndjson` to the mapping."
             )
         return known
 
-    def _check_start(self, first: bytes | None) -> None:
-        """Refuse what is no text by its first line; a bad line further on is only rejected."""
-        if first is None:
-            raise BadInput(f"{self._shown}: empty. Drop a file with data, or remove it.")
-        if kind := other_format(first):
-            raise BadInput(f"{self._shown}: this is {kind}, not CSV or NDJSON, plain or gzip.")
-        if b"\0" in first:
+    def _from_csv(self) -> Iterator[Read]:
+        places: dict[str, int] = {}
+        for names, frame in self._csv.records():
+            if not places:
+                places = self._places(names)
+                self.header = [names.names[place] for place in names.own]
+            for start in range(0, frame.height, _ROWS):
+                yield self._of_fields(frame.slice(start, _ROWS), places, names)
+
+    def _places(self, names: Names) -> dict[str, int]:
+        """Where each column of the header is. Raises `BadInput` if one that the mapping names is missing, or is there twice."""
+        columns = [name.strip() for name in names.names]
+        if twice := repeated(columns):
             raise BadInput(
-                f"{self._shown}: line 1 holds NUL bytes: a binary file, or UTF-16 without `encoding:` in the mapping."
+                f"{self._name}: the header names columns more than once: {shown(twice)}. Rename one of each."
+            )
+        self._require(columns, names.why_missing(self._advice))
+        return {name: place for place, name in enumerate(columns)}
+
+    def _require(self, found: Collection[str], why: str) -> None:
+        if absent := self._mapping.absent(found):
+            raise BadInput(
+                f"{self._name}: the mapping names columns that the file does not have: {shown(absent)}. {why} Correct the mapping"
+                " file, or the delimiter or encoding it gives."
             )
 
-    def _csv(self, lines: Lines) -> Iterator[Records]:
-        csv.field_size_limit(max(csv.field_size_limit(), 2 * LIMIT))
-        default = "\t" if ".tsv" in self._path.suffixes else ","
-        reader = csv.reader(lines, delimiter=self._mapping.delimiter or default, strict=True)
-        width, batch, full = self._header(reader, lines), Records(), _BATCH_ROWS
-        while True:
-            start, lines.record_bytes = lines.line + 1, 0
-            reason = None
-            try:
-                record = next(reader, None)
-            except csv.Error:
-                record, reason = [], Reason.QUOTES
-            except RecordTooLong:
-                record, reason = [], Reason.TOO_LONG
-            if record is None:
-                break
-            if lines.bad:
-                reason = lines.take_bad()
-            if reason is None and len(record) == width:
-                self.rows += 1
-                batch.keep(self.rows, start, lines.first, record)
-            elif reason is not None or record:  # else an empty line
-                self.rows += 1
-                batch.reject(self.rows, start, lines.first, reason or Reason.RAGGED)
-            if self.rows >= full or lines.batch_bytes >= _BATCH_BYTES:
-                yield batch
-                batch, lines.batch_bytes, full = Records(), 0, self.rows + _BATCH_ROWS
-        if len(batch):
-            yield batch
+    def _of_fields(self, frame: pl.DataFrame, places: dict[str, int], names: Names) -> Read:
+        bad = frame.filter(pl.col("problem").is_not_null())
+        rejected = bad.select(
+            *_PLACES,
+            reason=pl.col("problem").replace_strict(OF_PROBLEM, return_dtype=pl.String),
+            raw=pl.Series([beginning(raw) for raw in bad["raw"]], dtype=pl.String),
+            record="raw",
+            fields=_own(names),
+        )
+        good = frame.filter(pl.col("problem").is_null())
+        columns = {f".{name}": pl.col("fields").list.get(places[name]) for name in self._mapping.columns}
+        kept = {name: good["fields"].list.get(places[name]).to_list() for name in self._mapping.properties}
+        properties = (
+            [dumped(dict(zip(kept, one, strict=True))) for one in zip(*kept.values(), strict=True)] if kept else "{}"
+        )
+        values = good.select(
+            *_PLACES,
+            **columns,
+            record=pl.lit(None, dtype=pl.Binary),
+            fields=_own(names),
+            properties=pl.lit("{}") if isinstance(properties, str) else pl.Series(properties, dtype=pl.String),
+        )
+        return Read(values, rejected.cast(REJECTS))  # pyright: ignore[reportArgumentType]
 
-    def _header(self, reader: Iterator[list[str]], lines: Lines) -> int:
-        """Read and check the header; the number of its columns."""
-        try:
-            header = next((record for record in reader if record or lines.bad), None)
-        except (csv.Error, RecordTooLong) as error:
-            raise BadInput(f"{self._shown}: line {lines.line}: no CSV header: {error or Reason.TOO_LONG}.") from error
-        if header is None:
-            raise BadInput(f"{self._shown}: no header. The first line of a CSV file names its columns.")
-        if reason := lines.take_bad():
-            raise BadInput(
-                f"{self._shown}: line {lines.line}: the header is {reason}. Correct it, or give its `encoding:`."
-            )
-        header = [name.strip() for name in header]
-        if twice := [name for name in header if header.count(name) > 1]:
-            raise BadInput(
-                f"{self._shown}: line {lines.line}: the header names {mask_emails(repr(twice[0]))} more than once."
-            )
-        self.columns = dict.fromkeys(header)
-        self._mapping.require(self.columns, self._shown)
-        return len(header)
-
-    def _ndjson(self, lines: Lines) -> Iterator[Records]:
-        batch, objects, full = Records(), 0, _BATCH_ROWS
+    def _from_json(self) -> Iterator[Read]:
         absent = {*self._mapping.columns, *self._mapping.properties}
-        for text in lines:
-            lines.record_bytes = 0
-            reason = lines.take_bad() if lines.bad else None
-            if reason is None and text.isspace():
-                continue
-            self.rows += 1
-            value = _parsed(text) if reason is None else None
-            if isinstance(value, dict):
-                objects += 1
-                if absent:
-                    self.columns.update(dict.fromkeys(value) if len(self.columns) < 1000 else {})
+        keys: dict[str, None] = {}
+        for records in self._json.records():
+            if absent:
+                for value in records.values:
+                    keys.update(dict.fromkeys(value) if len(keys) < 1000 else {})
                     absent.difference_update(value)
-                batch.keep(self.rows, lines.line, text, value)
-            else:
-                batch.reject(self.rows, lines.line, lines.first, reason or Reason.NOT_JSON)
-            if self.rows >= full or lines.batch_bytes >= _BATCH_BYTES:
-                yield batch
-                batch, lines.batch_bytes, full = Records(), 0, self.rows + _BATCH_ROWS
-        if len(batch):
-            yield batch
+                    if not absent:
+                        break
+            yield self._of_objects(records)
         if not self.rows:
-            raise BadInput(f"{self._shown}: empty. Drop a file with data, or remove it.")
-        if not objects:
-            raise BadInput(f"{self._shown}: none of its {self.rows} lines is a JSON object: not NDJSON.")
+            raise BadInput(f"{self._name}: empty. Drop a file with data, or remove it.")
+        if not self._json.objects:
+            raise BadInput(f"{self._name}: none of its {self.rows:,} lines is a JSON object: not NDJSON.")
         if absent:
-            self._mapping.require(self.columns, self._shown)
+            self._require([name for name in keys if name not in absent], f"Found: {shown([*keys])}.")
+
+    def _of_objects(self, records: JsonRecords) -> Read:
+        names, kept_names = self._mapping.columns, self._mapping.properties
+        bad = [(row, line, OF_PROBLEM[problem], raw) for row, line, problem, raw in records.rejected]
+        rows: list[tuple[int, int, bytes, str, *tuple[str | None, ...]]] = []
+        for row, line, raw, value in zip(records.rows, records.lines, records.raws, records.values, strict=True):
+            try:
+                fields = [_text(value.get(name)) for name in names]
+                kept = {name: value[name] for name in kept_names if name in value}
+                kept_json = dumped(kept) if kept else "{}"
+                if b"\\u" in raw or (kept and _is_suspect(kept_json)):
+                    _check_storable([fields, kept], 0)
+            except (ValueError, RecursionError):
+                bad.append((row, line, Reason.NOT_STORABLE, raw))
+                continue
+            rows.append((row, line, raw, kept_json, *fields))
+        schema = {"row": pl.Int64, "line": pl.Int64, "record": pl.Binary, "properties": pl.String}
+        values = pl.DataFrame(rows, schema=schema | {f".{name}": pl.String for name in names}, orient="row")
+        rejected = [(row, line, 1, str(reason), beginning(raw), raw, None) for row, line, reason, raw in sorted(bad)]
+        added = {"lines": pl.lit(1, dtype=pl.Int64), "fields": pl.lit(None, dtype=REJECTS["fields"])}
+        return Read(values.with_columns(**added), pl.DataFrame(rejected, schema=REJECTS, orient="row"))
 
 
-def _parsed(text: str) -> object:
-    """The JSON value of a line, or None where it is none: NaN and Infinity are no JSON."""
-    try:
-        return _JSON.decode(text)
-    except (ValueError, RecursionError):
-        return None
+def _own(names: Names) -> pl.Expr:
+    """The values of the source's columns."""
+    return pl.col("fields").list.gather(names.own) if names.is_error_file else pl.col("fields")
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
+def beginning(raw: bytes) -> str:
+    """At most 200 characters of the first line."""
+    lines = raw[: 4 * RAW_CHARACTERS].decode(errors="replace").splitlines()
+    text = lines[0] if lines else ""
+    return text if len(text) <= RAW_CHARACTERS else text[: RAW_CHARACTERS - 1] + "…"
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_constant)
+def _text(value: object) -> str | None:
+    """A JSON value as text: 3 and 3.0 are the same id. Raises `_NotStorable` for what is neither text nor number."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _NotStorable(type(value).__name__)
+    if not math.isfinite(value):
+        raise _NotStorable("a number beyond all bounds")
+    return str(int(value)) if value == value // 1 else repr(value)
+
+
+class _NotStorable(ValueError):
+    """A JSON value that MongoDB cannot hold, or that is no id or text."""
+
+
+def _is_suspect(text: str) -> bool:
+    """Whether a look at each value is due: it may hold long integers or deep nesting."""
+    return text.count("{") + text.count("[") > _DEEPEST or _LONG_NUMBER.search(text) is not None
+
+
+def _check_storable(value: object, depth: int) -> None:
+    """Raise `_NotStorable` for what MongoDB cannot hold: long integers, half characters, NUL, deep nesting."""
+    if isinstance(value, str):
+        value.encode()
+        if "\0" in value:
+            raise _NotStorable("NUL")
+    elif isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise _NotStorable("integer")
+    elif isinstance(value, dict | list):
+        if depth > _DEEPEST:
+            raise _NotStorable("depth")
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_storable(item, depth + 1)
+
+
+dumped = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+"""Properties of an event as their text. Never change it: ids would change."""

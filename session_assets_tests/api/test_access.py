@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -112,6 +115,46 @@ def test_uploads_have_a_limit(cli: Terminal, kintell: Kintell, tmp_path: Path) -
         with httpx.Client(base_url=api.url, trust_env=False) as anybody:  # guesses are counted apart
             codes = [anybody.get("/health").status_code for _ in range(7)]
         assert codes == [401] * 5 + [429] * 2
+
+
+def test_several_tokens_and_huge_headers_are_refused(api: Api) -> None:
+    with httpx.Client(base_url=api.url, trust_env=False) as anybody:
+        for other in (f"Bearer {TOKEN}", "Bearer other"):
+            twice = [("Authorization", f"Bearer {TOKEN}"), ("Authorization", other)]
+            is_problem(anybody.get("/health", headers=twice), 400)
+        with pytest.raises((httpx.HTTPError, AssertionError)):
+            assert anybody.get("/livez", headers={"X-Long": "x" * 1_000_000}).status_code >= 400
+            raise httpx.HTTPError("refused")
+    assert api.get("/health").status_code == 200
+
+
+def test_work_for_an_upload_is_bounded(cli: Terminal, kintell: Kintell, tmp_path: Path) -> None:
+    """By the columns and the rows of its bytes, by time, and by the patience of its sender."""
+    header = SAMPLE.splitlines()[0]
+    wide, many = tmp_path / "wide.csv", tmp_path / "many.csv.gz"
+    wide.write_text(",".join([header, *(f"c{place}" for place in range(50_000))]) + "\n")
+    many.write_bytes(gzip.compress(f"{header}\n".encode() + b"x\n" * 30_000_000, 9))
+    slow = tmp_path / "slow.csv"
+    slow.write_text(f"{header}\n" + 'x",y,"z\n' * 8_000_000)
+    with started(cli) as api:
+        began = time.monotonic()
+        assert "at most 10,000" in str(is_problem(api.upload(START, wide), 422)["detail"])
+        assert "too many for a file of" in str(is_problem(api.upload(START, many), 422)["detail"])
+        assert time.monotonic() - began < 30
+        with pytest.raises(httpx.ReadTimeout):
+            api.client.post(START, files={"file": ("a.csv", slow.read_bytes())}, timeout=httpx.Timeout(60, read=1))
+        until(lambda: "the caller went away" in api.log)
+        assert left_behind(api) == []
+    with started(cli, SESSION_ASSETS_API_REQUEST_SECONDS="0.01") as api:
+        assert "took longer than 0.01 seconds" in str(is_problem(api.upload(START, slow), 408)["detail"])
+        assert left_behind(api) == []
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def left_behind(api: Api) -> list[Path]:

@@ -63,7 +63,7 @@ def read(path: Path, *, encoding: str | None = None, required: Sequence[str] = (
     """Row, line, problem, and the values (or the raw record) of everything in a file."""
     found: list[tuple[object, ...]] = []
     for _, frame in CsvFile(path, encoding=encoding, required=required).frames():
-        for row, line, problem, raw, *values in frame.iter_rows():
+        for row, line, _, problem, raw, values in frame.iter_rows():
             found.append((row, line, problem, values if raw is None else raw))
     return found
 

@@ -65,11 +65,11 @@ class File:
                 skipped,
                 pl.DataFrame(
                     [
-                        {"row": row, "value_0": one["external_session_id"], "value_1": "=1"}
+                        {"row": row, "fields": [one["external_session_id"], "=1"]}
                         for row, one in numbered
                         if isinstance(one, dict)
                     ],
-                    schema={"row": pl.Int64, "value_0": pl.String, "value_1": pl.String},
+                    schema={"row": pl.Int64, "fields": pl.List(pl.String)},
                 ),
             )
 

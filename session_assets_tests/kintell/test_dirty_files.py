@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from session_assets.drops import content
+from session_assets.drops import content, limits
+from session_assets.drops.error_file import write_error_file
+from session_assets.drops.limits import RECORD_LIMIT
 from session_assets.errors import BadInput
-from session_assets.kintell import reader
-from session_assets.kintell.error_file import write_error_file
-from session_assets.kintell.model import COLUMNS, FIELD_LIMIT, RECORD_LIMIT
+from session_assets.kintell.model import COLUMNS, FIELD_LIMIT
 from session_assets_tests.counts import examples, times
 from session_assets_tests.kintell.files import checked, clean, judged
 
@@ -68,7 +68,7 @@ def _files(draw: st.DrawFn) -> tuple[bytes, str | None, bool]:
     return data, told, is_gzip
 
 
-@given(_files(), st.sampled_from([300, 5000, reader.BLOCK]), st.sampled_from([1, 3, 10_000]))
+@given(_files(), st.sampled_from([300, 5000, limits.BLOCK]), st.sampled_from([1, 3, 10_000]))
 @settings(examples(40), max_examples=times(20, 5000))
 def test_every_file_is_refused_or_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, made: tuple[bytes, str | None, bool], block: int, batch_size: int
@@ -78,7 +78,7 @@ def test_every_file_is_refused_or_accounted_for(
     path = folder / ("a.csv.gz" if is_gzip else "a.csv")
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "BLOCK", block)
+        patch.setattr(limits, "BLOCK", block)
         patch.setattr(content, "_READ", min(block, 256 * 1024))
         try:
             validated = checked(path, folder, encoding=told)

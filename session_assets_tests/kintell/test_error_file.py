@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_assets.kintell.error_file import write_error_file
+from session_assets.drops.error_file import write_error_file
 from session_assets.kintell.model import COLUMNS
 from session_assets_tests.counts import examples
 from session_assets_tests.kintell.files import Judged, checked, clean, judged, plant, read, write

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_assets.drops import content
+from session_assets.drops import content, limits
+from session_assets.drops.limits import RAW_KEPT, RECORD_LIMIT
 from session_assets.errors import BadInput, UsageError
-from session_assets.kintell import reader
-from session_assets.kintell.model import FIELD_LIMIT, RECORD_LIMIT, REQUIRED
+from session_assets.kintell.model import FIELD_LIMIT, REQUIRED
 from session_assets.kintell.reader import CsvFile
-from session_assets.kintell.records import RAW_KEPT
 from session_assets_tests.counts import examples
 from session_assets_tests.kintell.files import SAMPLE, checked, clean, judged, read, write
 
@@ -38,7 +37,7 @@ def test_csv_spectrum_reads_as_its_json() -> None:
     for path in paths:
         rows = []
         for header, frame in CsvFile(path, required=()).frames():
-            rows += [dict(zip(header.names, values[4:], strict=True)) for values in frame.iter_rows()]
+            rows += [dict(zip(header.names, values[-1], strict=True)) for values in frame.iter_rows()]
         assert rows == json.loads((SPECTRUM / "json" / f"{path.stem}.json").read_text()), path.name
 
 
@@ -105,21 +104,37 @@ def test_file_without_a_required_column_names_what_is_missing_and_what_is_there(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "empty"),
-        (b"\n\r\n", "does not begin with a CSV header"),
+        (b"", "a.csv: empty"),
+        (b"\n\r\n", "no header: it holds empty lines alone"),
         (b"PK\x03\x04 rest", "a ZIP archive or an Excel workbook"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0", "required columns are missing|does not begin with a CSV header"),
-        (SAMPLE.encode("utf-16-le"), "does not begin with a CSV header"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", r"line 1: the header is not valid in the encoding of the file"),
+        (b"a,\0,b\n", "line 1: the header holds NUL bytes: this is a binary file"),
+        (SAMPLE.encode("utf-16-le"), "line 1: the header holds NUL bytes: this is UTF-16 .* --encoding utf-16-le"),
+        (
+            SAMPLE.replace("rating", "né").encode("latin-1"),
+            "line 1: .*not valid .* It may be cp1252: Say --encoding cp1252",
+        ),
         (SAMPLE.replace("rating", "Date", 1), "names columns more than once: date"),
         (SAMPLE.replace("rating", "_raw", 1), "_raw is reserved for error files"),
         ("x,x," + SAMPLE, "names columns more than once: x"),
-        ('"session_id,' + SAMPLE, "does not begin with a CSV header|required columns are missing"),
-        ("x" * (RECORD_LIMIT + 1), "does not begin with a CSV header"),
+        ('"session_id,' + SAMPLE, "line 1: the quotes of the header do not match"),
+        (SAMPLE.replace(",session_type", ',"session_type', 1), "line 1: the quotes of the header do not match"),
+        (
+            SAMPLE.replace("session_id", 'session_id"', 1),
+            'missing: session_id. The quotes .* do not match, see session_id"',
+        ),
+        ("\n" + SAMPLE.replace("session_id", '"session_id"x', 1), "line 2: the quotes of the header do not match"),
+        ("x" * (RECORD_LIMIT + 1), "line 1: no CSV header: the line is longer than"),
+        (SAMPLE.replace(",", "|"), r"separated by `\|`; it was read with comma or semicolon or tab"),
+        (SAMPLE.replace(",", " "), "separated by space; it was read with comma or semicolon or tab"),
+        (",".join(f"c{n}" for n in range(50_000)), "its header has 50,000 columns; at most 10,000 are read"),
+        ("a" * 5000 + ",b\n", f"Found: {'a' * 39}…, b"),
     ],
 )
-def test_files_that_cannot_be_used_say_why(tmp_path: Path, text: str | bytes, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
+def test_files_that_cannot_be_used_say_the_one_reason_why(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as failure:
         checked(given_file(tmp_path, text), tmp_path)
+    assert len(str(failure.value)) < 700
 
 
 def test_header_alone_is_a_file_without_rows(tmp_path: Path) -> None:
@@ -203,14 +218,14 @@ def test_gzip_is_read_and_a_cut_one_refused_before_the_end(tmp_path: Path) -> No
 
 
 def test_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_LEAST_EXPANDED", 100_000)
+    monkeypatch.setattr(limits, "LEAST_EXPANDED", 100_000)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress((SAMPLE + "x" * 10_000_000).encode()))
     with pytest.raises(BadInput, match="expands to more than"):
         checked(path, tmp_path)
 
 
-# -- both ways of reading say the same ---------------------------------------------------------------------------------
+# -- whatever the csv module reads --------------------------------------------------------------------------------------
 
 _PIECES = [
     "a",
@@ -236,14 +251,11 @@ _PIECES = [
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=60).map("".join), st.sampled_from([60, 150, 4 << 20]))
 @examples(300)
-def test_reading_agrees_with_the_csv_module_and_with_itself(tmp_path: Path, body: str, block: int) -> None:
+def test_reading_agrees_with_the_csv_module(tmp_path: Path, body: str, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "BLOCK", block)
+        patch.setattr(limits, "BLOCK", block)
         patch.setattr(content, "_READ", block)
-        path = given_file(tmp_path, HEAD + body)
-        quick = read(path)
-        patch.setattr(CsvFile, "_quick", lambda *_: None)
-        assert read(path) == quick
+        quick = read(given_file(tmp_path, HEAD + body))
     if "\0" in body or any(f"{end}\ufeff" in HEAD + body for end in "\r\n"):
         return
     try:
@@ -278,3 +290,24 @@ def test_gzip_members_may_be_tiny_and_padded(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(SAMPLE.encode()) + b"\0\0x")
     with pytest.raises(BadInput, match="cut off or damaged"):
         read(path)
+
+
+def test_record_that_cannot_be_split_says_how_many_lines_it_holds(tmp_path: Path) -> None:
+    path = given_file(tmp_path, SAMPLE + '"x\ny\nz",2\n')
+    validated = checked(path, tmp_path)
+    found = judged(validated)
+    assert found.messages == ["The number of fields is not that of the header; it holds 3 lines"]
+    assert validated.oddities == {"lines_of_rejects": 3}
+
+
+def test_accepted_record_that_holds_rows_is_told(tmp_path: Path) -> None:
+    """Two stray quotes may make a well-formed record of many; nobody can tell that from a text that holds a table."""
+    header, *rows = SAMPLE.splitlines()
+    text = f"{rows[0].replace('Excellent', chr(34))}\n{rows[1]}\n{rows[2].replace('No feedback', f'x{chr(34)}')}\n"
+    validated = checked(given_file(tmp_path, f"{header}\n{text}"), tmp_path)
+    assert (validated.total_rows, validated.oddities["joined_rows"]) == (1, 1)
+
+
+def test_an_encoding_is_suggested_and_never_decided(tmp_path: Path) -> None:
+    validated = checked(given_file(tmp_path, SAMPLE.replace("Excellent", "Réussi").encode("latin-1")), tmp_path)
+    assert (validated.suggested, validated.rejected) == ("cp1252", 1)

@@ -203,8 +203,9 @@ def test_each_row_of_an_id_is_judged_against_all_others(
 
 
 def test_what_a_row_says_tells_null_from_empty_and_columns_apart() -> None:
+    from session_assets.drops.split import RECORDS
     from session_assets.kintell.facts import type_rows, with_users
-    from session_assets.kintell.model import COLUMNS, RECORDS, value_name
+    from session_assets.kintell.model import COLUMNS
 
     rows = [
         clean(0, feedback_text="", language_level=""),
@@ -212,8 +213,8 @@ def test_what_a_row_says_tells_null_from_empty_and_columns_apart() -> None:
         clean(0, feedback_text="", language_level="a1"),
     ]
     frame = pl.DataFrame(
-        [(n, n, None, None, *row.values()) for n, row in enumerate(rows, 1)],
-        schema=dict(RECORDS) | {value_name(place): pl.String for place in range(len(COLUMNS))},
+        [(n, n, 1, None, None, [*row.values()]) for n, row in enumerate(rows, 1)],
+        schema=RECORDS,
         orient="row",
     )
     typed = type_rows(frame, {name: place for place, name in enumerate(COLUMNS)}, {})

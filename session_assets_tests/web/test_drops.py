@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from session_assets.errors import BadInput
-from session_assets.web.drops import EVENTS, REJECTED, DropBatch, check_drop, read_drop
-from session_assets.web.lines import Reason
+from session_assets.web.drops import EVENTS, DropBatch, check_drop, read_drop
 from session_assets.web.mapping import DropMapping, parse_mapping
+from session_assets.web.readers import REJECTS
+from session_assets.web.reasons import Reason
 
 CSV: dict[str, Any] = {
     "session": "sid",
@@ -43,7 +44,7 @@ def drop(folder: Path, content: str | bytes, name: str = "drop.csv") -> Path:
 def read(path: Path, how: DropMapping | None = None) -> DropBatch:
     """All batches as one."""
     batches = list(read_drop(path, how or mapping()))
-    empty = DropBatch(EVENTS.to_frame(), REJECTED.to_frame())
+    empty = DropBatch(EVENTS.to_frame(), REJECTS.to_frame())
     return DropBatch(
         pl.concat([empty.events, *(one.events for one in batches)]),
         pl.concat([empty.rejected, *(one.rejected for one in batches)]),
@@ -173,14 +174,21 @@ def test_field_of_a_million_characters_is_kept(tmp_path: Path) -> None:
     )
 
 
-def test_quote_that_never_closes_costs_one_record(tmp_path: Path) -> None:
+def test_quote_that_never_closes_costs_one_line(tmp_path: Path) -> None:
     line = "s,u,/a,1\n"
-    many = 1024 * 1024 // len(line) + 2
-    result = read(drop(tmp_path, HEADER + line + 's,"u,/a,1\n' + line * many))
-    assert result.rejected.height == 1
-    assert result.rejected.row(0)[:3] == (2, 3, Reason.TOO_LONG)
-    assert result.events["line"].to_list()[0] == 2
-    assert result.events["line"].to_list()[-1] == many + 3
+    for many in (2_000, 1024 * 1024 // len(line) + 2):
+        result = read(drop(tmp_path, HEADER + line + 's,"u,/a,1\n' + line * many))
+        assert result.rejected.select("row", "line", "lines", "reason", "raw").rows() == [
+            (2, 3, 1, Reason.QUOTES, 's,"u,/a,1')
+        ]
+        assert result.events["line"].to_list() == [2, *range(4, many + 4)]
+
+
+def test_region_that_cannot_be_split_says_how_many_lines_it_holds(tmp_path: Path) -> None:
+    path = drop(tmp_path, HEADER + 's,u,"/a\nx\ny",1,2\n' + "s,u,/a,1\n")
+    assert read(path).rejected.select("row", "line", "lines", "reason").rows() == [(1, 2, 3, Reason.RAGGED)]
+    summary = check_drop(path, mapping())
+    assert (summary.rows, summary.events, summary.rejected_lines) == (2, 1, 3)
 
 
 @pytest.mark.parametrize("cut", [12, 1000, -1])
@@ -213,9 +221,15 @@ def test_gzip_of_several_members_is_one_file(tmp_path: Path) -> None:
         (b"\xff\xfe\xfd,\n", "d.csv", "header"),
         (b"\xe9,a\n1,2\n", "d.csv", "encoding"),
         (b"a,a\n1,2\n", "d.csv", "more than once"),
-        (b"sid,user,at\n1,2,3\n", "d.csv", r"'page'.*'sid', 'user', 'at'"),
+        (
+            b"sid|user|page|at\n1|2|3|4\n",
+            "d.csv",
+            r"separated by `\\|`; it was read with comma. Give `delimiter: \"\\|\"`",
+        ),
+        (b'sid,"user,page,at\n1,2,3,4\n', "d.csv", "line 1: the quotes of the header do not match"),
+        (b"sid,user,at\n1,2,3\n", "d.csv", r"does not have: page. Found: sid, user, at"),
         (b"hello\nworld\n", "d.ndjson", "JSON object"),
-        (b'{"sid":"s","at":1,"page":"/"}\n', "d.ndjson", r"'user'.*'sid', 'at', 'page'"),
+        (b'{"sid":"s","at":1,"page":"/"}\n', "d.ndjson", r"does not have: user. Found: sid, at, page"),
         (b"whatever", "d.txt", "format"),
     ],
 )

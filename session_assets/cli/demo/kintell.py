@@ -16,9 +16,10 @@ from rich.table import Table
 from session_assets.cli import files
 from session_assets.cli.demo.steps import StepFailed, step, worked
 from session_assets.cli.runner import Result, Runner
+from session_assets.drops.error_file import ERROR_ROW
 from session_assets.embedded.kintell_sample import PlantedFile, new_database, plant_file
 from session_assets.embedded.state import write_private
-from session_assets.kintell.model import COLUMNS, ERROR_ROW, SLICE, VARIABLE
+from session_assets.kintell.model import COLUMNS, SLICE, VARIABLE
 from session_assets.masking import safe_lines
 
 DATABASE = "kintell_demo"
