@@ -8,6 +8,7 @@ LONGEST = (
     "slices/test_wrong_targets.py",
     "ui/test_browser.py",
     "ui/test_backfill.py",
+    "ui/test_other_pages.py",
     "cli/test_lost_stores.py",
     "web/acceptance/test_portal_clicks.py",
     "web/acceptance/test_kills_of_ingest.py",
@@ -25,4 +26,5 @@ LONGEST = (
     "ui/test_nginx.py",
     "alerts/test_drift.py",
     "kintell/test_dirty_files.py",
+    "slices/test_hostile_text.py",
 )
