@@ -18,6 +18,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
 	$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q session_assets
 	touch $@
 
 setup: $(VENV)/.ready ## everything that the other targets need, into ./.venv

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from session_assets.graph.source_links import with_source_links
 from session_assets.graph.target import Target
 from session_assets.slices import slices
 from session_assets.web.assets import web_user_activity as user_activity_asset
+from session_assets_tests.web.acceptance.terminal import READ_AT_IMPORT
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 
@@ -110,3 +113,22 @@ def test_assets_say_where_they_are_written(url: str | None, monkeypatch: pytest.
         assert reference.url.startswith(f"{url}/tree/main/session_assets/web/assets.py#L")
     else:
         assert reference.file_path.endswith("session_assets/web/assets.py")
+
+
+_READ = """
+import os
+names = set()
+class Noted(type(os.environ)):
+    def __getitem__(self, name):
+        names.add(name)
+        return super().__getitem__(name)
+os.environ.__class__ = Noted
+import session_assets.definitions
+print(*sorted(name for name in names if name.endswith("_START_DATE") or name.startswith("SESSION_ASSETS_")))
+"""
+
+
+def test_the_code_location_reads_these_variables_at_import() -> None:
+    """The fork server of the terminal's tests loads it with them."""
+    done = subprocess.run([sys.executable, "-c", _READ], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == sorted([*READ_AT_IMPORT, "SESSION_ASSETS_SOURCE_URL"])

@@ -17,7 +17,7 @@ from pymongo.database import Database
 from session_assets.embedded.servers import Servers
 from session_assets_tests.conftest import with_database
 from session_assets_tests.shared_home import SharedHome
-from session_assets_tests.web.acceptance.terminal import Terminal, kill_all
+from session_assets_tests.web.acceptance.terminal import READ_AT_IMPORT, Terminal, kill_all
 
 Open = Callable[..., Terminal]
 
@@ -104,7 +104,7 @@ def _terminal(folder: Path, dagster_url: str, mongo_uri: str | None, **variables
         "SESSION_ASSETS_HOME": str(folder),
         "DAGSTER_HOME": str(folder / "dagster"),
         "DAGSTER_POSTGRES_URL": dagster_url,
-        "WEB_START_DATE": "2025-01-01",
+        **READ_AT_IMPORT,
         **({"WEB_MONGO_URI": mongo_uri} if mongo_uri else {}),
         **variables,
     }

@@ -1,26 +1,29 @@
-"""What the fork server of `terminal` loads: all that a command needs, but nothing that reads the environment at import."""
+"""What the fork server of `terminal` loads: all that a command needs, with the variables that most commands are given."""
 
 import gc
+import os
 
-import dagster_postgres  # noqa: F401
-import psycopg2  # noqa: F401
-import pyarrow.compute  # noqa: F401
+from session_assets_tests.web.acceptance.terminal import READ_AT_IMPORT
 
-import session_assets.cli.imports
-import session_assets.cli.index
-import session_assets.cli.ingest
-import session_assets.cli.loop
-import session_assets.cli.summary
-import session_assets.contest.pipeline
-import session_assets.flow.definitions
-import session_assets.graph.preview
-import session_assets.identity.definitions
-import session_assets.kintell.definitions
-import session_assets.stores.mongo_changes
-import session_assets.stores.mongo_indexes
-import session_assets.web.drops
-import session_assets.web.ingest
-import session_assets.web.pipeline
-import session_assets.web.repairs  # noqa: F401
+_BEFORE = dict(os.environ)
+os.environ.update(READ_AT_IMPORT)
+os.environ.pop("SESSION_ASSETS_SOURCE_URL", None)
 
-gc.freeze()  # what stands here is looked at by no collection of a command, nor copied for it
+import dagster_postgres  # noqa: E402, F401
+import psycopg2  # noqa: E402, F401
+import pyarrow.compute  # noqa: E402, F401
+
+import session_assets.cli.imports  # noqa: E402
+import session_assets.cli.index  # noqa: E402
+import session_assets.cli.ingest  # noqa: E402
+import session_assets.cli.loop  # noqa: E402
+import session_assets.cli.runner  # noqa: E402
+import session_assets.cli.summary  # noqa: E402
+import session_assets.definitions  # noqa: E402, F401
+
+SET_AT_IMPORT = {
+    name: value for name, value in os.environ.items() if name not in _BEFORE and name not in READ_AT_IMPORT
+}
+os.environ.clear()
+os.environ.update(_BEFORE)
+gc.freeze()  # what is loaded by now is looked at by no collection of a command, nor copied for it

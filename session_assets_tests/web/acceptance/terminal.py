@@ -21,6 +21,8 @@ from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["session_assets_tests.web.acceptance.loaded", "session_assets_tests.changes.killed"])
+READ_AT_IMPORT = {"WEB_START_DATE": "2025-01-01", "CONTEST_START_DATE": "2025-01-01"}
+"""The variables that the code location reads when it is imported. A command that is given others imports it again."""
 _started: list[Running] = []
 _PATIENCE_SECONDS = 120
 KILLED = -signal.SIGKILL
@@ -133,8 +135,13 @@ def kill_all() -> None:
 
 
 def _command(arguments: list[str], variables: dict[str, str], streams: Path) -> None:
+    from session_assets_tests.web.acceptance.loaded import SET_AT_IMPORT
+
     os.environ.clear()
-    os.environ.update(variables)
+    os.environ.update(SET_AT_IMPORT | variables)
+    if any(variables.get(name) != value for name, value in READ_AT_IMPORT.items()):
+        for name in [one for one in sys.modules if one.startswith("session_assets.")]:
+            del sys.modules[name]
     for descriptor, name in ((1, "out"), (2, "err")):
         opened = os.open(streams.with_suffix(f".{name}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, descriptor)
