@@ -246,7 +246,7 @@ def _show_rejects(report: dict[str, Any]) -> None:
     for reason, count in sorted(report.get("reasons", {}).items(), key=lambda item: -item[1]):
         click.echo(f"  {count:,} {reason}")
     if report.get("error_file") and report.get("rejected"):
-        click.echo(f"  error file: {report['error_file']}")
+        click.echo(f"  error file: {safe_text(report['error_file'])}")
     missing = report.get("missing", report.get("missing_users", 0))
     if missing:
         click.echo(

@@ -41,7 +41,7 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
             for note in report["notes"]:
                 click.echo(f"  {safe_text(note)}")
             if report["error_file"]:
-                click.echo(f"  correct {report['error_file']}, then: session-assets ingest it")
+                click.echo(f"  correct {safe_text(report['error_file'])}, then: session-assets ingest it")
     return worst
 
 

@@ -138,6 +138,7 @@ def test_months_are_left_as_they_are_if_the_problems_are_gone(
     file = tmp_path / "storage/contest/topic_performance/month=2025-05-01/part-0.parquet"
     with MongoClient[dict[str, Any]](mongo_uri) as client, dg.DagsterInstance.ephemeral() as instance:
         database = client.get_default_database()
+        database.create_collection("users")
         database.problems.insert_many([*map(dict, CATALOGUE)])
         database.sessions.insert_one(seed_session())
         assert job.execute_in_process(instance=instance, partition_key="2025-05-01").success

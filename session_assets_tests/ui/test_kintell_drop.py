@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from session_assets.graph.markdown import plain
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.ui.conftest import Ui
@@ -53,7 +54,7 @@ def test_dropped_file_becomes_sessions_rejects_and_events(kintell_environment: K
         "ids_are_unique": "SUCCEEDED",
         "records_are_readable": "SUCCEEDED",
     }
-    assert "Participant not found: n***@example.com" in rejects["preview"]
+    assert "Participant not found: n***@example.com" in plain(rejects["preview"])
     assert _asset(ui, "missing_users")["dagster/row_count"] == 1
     events = _asset(ui, "session_events")
     assert (events["waiting"], events["checks"]) == (0, {"events_are_published": "SUCCEEDED"})
