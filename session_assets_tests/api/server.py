@@ -51,7 +51,8 @@ class Api:
         there = command.replace("http://localhost:3002", self.url).replace(
             "https://your-app.azurewebsites.net", self.url
         )
-        with_token = there.replace("curl ", f'curl -H "Authorization: Bearer {TOKEN}" ').replace("<token>", TOKEN)
+        added = "" if "<token>" in there else f'-H "Authorization: Bearer {TOKEN}" '
+        with_token = there.replace("curl ", f"curl {added}").replace("<token>", TOKEN)
         environment = {**os.environ, "no_proxy": "*", **variables}
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", with_token], cwd=folder, env=environment, capture_output=True, timeout=120
