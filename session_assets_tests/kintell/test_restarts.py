@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +47,10 @@ def test_an_import_survives_restarts(own_servers: Servers, kintell: Kintell) -> 
     for number in range(times(1, 10)):
         with ThreadPoolExecutor(1) as pool:
             importing = pool.submit(kintell.run, whole, batch_size=size)
-            threading.Event().wait(0.1 + 0.1 * number)
+            while not importing.done() and (
+                (begun := kintell.jobs.find(whole.source)) is None or (begun.last_processed_row or 0) <= number * size
+            ):
+                time.sleep(0.005)
             interrupted = not importing.done()
             kill(own_servers)
             own_servers.up(["postgresql"])
