@@ -3,7 +3,7 @@
     {"sha256": "<64 hex digits>", "body": <the object>}
 
 The digest is taken of the file's name and of the bytes of its body. So a flipped byte, a cut at any place and a file in the place
-of another are all found. It finds damage and carelessness: whoever may write the files can make the digest, too.
+of another are all found. It finds damage and carelessness: anyone who may write the files can make the digest, too.
 
 Files of versions without digests hold the body alone. They are read, and `Sealed.sha256` is None: there is nothing to check.
 """

@@ -98,6 +98,15 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@pytest.fixture
+def clone_name(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database that a test makes; dropped after it."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture(scope="session")
 def cosmos_server(request: pytest.FixtureRequest) -> dict[str, str]:
     """Variables that lead to the Cosmos DB emulator for tests: the tester's own or the embedded one."""

@@ -92,7 +92,7 @@ def blamed(broken: Iterable[BrokenAttempt], partition: str, since_ns: int = 0) -
 
 
 def counted(found: Attempt | DamagedFile, partition: str) -> Attempt | DamagedFile | None:
-    """An apply that went through a partition to its end, or the file of which nobody can tell whether it did."""
+    """An apply that finished a partition, or the damaged file that hides whether it did."""
     try:
         return found if isinstance(found, DamagedFile) or found.is_counted(partition) else None
     except DamagedFile as error:

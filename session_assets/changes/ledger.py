@@ -2,7 +2,7 @@
 
     ledger/{loop}/parts/…                                see `parts.py`
     ledger/{loop}/plans/{plan_id}.json                   immutable
-    ledger/{loop}/announced/…, ledger/{loop}/recorded/…  one each time a plan was made, see `recordings.py`
+    ledger/{loop}/announced/…, ledger/{loop}/recorded/…  written each time a plan is made, see `recordings.py`
     ledger/{loop}/attempts/{plan_id}/{number}-…/…        see `attempt.py`
     ledger/{loop}/purged/{plan_id}.json                  of plans that were removed, see `purge.py`
 

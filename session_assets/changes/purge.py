@@ -174,7 +174,7 @@ class Purge:
         return sorted(plans | set(self._storage.names(f"{self._base}/attempts")))
 
     def _parts_of(self, plan_id: str) -> tuple[Part, ...] | None:
-        """The parts of a plan: nothing where it is half gone, None where it is damaged."""
+        """The parts of a plan: nothing if it is half purged, None if it is damaged."""
         try:
             return self._ledger.stored_plan(plan_id).parts
         except PlanRefused:

@@ -79,9 +79,10 @@ class RevertReport:
                 self.refused.append(key)
 
     @property
-    def disagrees(self) -> bool:
-        """Whether documents show the change though the ledger has nothing to undo."""
-        return self.looked is not None and self.looked.disagrees
+    def unexplained(self) -> int:
+        """Documents that show the change though the ledger has nothing to undo."""
+        looked = self.looked
+        return looked.after - looked.theirs if looked is not None and looked.disagrees else 0
 
     def as_dict(self) -> dict[str, Any]:
         """What the terminal and the run's report say, with texts that are safe to show."""

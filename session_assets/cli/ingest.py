@@ -46,7 +46,7 @@ def ingest(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _lines(report: dict[str, Any], rejected: int) -> str:
-    """How many lines the rejected records hold, where it is not one each."""
+    """How many lines the rejected records hold, if that is more than one a record."""
     lines = report["rejected_lines"]
     return f" ({lines:,} lines)" if lines > rejected else ""
 

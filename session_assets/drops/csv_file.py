@@ -89,7 +89,7 @@ class CsvFile:
 
 
 def is_error_file(path: Path) -> bool:
-    """Whether a file is an error file of ours, which is UTF-8 and has commas whatever is told of the file that it came from."""
+    """Whether a file is an error file of ours: UTF-8 with commas, whatever the dialect of its source."""
     decoder, start = codecs.getincrementaldecoder("utf-8")(), True
     try:
         with open_drop(path) as raw:

@@ -122,7 +122,7 @@ def json_error_lines(rejected: Iterable[pl.DataFrame]) -> Iterator[str]:
 
 
 def _as_it_was(rest: bytes) -> tuple[bytes, str | None]:
-    """A line of an error file without what was added, and its problem if it still stands in `_raw`."""
+    """A line of an error file without what was added, and its problem if its record is still in `_raw`."""
     packed = _RAW.fullmatch(rest.decode(errors="replace"))
     if packed is None:
         return b"{" + rest, None

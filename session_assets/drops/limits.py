@@ -1,4 +1,4 @@
-"""What a file may hold, whoever reads it. Beyond these bounds a record is rejected, or the file is refused."""
+"""What a file may hold, in imports and event drops. Beyond these bounds a record is rejected, or the file is refused."""
 
 RECORD_LIMIT = 1024 * 1024  # bytes of a line, and of a record of several lines
 ERROR_RECORD_LIMIT = 5 * RECORD_LIMIT  # of an error file: quotes are doubled there, and raw records are base64

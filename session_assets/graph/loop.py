@@ -186,8 +186,9 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
         environment.report(context.run_id, "revert", summary)
         context.log.info(f"undone: {report.undoable}, left: {report.refused_count} {dict(report.left) or ''}")
         raise_for(report.damaged, f"revert {loop.name}")
-        if report.disagrees or (report.refused_count and not config.dry_run):
-            raise RowsLeft(report.refused_count, report.undoable)
+        left = report.unexplained or (0 if config.dry_run else report.refused_count)
+        if left:
+            raise RowsLeft(left, report.undoable)
 
     @dg.job(
         name=f"{slice_name}_revert",

@@ -1,4 +1,4 @@
-"""Markdown for Dagster's pages. It is built here and nowhere else, so that no text from outside acts on whoever reads it.
+"""Markdown for Dagster's pages. It is built here and nowhere else, so that no text from outside acts on its readers.
 
 Documents, files, error messages and replies of stores hold what strangers typed. Dagster renders Markdown with pictures, links
 and HTML: a page named `![](/graphql?query=mutation…)` once started a job when an operator opened its preview. `escaped` is the

@@ -1,4 +1,4 @@
-"""Keeps other web pages away from Dagster's UI, which has no log-in and trusts whoever reaches it.
+"""Keeps other web pages away from Dagster's UI, which has no log-in and trusts anyone who reaches it.
 
 Any page that an operator visits can send requests to their machine. Unguarded, an image `/graphql?query=mutation…` starts a run,
 a form posts a passed check, another host name that resolves to 127.0.0.1 reads everything (DNS rebinding), and a websocket of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from session_assets.web.drops import check_drop
 from session_assets.web.mapping import parse_mapping
 from session_assets.web.readers import Drop
 from session_assets.web.reasons import OF_PROBLEM
-from session_assets_tests.counts import times
+from session_assets_tests.counts import FULL, times
 from session_assets_tests.drops.generated import Made, generated
 from session_assets_tests.drops.state_machine import Record, account
 
@@ -77,7 +76,7 @@ def test_neither_blocks_nor_limits_change_the_account(
         assert_accounted(tmp_path / "a.csv", made)
 
 
-@pytest.mark.skipif(not os.environ.get("SESSION_ASSETS_TEST_FULL"), reason="SESSION_ASSETS_TEST_FULL is not set")
+@pytest.mark.skipif(not FULL, reason="the size of a full run")
 @pytest.mark.parametrize("number", range(20))
 def test_large_files_are_accounted_for(tmp_path: Path, number: int) -> None:
     assert_accounted(tmp_path / "a.csv", generated(2_000_000 + number, 130_000_000))

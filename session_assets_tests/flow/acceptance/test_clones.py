@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import psycopg
-import pytest
 
 from session_assets_tests.conftest import with_database
-from session_assets_tests.flow.scenario import Guide, contracted, unique
+from session_assets_tests.flow.scenario import Guide, contracted
 from session_assets_tests.flow.test_kills import state
 from session_assets_tests.web.acceptance.terminal import Terminal
-
-
-@pytest.fixture
-def clone_name(postgres_server: str) -> Iterator[str]:
-    """The name of a database that a test makes."""
-    name = f"test_{unique()}"
-    yield name
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
 
 def cloned(server: str, guide: Guide, name: str) -> Guide:

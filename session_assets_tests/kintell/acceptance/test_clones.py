@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from session_assets_tests.conftest import with_database
-from session_assets_tests.flow.scenario import unique
 from session_assets_tests.kintell.acceptance.test_imports import imported
 from session_assets_tests.kintell.files import clean, write
 from session_assets_tests.kintell.scenario import Kintell
 from session_assets_tests.web.acceptance.terminal import Terminal
-
-
-@pytest.fixture
-def clone_name(postgres_server: str) -> Iterator[str]:
-    name = f"test_{unique()}"
-    yield name
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
 
 def test_a_job_is_neither_undone_nor_published_on_a_clone(

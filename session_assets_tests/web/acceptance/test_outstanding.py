@@ -90,8 +90,13 @@ def test_nothing_to_undo_is_said_after_looking(cli: Terminal, web: Web, dagster_
         disagrees = cli(*undo, *dry_run, "--json")
         assert (disagrees.code, disagrees.body["looked"]["after"]) == (1, len(wiped)), disagrees
         with psycopg.connect(dagster_url.replace("+psycopg2", "")) as connection:
-            run = connection.execute("SELECT status FROM runs WHERE run_id = %s", [disagrees.body["run_id"]]).fetchone()
-        assert run == ("FAILURE",)  # the UI is not green either
+            query = (
+                "SELECT status FROM runs WHERE run_id = %(run)s UNION ALL SELECT event FROM event_logs"
+                " WHERE run_id = %(run)s AND event LIKE '%%' || %(said)s || '%%' LIMIT 2"
+            )
+            said = f"{len(wiped):,} rows are left as they are"
+            found = connection.execute(query, {"run": disagrees.body["run_id"], "said": said}).fetchall()
+        assert (len(found), found[0]) == (2, ("FAILURE",))  # the UI is not green either, and says how many
     assert "the store disagrees" in cli(*undo).out
 
 
