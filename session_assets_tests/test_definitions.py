@@ -22,7 +22,7 @@ from session_assets.graph.source_links import with_source_links
 from session_assets.graph.target import Target
 from session_assets.slices import slices
 from session_assets.web.assets import web_user_activity as user_activity_asset
-from session_assets_tests.web.acceptance.terminal import READ_AT_IMPORT
+from session_assets_tests.fork_server import READ_AT_IMPORT
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 

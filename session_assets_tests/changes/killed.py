@@ -5,7 +5,6 @@ Processes come from a fork server that has loaded everything, so that a kill cos
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -24,9 +23,7 @@ from session_assets.changes.purge import Purge
 from session_assets.changes.store import Written
 from session_assets.stores.mongo_changes import MongoStore
 from session_assets_tests.changes.scenario import Loop
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+from session_assets_tests.fork_server import CONTEXT
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def _work(work: Work) -> None:
 
 def run(work: Work, *, kill_after: float | None = None) -> bool:
     """Do the work; returns whether the process was killed."""
-    process = _CONTEXT.Process(target=_work, args=(work,))
+    process = CONTEXT.Process(target=_work, args=(work,))
     process.start()
     if kill_after is not None:
         time.sleep(kill_after)

@@ -5,7 +5,6 @@ Processes come from a fork server that has loaded everything, so that a kill cos
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -13,10 +12,7 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from typing import Any
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["session_assets_tests.flow.killed", "session_assets_tests.flow.stored_killed", "alembic.command", "alembic.config"]
-)
+from session_assets_tests.fork_server import CONTEXT
 
 
 def _begin(work: Callable[..., None], arguments: tuple[Any, ...], failpoints: str, begun: Event) -> None:
@@ -29,8 +25,8 @@ def is_killed(
     work: Callable[..., None], *arguments: Any, failpoints: str = "", kill_after: float | None = None
 ) -> bool:
     """Do the work, a function of a module; returns whether the process was killed."""
-    begun = _CONTEXT.Event()
-    process = _CONTEXT.Process(target=_begin, args=(work, arguments, failpoints, begun))
+    begun = CONTEXT.Event()
+    process = CONTEXT.Process(target=_begin, args=(work, arguments, failpoints, begun))
     process.start()
     begun.wait(30)
     if kill_after is not None:

@@ -5,7 +5,6 @@ Processes come from a fork server that has loaded everything, so that a kill cos
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -15,10 +14,8 @@ from multiprocessing.synchronize import Event
 
 from session_assets.stores import kintell_outbox, kintell_revert
 from session_assets.stores.postgres import Database
+from session_assets_tests.fork_server import CONTEXT
 from session_assets_tests.kintell.scenario import VARIABLE, File, Kintell
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ def _work(work: Work, begun: Event) -> None:
 
 def start(work: Work) -> ForkServerProcess:
     """A process that has loaded everything and begins its work now."""
-    begun = _CONTEXT.Event()
-    process = _CONTEXT.Process(target=_work, args=(work, begun))
+    begun = CONTEXT.Event()
+    process = CONTEXT.Process(target=_work, args=(work, begun))
     process.start()
     begun.wait(30)
     return process

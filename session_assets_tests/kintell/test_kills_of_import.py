@@ -11,6 +11,7 @@ import pytest
 from session_assets_tests.counts import times
 from session_assets_tests.kintell.killed import Work, run
 from session_assets_tests.kintell.scenario import File, Kintell
+from session_assets_tests.random_kills import RandomKills
 
 POINTS = ["checked", "begun", "rejected", "staged", "locked", "updated", "inserted", "counted", "committed", "loaded"]
 PLACES = [f"kintell.{point}" for point in POINTS] + [f"kintell.{point}@3" for point in POINTS[2:-1]]
@@ -79,17 +80,15 @@ def test_killed_at_random_times(kintell: Kintell, part: int) -> None:
     size = times(200, 2_000)
     began = time.monotonic()
     goal = uninterrupted(kintell, whole, size)
-    seconds = time.monotonic() - began
-    killed = 0
-    for _ in range(times(3, 10)):
+    kills = RandomKills(times(3, 10), time.monotonic() - began)
+    for after in kills:
         work = Work("import", kintell.database.url, whole, batch_size=size)
-        killed += run(work, kill_after=random.uniform(0, 0.8) * seconds)
+        kills.count(run(work, kill_after=after))
         job = kintell.jobs.find(whole.source)
         if job is None or job.status != "completed":
             kintell.run(whole, batch_size=size)
         assert kintell.dump() == goal
         clear(kintell)
-    assert killed
 
 
 def test_resuming_with_another_batch_size(kintell: Kintell) -> None:

@@ -5,7 +5,6 @@ Processes come from a fork server that has loaded everything, so that a kill cos
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Mapping
@@ -15,10 +14,8 @@ from pathlib import Path
 from session_assets.stores.cosmos import container
 from session_assets.stores.cosmos_changes import CosmosStore
 from session_assets_tests.changes.scenario import Loop
+from session_assets_tests.fork_server import CONTEXT
 from session_assets_tests.stores.cosmos_scenario import store_of
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
 
 
 class CosmosLoop(Loop):
@@ -55,7 +52,7 @@ def _work(work: Work) -> None:
 
 def run(work: Work) -> bool:
     """Do the work; returns whether the process was killed."""
-    process = _CONTEXT.Process(target=_work, args=(work,))
+    process = CONTEXT.Process(target=_work, args=(work,))
     process.start()
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode

@@ -19,7 +19,10 @@ Variables = Mapping[str, str]
 KILLED = -signal.SIGKILL
 _NONE: Variables = {}
 _SERVER = Path(__file__).with_name("fork_server.py")
-_PRELOAD = "session_assets_tests.web.acceptance.loaded"
+_PRELOADS = (
+    "session_assets_tests.loaded",
+    "session_assets_tests.web.acceptance.loaded",
+)  # the second in a released tree
 _KEPT = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "SESSION_ASSETS_EMBEDDED_CACHE_GB")
 
 
@@ -120,8 +123,9 @@ def opened(tree: Tree, folder: Path, home: Path) -> Iterator[Shell]:
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     variables = {**kept, "SESSION_ASSETS_HOME": str(home), "PYTHONPATH": str(tree.root), "PYTHONWARNINGS": "ignore"}
+    preload = next(one for one in _PRELOADS if (tree.root / f"{one.replace('.', '/')}.py").exists())
     server = subprocess.Popen(
-        [tree.python, "-P", str(_SERVER), _PRELOAD],
+        [tree.python, "-P", str(_SERVER), preload],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections import Counter
@@ -17,6 +16,8 @@ from session_assets.contest.model import UPDATED
 from session_assets.embedded.contest_truth import Maker, totals
 from session_assets_tests.contest.scenario import faults
 from session_assets_tests.counts import FULL, times
+from session_assets_tests.fork_server import CONTEXT
+from session_assets_tests.random_kills import RandomKills
 from session_assets_tests.stores.scenario import stored
 from session_assets_tests.web.acceptance.ledgers import accounted
 from session_assets_tests.web.acceptance.terminal import Terminal
@@ -27,7 +28,6 @@ ROWS = 24
 STEPS = [f"apply.{step}" for step in ("after_look", "after_intent", "after_write", "after_outcome", "before_finish")]
 PLACES = ["contest.facts.2025-05-01", "contest.before_record", *STEPS, "apply.after_write@3"]
 SAMPLED = ["contest.before_record", "apply.after_write@3"]
-_CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def fill(goaime: Goaime) -> dict[str, Any]:
@@ -88,16 +88,15 @@ def test_killed_at_random_times(cli: Terminal, goaime: Goaime) -> None:
     users = fill(goaime)
     spoiled, began = [*goaime.sessions.find()], time.monotonic()
     assert cli(*APPLY).code == 0
-    seconds, killed = time.monotonic() - began, 0
-    for _ in range(times(3, 8)):
+    kills = RandomKills(times(3, 8), time.monotonic() - began)
+    for after in kills:
         goaime.sessions.delete_many({})
         goaime.sessions.insert_many(spoiled)
         cli("plan", "contest")  # so that an apply that was finished is not taken for one that is to be finished
-        killed += cli.killed_after(random.uniform(0.15, 0.6) * seconds, *APPLY)
+        kills.count(cli.killed_after(after, *APPLY))
         answer = cli(*APPLY)
         assert answer.code == 0, answer
         assert [why for one in goaime.sessions.find() if (why := faults(one, users))] == []
-    assert killed
 
 
 def test_the_writes_of_an_application_survive_and_the_next_run_ends_clean(
@@ -105,7 +104,7 @@ def test_the_writes_of_an_application_survive_and_the_next_run_ends_clean(
 ) -> None:
     users = fill(goaime)
     assert cli("plan", "contest", "--json").body["planned"] == ROWS
-    writers = [_CONTEXT.Process(target=traffic, args=(mongo_uri, number)) for number in range(2)]
+    writers = [CONTEXT.Process(target=traffic, args=(mongo_uri, number)) for number in range(2)]
     for writer in writers:
         writer.start()
     while not goaime.sessions.count_documents({"visits": {"$gt": 0}}):

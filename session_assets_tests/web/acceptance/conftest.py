@@ -16,8 +16,9 @@ from pymongo.database import Database
 
 from session_assets.embedded.servers import Servers
 from session_assets_tests.conftest import with_database
+from session_assets_tests.fork_server import READ_AT_IMPORT
 from session_assets_tests.shared_home import SharedHome
-from session_assets_tests.web.acceptance.terminal import READ_AT_IMPORT, Terminal, kill_all
+from session_assets_tests.web.acceptance.terminal import Terminal, kill_all
 
 Open = Callable[..., Terminal]
 

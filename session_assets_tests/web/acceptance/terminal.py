@@ -6,7 +6,6 @@ Loading takes three of the four seconds of a command; what reads the environment
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import secrets
 import signal
@@ -19,10 +18,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["session_assets_tests.web.acceptance.loaded", "session_assets_tests.changes.killed"])
-READ_AT_IMPORT = {"WEB_START_DATE": "2025-01-01", "CONTEST_START_DATE": "2025-01-01"}
-"""The variables that the code location reads when it is imported. A command that is given others imports it again."""
+from session_assets_tests.fork_server import CONTEXT, READ_AT_IMPORT
+
 _started: list[Running] = []
 _PATIENCE_SECONDS = 120
 KILLED = -signal.SIGKILL
@@ -107,7 +104,7 @@ class Terminal:
             {name: value for name, value in environment.items() if value is not None},
             streams,
         )
-        process = _CONTEXT.Process(target=_command, args=target, daemon=True)  # ends with the tests at the latest
+        process = CONTEXT.Process(target=_command, args=target, daemon=True)  # ends with the tests at the latest
         process.start()
         _started.append(Running(process, streams))
         return _started[-1]
@@ -135,7 +132,7 @@ def kill_all() -> None:
 
 
 def _command(arguments: list[str], variables: dict[str, str], streams: Path) -> None:
-    from session_assets_tests.web.acceptance.loaded import SET_AT_IMPORT
+    from session_assets_tests.loaded import SET_AT_IMPORT
 
     os.environ.clear()
     os.environ.update(SET_AT_IMPORT | variables)

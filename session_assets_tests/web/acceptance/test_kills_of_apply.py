@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 
 import pytest
 
 from session_assets_tests.counts import some, times
+from session_assets_tests.random_kills import RandomKills
 from session_assets_tests.web.acceptance.documents import (
     Web,
     add_duplicates,
@@ -75,16 +75,15 @@ def test_a_killed_apply_is_finished_by_the_same_command(
 
 def test_killed_at_random_times(cli: Terminal, web: Web, goal: dict[str, str]) -> None:
     spoiled, seconds = list(web.sessions.find()), _seconds(lambda: cli(*APPLY))
-    killed = 0
-    for _ in range(times(2, 20)):
+    kills = RandomKills(times(2, 20), seconds)
+    for after in kills:
         web.sessions.delete_many({})
         web.sessions.insert_many(spoiled)
         cli("plan", "web")  # so that an apply that was finished is not taken for one that is to be finished
-        killed += cli.killed_after(random.uniform(0.15, 0.6) * seconds, *APPLY)
+        kills.count(cli.killed_after(after, *APPLY))
         answer = cli(*APPLY)
         assert answer.code == 0, answer
         assert dump(web) == goal
-    assert killed
 
 
 def test_more_kills_than_a_pool_has_slots(cli: Terminal, web: Web, goal: dict[str, str]) -> None:

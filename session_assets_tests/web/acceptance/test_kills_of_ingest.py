@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from session_assets_tests.counts import some, times
+from session_assets_tests.random_kills import RandomKills
 from session_assets_tests.web.acceptance.documents import Web, dump, end_transactions, without_times, wrong_sessions
 from session_assets_tests.web.acceptance.terminal import Terminal
 
@@ -78,11 +78,10 @@ def test_a_killed_ingest_is_finished_by_the_same_command(cli: Terminal, web: Web
         assert answer.code == 0, (place, answer)
         assert answer.body["inserted"] + answer.body["already_there"] == EVENTS
         assert end_state(web) == goal, place
-    killed = 0
-    for _ in range(times(2, 20)):
+    kills = RandomKills(times(2, 20), seconds)
+    for after in kills:
         start_again(web)
-        killed += cli.killed_after(random.uniform(0.2, 1.0) * seconds, *command)
+        kills.count(cli.killed_after(after, *command))
         end_transactions(web)
         assert cli(*command).code == 0
         assert end_state(web) == goal
-    assert killed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections import Counter
@@ -15,10 +14,10 @@ from bson import ObjectId
 
 from session_assets.web.ingest import ingest_event
 from session_assets_tests.counts import times
+from session_assets_tests.fork_server import CONTEXT
 from session_assets_tests.web.acceptance.documents import DAYS, Web, fill, recounted, wrong_sessions
 from session_assets_tests.web.acceptance.terminal import Terminal
 
-_CONTEXT = multiprocessing.get_context("forkserver")
 WRITERS, CALLS = 2, times(200, 1000)
 SESSIONS = 120
 
@@ -53,7 +52,7 @@ def test_no_event_or_update_is_lost(cli: Terminal, web: Web, mongo_uri: str, liv
     cli.options["SESSION_ASSETS_SETTLE_MINUTES"] = settle_minutes
     fill(web, SESSIONS)
     cli("index", "web")
-    writers = [_CONTEXT.Process(target=traffic, args=(mongo_uri, number, live)) for number in range(WRITERS)]
+    writers = [CONTEXT.Process(target=traffic, args=(mongo_uri, number, live)) for number in range(WRITERS)]
     planned = cli("plan", "web", "--json").body["planned"]
     assert planned == SESSIONS / 2
     for writer in writers:
