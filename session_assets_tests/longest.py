@@ -5,6 +5,8 @@ from __future__ import annotations
 LONGEST = (
     "upgrade/test_upgrade.py",
     "cli/test_demo.py",
+    "web/acceptance/test_seed_case.py",
+    "changes/test_kills.py",
     "slices/test_wrong_targets.py",
     "ui/test_browser.py",
     "ui/test_backfill.py",

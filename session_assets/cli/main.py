@@ -9,6 +9,7 @@ import warnings
 
 import click
 
+from session_assets.cli.interrupts import INTERRUPTED, STOPPED, end_in_time
 from session_assets.cli.startup import quick_imports
 from session_assets.disk import refused
 from session_assets.errors import SessionAssetsError, StoreUnavailable
@@ -39,6 +40,8 @@ _COMMANDS = {
     "api": "api",
     "demo": "demo",
 }
+_SERVING = {"up", "down", "dev", "api", "demo"}
+"""Commands that end other programs first, each in its time."""
 
 
 class _Lazy(click.Group):
@@ -81,10 +84,12 @@ def main() -> None:
     os.umask(0o077)  # whatever a command makes is for its user alone: documents are in ledgers, logs and databases
     warnings.simplefilter("ignore")  # Dagster's, of what is beta: each command that loads the assets would print them
     try:
+        if not _SERVING.intersection(sys.argv[1:2]):
+            end_in_time()
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("stopped; run the same command again to go on", err=True)
-        sys.exit(130)
+        click.echo(STOPPED, err=True)
+        sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -28,6 +28,7 @@ from session_assets.graph.single_sessions import request_users, single_name
 from session_assets.graph.step import DEFER_TAG
 from session_assets.graph.target import AnyTarget, FileTarget, StepTarget, Target
 from session_assets.masking import safe_text
+from session_assets.stores.dagster_database import watch_connections
 from session_assets.stores.locks import require_dagster_database
 
 
@@ -60,6 +61,7 @@ class Runner:
 
         self._defs = defs
         self._slices = slices()
+        watch_connections()
         self.instance = DagsterInstance.get()
         self.environment = Environment.load()
 

@@ -31,6 +31,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from session_assets.graph.markdown import Markdown
+from session_assets.stores.dagster_database import watch_connections
 
 _IDS_PER_QUERY = 1000
 _POOL_RECYCLE_SECONDS = 3600
@@ -119,6 +120,7 @@ def newest_materializations(
 
 def keep_connections(instance: DagsterInstance) -> None:
     """Let this process reuse its database connections; Dagster opens one per event, five sixths of an event's cost."""
+    watch_connections()
     for storage in (instance.event_log_storage, instance.run_storage):
         storage.optimize_for_webserver(
             statement_timeout=0, pool_recycle=_POOL_RECYCLE_SECONDS, max_overflow=_POOL_OVERFLOW

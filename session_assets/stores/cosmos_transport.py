@@ -18,6 +18,7 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 _PATIENCE = 120.0  # seconds that one request waits in all because of throttling
 _READS, _FIRST_PAUSE, _LONGEST_PAUSE = 7, 0.05, 3.0
+_READING = 60.0  # seconds after which a read does not go again: each try may take half a minute without a byte
 _PASSING = {408, 410, 449, 500, 502, 503, 504}
 _QUERY = "x-ms-documentdb-isquery"
 _PLAN = "x-ms-cosmos-is-query-plan-request"
@@ -96,14 +97,14 @@ class Transport(AsyncHttpTransport[Any, Any]):
         """Send once, or as often as it takes; the last answer or error is what the SDK sees."""
         reads = request.method == "GET" or _QUERY in request.headers or _PLAN in request.headers
         pauses = (min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE) for number in range(_READS - 1))
-        patience = _PATIENCE
+        patience, began = _PATIENCE, time.monotonic()
         while True:
             self._usage.waited += await self._budget.wait()
             try:
                 response = await self._inner.send(request, **options)
             except (ServiceRequestError, ServiceResponseError):
                 self._usage.requests += 1
-                pause = next(pauses, None) if reads else None
+                pause = next(pauses, None) if reads and time.monotonic() - began < _READING else None
                 if pause is None:
                     raise
                 self._usage.retried += 1

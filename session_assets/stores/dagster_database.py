@@ -5,17 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import psycopg2
-from sqlalchemy import exc
+import psycopg2.extensions
+from sqlalchemy import Engine, event, exc
 
 from session_assets.errors import StoreUnavailable
 from session_assets.masking import one_line
-from session_assets.stores.locks import VARIABLE
+from session_assets.stores import silence
+from session_assets.stores.locks import VARIABLE, dagster_url
+from session_assets.stores.postgres_silence import DagsterCalls, kept_alive
 
+_HURRY_SECONDS = 30.0  # in which a command ends after its database fell silent
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, exc.TimeoutError)
 _SERIALIZED = re.compile(r"\(?psycopg2\.(?:\w+\.)?(?:OperationalError|InterfaceError|AdminShutdown)\)?:? ")
 """How such an error looks after Dagster kept it as text. Only Dagster uses this driver."""
+
+
+@cache
+def watch_connections() -> None:
+    """Bound how long this process waits for a connection of Dagster's to be made, and look after those that are silent."""
+    event.listen(Engine, "do_connect", _bounded)
+    event.listen(Engine, "connect", _watched)
+
+
+def _bounded(dialect: Any, _record: Any, arguments: list[str], parameters: dict[str, Any]) -> None:
+    if dialect.driver != psycopg2.__name__:
+        return
+    if why := silence.said(VARIABLE, _HURRY_SECONDS):
+        raise StoreUnavailable("PostgreSQL", VARIABLE, why)  # Dagster tries six times whatever else is raised
+    for name, value in kept_alive(" ".join(arguments)).items():
+        parameters.setdefault(name, value)
+
+
+def _watched(connection: Any, record: Any) -> None:
+    if isinstance(connection, psycopg2.extensions.connection):
+        record.info["session_assets"] = calls = DagsterCalls(VARIABLE, dagster_url(), connection)
+        silence.watch(calls)
 
 
 @contextmanager
@@ -51,4 +79,5 @@ def explained_text(text: str) -> StoreUnavailable | None:
 
 def _unavailable(said: str) -> StoreUnavailable:
     """The driver's first line: the next ones guess why, and show the statement."""
-    return StoreUnavailable("PostgreSQL", VARIABLE, one_line(said.strip().partition("\n")[0]).rstrip("."))
+    first = one_line(said.strip().partition("\n")[0]).rstrip(".")
+    return StoreUnavailable("PostgreSQL", VARIABLE, silence.said(VARIABLE) or first)

@@ -6,23 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import Engine, create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
 from session_assets.flow.model import VERSION_TABLE
 from session_assets.stores.flow_layout import q
-from session_assets.stores.postgres import Database
 
 if TYPE_CHECKING:
     from session_assets.stores.flow_migration import Flow
     from session_assets.stores.flow_work import Work
 
 _MIGRATIONS = Path(__file__).parent.parent / "flow" / "migrations"
-
-
-def engine_of(database: Database) -> Engine:
-    """An engine that keeps no connection."""
-    return create_engine(database.url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool)
 
 
 def move(flow: Flow, revision: str, *, down: bool = False) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
 from session_assets.stores.kintell_owner import adopt
 from session_assets.stores.postgres import Database
+from session_assets.stores.postgres_engine import engine_of
 
 VERSION_TABLE = "session_assets_kintell_version"
 NEWEST = "0004"
@@ -182,7 +182,7 @@ def migrate(database: Database) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    engine = create_engine(database.url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool)
+    engine = engine_of(database, "kintell migrations")
     with database.lock_waiting("kintell.migrations", "kintell migrations"):
         try:
             with engine.begin() as connection:

@@ -21,6 +21,8 @@ import psycopg
 
 from session_assets.errors import LockHeld, NotConfigured, StoreUnavailable, UsageError
 from session_assets.masking import one_line
+from session_assets.stores import silence
+from session_assets.stores.postgres_silence import WatchedConnection, kept_alive
 
 VARIABLE = "DAGSTER_POSTGRES_URL"
 _TAKE = "SELECT k FROM unnest(%s::bigint[]) AS k WHERE NOT pg_try_advisory_lock(k)"
@@ -104,20 +106,27 @@ def require_dagster_database(env: Mapping[str, str] | None = None) -> None:
 
 def connected(name: str, env: Mapping[str, str] | None = None) -> psycopg.Connection:
     """A connection to the Dagster database, each statement its own transaction. Raises as `require_dagster_database`."""
-    url = (os.environ if env is None else env).get(VARIABLE, "")
-    if not url:
-        raise NotConfigured(VARIABLE, "The Dagster database")
-    plain = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+    url = dagster_url(env)
     try:
-        return psycopg.connect(plain, autocommit=True, application_name=name, connect_timeout=8)
+        connection = WatchedConnection.connect(url, autocommit=True, application_name=name, **kept_alive(url))
+        connection.watch(VARIABLE, url)
+        return connection
     except psycopg.OperationalError as error:
         raise _unavailable(error) from None
     except psycopg.ProgrammingError:  # its text would show the URL
         raise UsageError(f"{VARIABLE} is not a PostgreSQL URL. Correct it and try again.") from None
 
 
+def dagster_url(env: Mapping[str, str] | None = None) -> str:
+    """The URL of the Dagster database, as libpq reads it. Raises `NotConfigured`."""
+    url = (os.environ if env is None else env).get(VARIABLE, "")
+    if not url:
+        raise NotConfigured(VARIABLE, "The Dagster database")
+    return url.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
 def _unavailable(error: psycopg.Error) -> StoreUnavailable:
-    return StoreUnavailable("PostgreSQL", VARIABLE, one_line(error).rstrip("."))
+    return StoreUnavailable("PostgreSQL", VARIABLE, silence.said(VARIABLE) or one_line(error).rstrip("."))
 
 
 def _number(collection: str, partition: str) -> int:

@@ -22,9 +22,11 @@ from pymongo.uri_parser import parse_uri
 from session_assets.changes.evidence import Holding
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.masking import one_line, safe_text
+from session_assets.stores import silence
 from session_assets.stores.bson_batch import Batch
 from session_assets.stores.bson_documents import RAW_VALUES
 from session_assets.stores.bson_frames import Field, documents_of, frame_of, keys_of, read_frame
+from session_assets.stores.mongo_silence import MongoCalls, application_name, unsaid
 
 _T = TypeVar("_T")
 _IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
@@ -50,8 +52,9 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
     client = _clients.get((os.getpid(), uri))
     if client is None:
         try:
-            unsaid = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in uri.lower()}
-            client = MongoClient(uri, appname="session-assets", tz_aware=True, **unsaid)
+            options, name = unsaid(uri, _TIMEOUTS), application_name()
+            calls = MongoCalls(variable, uri, name, options)
+            client = MongoClient(uri, appname=name, tz_aware=True, event_listeners=[calls], **options)
         except (InvalidURI, ConfigurationError, ValueError) as error:
             raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
         if not client.write_concern.acknowledged:
@@ -60,6 +63,7 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
             )
         attempt(variable, lambda: client.admin.command("ping"))
         _clients[os.getpid(), uri] = client
+        silence.watch(calls)
     return client.get_default_database(default, read_preference=ReadPreference.PRIMARY)
 
 
@@ -94,7 +98,7 @@ def unavailable(variable: str, error: PyMongoError) -> Exception:
     """A driver's error as one that names the store and the variable, never the URI."""
     if isinstance(error, OperationFailure) and error.code not in _AUTHORIZATION:
         return error
-    return StoreUnavailable("MongoDB", variable, reason_of(error))
+    return StoreUnavailable("MongoDB", variable, silence.said(variable) or reason_of(error))
 
 
 def reason_of(error: PyMongoError) -> str:

@@ -19,6 +19,8 @@ from psycopg import errors
 
 from session_assets.errors import LockHeld, NotConfigured, SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.masking import one_line
+from session_assets.stores import silence
+from session_assets.stores.postgres_silence import WatchedConnection, kept_alive
 
 _SCHEMES = ("postgresql+psycopg2", "postgresql+psycopg", "postgresql", "postgres")
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to connect: a server that restarts is back by then
@@ -64,10 +66,11 @@ class Database:
         began = time.monotonic()
         for pause in (*_PAUSES, None):
             try:
-                connection = psycopg.connect(
-                    self.url, autocommit=True, application_name=name, connect_timeout=8, client_encoding="utf8"
+                connection = WatchedConnection.connect(
+                    self.url, autocommit=True, application_name=name, client_encoding="utf8", **kept_alive(self.url)
                 )
                 connection.execute(_SETTINGS)
+                connection.watch(self.variable, self.url)
                 connection.autocommit = autocommit
                 return connection
             except psycopg.OperationalError as error:
@@ -86,7 +89,7 @@ class Database:
             return UsageError(f"{self.variable}: the account lacks a privilege: {primary}. Grant it and try again.")
         unreachable = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate is None
         if unreachable or (error.sqlstate or "").startswith(_FAULTS):
-            return StoreUnavailable("PostgreSQL", self.variable, primary)
+            return StoreUnavailable("PostgreSQL", self.variable, silence.said(self.variable) or primary)
         return SessionAssetsError(f"PostgreSQL ({self.variable}) refused a statement: {primary} ({error.sqlstate}).")
 
     @contextmanager

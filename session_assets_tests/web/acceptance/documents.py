@@ -178,7 +178,7 @@ def end_transactions(web: Web) -> None:
     admin = web.client.admin
     of_killed: list[Document] = [
         {"$currentOp": {"allUsers": True, "idleSessions": True}},
-        {"$match": {"type": "idleSession", "appName": "session-assets"}},
+        {"$match": {"type": "idleSession", "appName": {"$regex": "^session-assets pid"}}},
     ]
     for session in admin.aggregate(of_killed):
         admin.command("killSessions", [{"id": session["lsid"]["id"]}])

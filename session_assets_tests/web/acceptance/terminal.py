@@ -21,7 +21,7 @@ from typing import Any
 from session_assets_tests.fork_server import CONTEXT, READ_AT_IMPORT
 
 _started: list[Running] = []
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 200
 KILLED = -signal.SIGKILL
 
 

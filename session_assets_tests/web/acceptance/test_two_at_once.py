@@ -27,9 +27,12 @@ class Paused:
             assert self.running.is_alive(), self.running.wait()
             time.sleep(0.01)
 
-    def release(self) -> Answer:
+    def let_go(self) -> None:
         self._failpoints.write_text("")
         self._marker.unlink()
+
+    def release(self) -> Answer:
+        self.let_go()
         return self.running.wait()
 
 

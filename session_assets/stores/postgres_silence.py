@@ -1,0 +1,98 @@
+"""Calls to a PostgreSQL server, for `silence`: psycopg's connections, which are ours, and psycopg2's, which are Dagster's."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeVar
+from weakref import ref
+
+import psycopg
+from psycopg import pq
+from psycopg.abc import PQGen
+
+from session_assets.stores import silence
+
+_Result = TypeVar("_Result")
+_CONNECT_SECONDS = 5
+_WORKS = (
+    "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'"
+)
+_PID = "SELECT pg_backend_pid()"
+KEPT_ALIVE: dict[str, Any] = {
+    "connect_timeout": 8,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A peer that is gone is noticed in a minute. Parameters of libpq, where the URL says nothing; milliseconds for the last."""
+
+
+def kept_alive(url: str) -> dict[str, Any]:
+    """Those that a URL leaves open."""
+    return {name: value for name, value in KEPT_ALIVE.items() if f"{name}=" not in url}
+
+
+def works(url: str, pid: int) -> bool:
+    """Whether a backend works on a statement. One that waits for its client does not: what we sent it is lost."""
+    options: dict[str, Any] = {**kept_alive(url), "connect_timeout": _CONNECT_SECONDS}
+    with psycopg.connect(url, autocommit=True, **options) as connection:
+        return connection.execute(_WORKS, [pid]).fetchone() is not None
+
+
+class WatchedConnection(psycopg.Connection[Any]):
+    """A connection whose calls are watched, once `watch` was called."""
+
+    variable = ""
+    _url = ""
+    _pid = 0
+    _since: float | None = None
+
+    def watch(self, variable: str, url: str) -> None:
+        """Look after its calls from now on."""
+        (self._pid,) = self.execute(_PID).fetchone() or (0,)
+        self.variable, self._url = variable, url
+        silence.watch(self)
+
+    def wait(self, gen: PQGen[_Result], *arguments: Any, **options: Any) -> _Result:
+        self._since = time.monotonic()
+        try:
+            return super().wait(gen, *arguments, **options)
+        finally:
+            self._since = None
+
+    def wait_since(self) -> float | None:
+        return self._since
+
+    def sockets(self) -> list[int]:
+        return [] if self.closed else [self.pgconn.socket]
+
+    def works(self) -> bool:
+        return works(self._url, self._pid)
+
+
+class DagsterCalls:
+    """One connection of Dagster's, by psycopg2."""
+
+    def __init__(self, variable: str, url: str, connection: Any) -> None:
+        self.variable = variable
+        self._url = url
+        self._connection = ref(connection)
+        with connection.cursor() as cursor:
+            cursor.execute(_PID)
+            (self._pid,) = cursor.fetchone()
+        connection.rollback()
+
+    def wait_since(self) -> float | None:
+        """Its socket tells since when; here only whether."""
+        connection = self._connection()
+        if connection is None or connection.closed or connection.info.transaction_status != pq.TransactionStatus.ACTIVE:
+            return None
+        return 0.0
+
+    def sockets(self) -> list[int]:
+        connection = self._connection()
+        return [] if connection is None or connection.closed else [connection.fileno()]
+
+    def works(self) -> bool:
+        return works(self._url, self._pid)
