@@ -76,7 +76,8 @@ class MongoWorld(World):
         if self.slice_ == "web":
             fill(self.database)
         else:
-            plant_contest(self._uri, now=datetime.now(UTC), sessions=100)
+            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            plant_contest(self._uri, now=midnight, sessions=100)
             odd = {"$or": [{name: {"$type": "string"}} for name in ("shuffle", "score", "totalTime")]}
             self.database.sessions.delete_many(odd)
 
@@ -105,8 +106,8 @@ class MongoWorld(World):
         return {}
 
     def _field(self, chance: Random) -> Variables:
-        name = chance.choice(self._fields)
-        self.database.sessions.update_many({name: {"$exists": True}}, {"$rename": {name: f"other_{name}"}})
+        name = chance.choice([one for one in self._fields if self.database.sessions.find_one({one: {"$exists": True}})])
+        self.database.sessions.update_many({}, {"$rename": {name: f"other_{name}"}})
         return {}
 
     def held(self, variables: Variables) -> int:
