@@ -69,8 +69,8 @@ class Database:
                 connection = WatchedConnection.connect(
                     self.url, autocommit=True, application_name=name, client_encoding="utf8", **kept_alive(self.url)
                 )
-                connection.execute(_SETTINGS)
                 connection.watch(self.variable, self.url)
+                connection.execute(_SETTINGS)
                 connection.autocommit = autocommit
                 return connection
             except psycopg.OperationalError as error:

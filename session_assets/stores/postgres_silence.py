@@ -49,10 +49,10 @@ class WatchedConnection(psycopg.Connection[Any]):
     _since: float | None = None
 
     def watch(self, variable: str, url: str) -> None:
-        """Look after its calls from now on."""
-        (self._pid,) = self.execute(_PID).fetchone() or (0,)
-        self.variable, self._url = variable, url
+        """Look after its calls from now on. Call before anything else is asked."""
+        self.variable, self._url, self._pid = variable, url, self.info.backend_pid
         silence.watch(self)
+        (self._pid,) = self.execute(_PID).fetchone() or (0,)  # a pooler made up the first one
 
     def wait(self, gen: PQGen[_Result], *arguments: Any, **options: Any) -> _Result:
         self._since = time.monotonic()
@@ -78,9 +78,16 @@ class DagsterCalls:
         self.variable = variable
         self._url = url
         self._connection = ref(connection)
+        self._pid = connection.get_backend_pid()
+
+    def watch(self) -> None:
+        """Look after its calls from now on."""
+        silence.watch(self)
+        connection = self._connection()
+        assert connection is not None
         with connection.cursor() as cursor:
             cursor.execute(_PID)
-            (self._pid,) = cursor.fetchone()
+            (self._pid,) = cursor.fetchone()  # a pooler made up the first one
         connection.rollback()
 
     def wait_since(self) -> float | None:
