@@ -12,7 +12,7 @@ from session_assets.alerts.overdue import tell_overdue
 from session_assets.alerts.settings import SMTP, WEBHOOK, AlertSettings
 from session_assets.errors import UsageError
 from session_assets.graph.check_states import CheckState, check_states, fingerprint, keys_of
-from session_assets.graph.verified import last_verify, recounts_of_slices, verified_within
+from session_assets.graph.verified import last_verify, of_these_stores, recounts_of_slices, verified_within
 from session_assets.masking import safe_lines, safe_text
 
 _FIRST_LOOK = timedelta(days=1)
@@ -60,7 +60,7 @@ def failed_checks_alert(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     recounts = recounts_of_slices(context.repository_def)
     now = f"{fingerprint(context.instance, keys)} {settings.severity} {' '.join(recounts)}"
     if desk.more.get("seen") != now:
-        states = check_states(context.instance, keys)
+        states = of_these_stores(check_states(context.instance, keys))
         verified = {name: last_verify(states, checks) for name, checks in recounts.items()}
         _tell_checks(desk, settings, states)
         desk.more["seen"] = None if any(one.under_way for one in states) else now

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from session_assets.api.settings import ApiSettings
 from session_assets.graph.check_states import CheckState, check_states, keys_of
 from session_assets.graph.slice import Slice
-from session_assets.graph.verified import last_verify, recounts_of_slices
+from session_assets.graph.verified import last_verify, of_these_stores, recounts_of_slices
 from session_assets.masking import safe_text
 from session_assets.slices import NAMES, slices
 from session_assets.stores.locks import require_dagster_database
@@ -199,7 +199,7 @@ def _states(instance: DagsterInstance, chosen: Sequence[str]) -> dict[str, tuple
         if name not in chosen:
             continue
         assets = [key for key in graph.get_all_asset_keys() if key.path[0] == name]
-        states = check_states(instance, keys_of(assets, graph))
+        states = of_these_stores(check_states(instance, keys_of(assets, graph)))
         found[name] = (states, last_verify(states, recounts))
     return found
 

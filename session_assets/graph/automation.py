@@ -17,6 +17,7 @@ from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.graph.check_states import LONGEST, CheckState, check_states, keys_of
 from session_assets.graph.collection import Collection
 from session_assets.graph.collection_jobs import standing_request
+from session_assets.graph.verified import of_these_stores
 from session_assets.masking import safe_lines
 
 REPAIR_TAG = "session_assets/repair"
@@ -152,7 +153,7 @@ class _Repair:
         key = self._collection.key(self._collection.name)
         graph: Any = self._context.repository_def.asset_graph
         wanted = {one: split for one, split in keys_of([key], graph).items() if one.name in self._collection.rules}
-        return check_states(self._context.instance, wanted)
+        return of_these_stores(check_states(self._context.instance, wanted))
 
     def _is_repairable(self, state: CheckState) -> bool:
         rules = self._collection.rules[state.key.name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,9 @@ from session_assets.changes.target import Known, StoreTarget
 from session_assets.changes.targets import Targets
 from session_assets.settings import Settings
 from session_assets.storage import Storage, file_name
+from session_assets.stores.places import places
+
+_PLACES = "places"
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,19 @@ class Environment:
         return Ledger(self.storage, loop, target)
 
     def report(self, run_id: str, step: str, value: dict[str, Any]) -> None:
-        """Keep what a step of a run has to tell."""
+        """Keep what a step of a run has to tell, and of which databases."""
         self.storage.write_json(f"runs/{run_id}/{step}.json", value)
+        if not self.storage.exists(f"runs/{run_id}/{_PLACES}.json"):
+            self.storage.write_json(f"runs/{run_id}/{_PLACES}.json", places(os.environ))
 
     def reported(self, run_id: str, step: str) -> dict[str, Any] | None:
         name = f"runs/{run_id}/{step}.json"
         return self.storage.read_json(name) if self.storage.exists(name) else None
+
+    def is_of(self, run_id: str, variables: Iterable[str]) -> bool:
+        """Whether a run worked on the databases that variables name now. One of an older version did not say: taken as so."""
+        then, now = self.reported(run_id, _PLACES), places(os.environ)
+        return then is None or all(then.get(one) == now.get(one) for one in variables)
 
     def set_aside(self, run_id: str, failures: dict[str, str]) -> None:
         """Note partitions that failed in a run: its later steps leave them out, its last check fails for them."""

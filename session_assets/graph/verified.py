@@ -10,6 +10,7 @@ from typing import Any
 from dagster import AssetCheckKey
 
 from session_assets.graph.check_states import CheckState
+from session_assets.graph.environment import Environment
 from session_assets.settings import number
 
 VARIABLE = "SESSION_ASSETS_VERIFIED_WITHIN_HOURS"
@@ -35,6 +36,24 @@ def recounts_of_slices(repository: Any) -> dict[str, Recounts]:
             graph = repository.get_job(target.verify).asset_layer.asset_graph
             found[name] = {key: graph.get(key).partitions_def is not None for key in graph.asset_check_keys}
     return found
+
+
+def of_these_stores(states: Iterable[CheckState]) -> list[CheckState]:
+    """The states, where a run on another database than that of today counts as none: what it found is said of that one alone."""
+    from session_assets.slices import slices
+
+    environment, every = Environment.load(), slices()
+    known: dict[tuple[str, str], bool] = {}
+
+    def is_of_today(state: CheckState) -> bool:
+        if state.run_id is None or state.slice_ not in every:
+            return True
+        key = (state.slice_, state.run_id)
+        if key not in known:
+            known[key] = environment.is_of(state.run_id, [one.variable for one in every[state.slice_].stores])
+        return known[key]
+
+    return [one if is_of_today(one) else CheckState(one.key, None) for one in states]
 
 
 def last_verify(states: Iterable[CheckState], recounts: Recounts) -> datetime | None:

@@ -71,6 +71,21 @@ def test_a_collection_is_as_its_last_verify_found_it(cli: Terminal, web: Databas
         assert (found["status"], found["fresh"]) == ("stale", False)
 
 
+@pytest.mark.parametrize("wrong", [10, None])
+def test_a_verify_of_another_database_says_nothing_of_this_one(
+    open_terminal: Open, cli: Terminal, mongo_uri: str, web: Database[dict[str, Any]], wrong: int | None
+) -> None:
+    """One home, two databases: neither green nor red is said of the one that nobody looked at."""
+    fill(web, sessions=20, wrong=wrong)
+    assert cli("verify", "web").code == (1 if wrong else 0)
+    other = mongo_uri.replace("/test_", "/other_")
+    with started(open_terminal(other)) as api:
+        found = told(api, 503)
+        assert (found["status"], found["last_verify"], found["failing_checks"]) == ("never verified", None, [])
+    with started(cli) as api:
+        assert told(api, 503 if wrong else 200)["status"] == ("failing" if wrong else "healthy")
+
+
 def test_a_store_that_hangs_does_not_hang_the_server(cli: Terminal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         place = f"127.0.0.1:{hanging.getsockname()[1]}"
