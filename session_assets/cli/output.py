@@ -92,6 +92,9 @@ def _show_plan(console: Console, body: dict[str, Any]) -> None:
                 console.print(f"To undo: session-assets revert {slice_} --plan-id {applied_id}", highlight=False)
         return
     console.print(f"plan {plan_id}: {body['planned']:,} changes, nothing is written", highlight=False)
+    lack = body.get("lack")
+    if lack and lack["is_error"]:  # the remedy is told above: it comes before any repair
+        return
     if body["planned"]:
         console.print(f"Next: session-assets apply {slice_} --plan-id {plan_id}", highlight=False)
 

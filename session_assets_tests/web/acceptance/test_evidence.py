@@ -146,6 +146,16 @@ def test_a_share_of_unreadable_documents_is_allowed_by_the_setting(cli: Terminal
     assert cli("apply", "web").code == 0
 
 
+def test_a_plan_that_leaves_much_out_does_not_offer_to_apply_the_rest(cli: Terminal, web: Web) -> None:
+    fill(web, 12)
+    unread = [one["_id"] for one in web.sessions.find({"event_count": 3}).limit(3)]
+    web.sessions.update_many({"_id": {"$in": unread}}, {"$set": {"pages": 5}})
+    planned = cli("plan", "web")
+    assert "No evidence" in planned.out and "Next: session-assets apply" not in planned.out, planned
+    web.sessions.update_many({"_id": {"$in": unread}}, {"$set": {"pages": []}})
+    assert "Next: session-assets apply" in cli("plan", "web").out
+
+
 def test_only_log_ins_are_rightly_nothing_to_judge(cli: Terminal, web: Web) -> None:
     fill(web)
     cli("verify", "web")
