@@ -22,7 +22,7 @@ from session_assets.spill import Buckets
 from session_assets.stores.mongo import MongoSource
 from session_assets.stores.mongo_types import TypeFound, types_found
 from session_assets.web.facts import partition_keys
-from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
+from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS, UNREADABLE_EVENT
 from session_assets.web.stored import PLAIN, WebShape
 
 _BUCKET_ROWS = 60_000
@@ -62,7 +62,7 @@ class WebSource:
 
     def holdings(self) -> list[Holding]:
         """Both collections, each with its documents."""
-        return [self._sessions.holding(), self._events.holding()]
+        return [self._sessions.holding(), self._events.holding(ids=self._shape.events.stored("session_id"))]
 
     def types_found(self) -> dict[str, dict[str, TypeFound]]:
         """For each stored field that is compared, as `collection.field`: its types, with counts over all documents."""
@@ -135,9 +135,11 @@ class WebSource:
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
         events = Buckets(scratch, "loose", count, "session_id", columns)
         for read in self._events.keyed(self._shape.event_claim_fields, {}, {}):
-            frame, without = read.with_columns(pl.coalesce("_id", "key")), ~_IS_ID
-            events.add(frame.filter(~without))
-            yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
+            frame = read.with_columns(pl.coalesce("_id", "key"))
+            events.add(frame.filter(_IS_ID))
+            without = frame.filter(~_IS_ID).select("_id", "session_id", "malformed", loose=True)
+            yield without.filter("malformed").drop("malformed"), UNREADABLE_EVENT
+            yield without.filter(~pl.col("malformed")).drop("malformed"), "null_session_id"
         events.close()
         sessions = Buckets(scratch, "claims", count, "session_id", pl.Schema({"session_id": pl.String}))
         for frame in self._sessions.frames((self._shape.session_id_field,), self._has_id):

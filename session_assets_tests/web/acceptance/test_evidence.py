@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from session_assets_tests.counts import some
-from session_assets_tests.web.acceptance.documents import Web, dump, fill
+from session_assets_tests.web.acceptance.documents import DAYS, Web, add_orphans, dump, fill
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
 STATES = ("judged", "not_applicable", "unsettled", "unreadable")
@@ -180,3 +180,27 @@ def test_a_single_session_that_nobody_understands_is_no_evidence(cli: Terminal, 
     for command in ("verify", "plan", "apply"):
         refused = cli(command, "web", "--session", one["session_id"])
         assert refused.code == 1 and "has no events" in refused.out + refused.err, refused
+
+
+def test_events_that_name_their_session_by_a_number_are_no_evidence(cli: Terminal, web: Web) -> None:
+    """They counted as nothing at all: sessions that had events were deleted as orphans."""
+    fill(web, 6, wrong=None)
+    add_orphans(web)
+    for number, one in enumerate(web.sessions.find({"session_id": {"$regex": "^orphan"}})):
+        web.sessions.update_one({"_id": one["_id"]}, {"$set": {"session_id": str(7001 + number)}})
+        web.events.insert_one({"session_id": 7001 + number, "timestamp": DAYS[0], "page": "/"})
+    before = dump(web)
+    verified = cli("verify", "web", "--json")
+    assert_no_evidence(verified, "4 of 22", "events.session_id", "4 int")
+    assert not any(one["passed"] for one in verified.body["checks"] if "event" in one["name"])
+    named = verified.check("events_have_session_id")
+    assert (named["unreadable"], named["judged"], named["count"]) == (4, 18, 4)
+    for command in ("plan", "apply"):
+        for loop in ("web", "web/orphans"):
+            refused = cli(command, loop)
+            assert refused.code in (1, 2) and "no evidence" in refused.err, refused
+    few = {"SESSION_ASSETS_MAX_UNREADABLE_SHARE": "0.5"}
+    assert cli("verify", "web", "--json", **few).body["lack"] is None
+    assert cli("plan", "web/orphans", "--json", **few).body["planned"] == 4
+    assert cli("apply", "web/orphans", "--json", **few).body["outcomes"]["applied"] == 0
+    assert dump(web) == before
