@@ -114,14 +114,17 @@ def _lack_of_ids(target: Target, holding: Holding, types: str) -> Lack | None:
     )
 
 
-def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: str = "") -> Lack | None:
+def lack_of_documents(
+    target: Target, figures: Figures, unmatched: int, types: str = "", unclaimed: str = ""
+) -> Lack | None:
     """What the documents themselves do not allow to say: none was understood, none has a counterpart, or too few were.
 
     `unmatched` are judged documents that nothing was compared with, such as sessions without any event.
+    `unclaimed` names what belongs to documents, if there is any and no document claims it.
     """
-    if not figures.applicable:
-        return None
     said = _types_said(types)
+    if not figures.applicable:
+        return _lack_of_claims(target, figures, unclaimed, said) if unclaimed else None
     if not figures.judged:
         return Lack(
             f"none of {figures.applicable:,} documents of {target.shown} could be judged: {figures.unreadable:,} unreadable,"
@@ -144,6 +147,14 @@ def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: s
             everywhere=False,
         )
     return None
+
+
+def _lack_of_claims(target: Target, figures: Figures, unclaimed: str, said: str) -> Lack:
+    return Lack(
+        f"none of {figures.read:,} documents of {target.shown} could be judged, while there are {unclaimed}: all of them"
+        f" look like documents that no rule is about.{said}",
+        "Is the id in a field of the name that is read? See docs/evidence.md and docs/mapping.md.",
+    )
 
 
 def _types_said(types: str) -> str:

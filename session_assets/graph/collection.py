@@ -110,7 +110,8 @@ class Collection:
         known = self.loop.known(environment)
         figures, unmatched = tally.all_figures(), tally.unmatched
         holdings = pipeline.holdings()
-        odd = (
+        unclaimed = "" if figures.applicable else pipeline.unclaimed()
+        odd = unclaimed or (
             figures.unreadable or (unmatched and unmatched == figures.judged) or any(one.unreadable for one in holdings)
         )
         return Evidence(environment, self.slice_, self.variable, known).look(
@@ -121,6 +122,7 @@ class Collection:
             tags=tags,
             partitions=partitions,
             types=pipeline.types() if odd else "",
+            unclaimed=unclaimed,
             of_plan=of_plan,
         )
 

@@ -38,6 +38,7 @@ class Evidence:
         tags: Mapping[str, str],
         partitions: Iterable[str] | None = None,
         types: str = "",
+        unclaimed: str = "",
         of_plan: bool = False,
     ) -> Lack | None:
         """Decide whether a run of these partitions (None: all) saw enough, and keep the answer.
@@ -46,7 +47,7 @@ class Evidence:
         it neither sets nor clears that.
         """
         target = self._target(holdings, tags)
-        lack = worst([lack_of_target(target, types), lack_of_documents(target, figures, unmatched, types)])
+        lack = worst([lack_of_target(target, types), lack_of_documents(target, figures, unmatched, types, unclaimed)])
         if not (of_plan and lack is not None and not lack.everywhere):
             self._keep(lack, holdings, run_id, partitions)
         return lack

@@ -195,9 +195,9 @@ class MongoSource:
         unreadable = self.count({ids: {"$type": _NO_IDS}}) if ids else 0
         return Holding(name, self.estimated_count() or self.count({}), unreadable, ids)
 
-    def holds_any(self) -> bool:
-        """Whether there is a document; an estimate may be wrong after a crash of the server."""
-        return attempt(self.variable, lambda: self.collection.find_one({}, {"_id": 1})) is not None
+    def holds_any(self, query: Mapping[str, Any] | None = None) -> bool:
+        """Whether there is a document (that matches); an estimate may be wrong after a crash of the server."""
+        return attempt(self.variable, lambda: self.collection.find_one(query or {}, {"_id": 1})) is not None
 
     def count(self, query: dict[str, Any]) -> int:
         """The exact number of documents that match."""

@@ -142,6 +142,10 @@ class Web(Pipeline):
         time = f"{events.collection}.{events.stored('timestamp')}"
         return types_text(self.source.types_found(), needed=[time], always=ids)
 
+    def unclaimed(self) -> str:
+        """Events that name a session, while no session has an id: its field may have another name."""
+        return "events that name a session" if self.source.claims_nothing() else ""
+
     def unreadable(self) -> pl.Expr:
         return has_reason(UNREADABLE)
 

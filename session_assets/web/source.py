@@ -53,9 +53,7 @@ class WebSource:
         self._events = events
         self._shape = shape
         self._session_id = shape.sessions.stored("session_id")
-        self._has_id: dict[str, Any] = {
-            self._session_id: {"$type": ["string", "objectId"], "$not": {"$type": "array"}, "$ne": ""}
-        }
+        self._has_id = _with_id(self._session_id)
         self._first = first
         self._last = last
         self._newest: Any = None
@@ -63,6 +61,11 @@ class WebSource:
     def holdings(self) -> list[Holding]:
         """Both collections, each with its documents."""
         return [self._sessions.holding(), self._events.holding(ids=self._shape.events.stored("session_id"))]
+
+    def claims_nothing(self) -> bool:
+        """Whether no session has an id, while an event names one."""
+        names_one = _with_id(self._shape.events.stored("session_id"))
+        return self._events.holds_any(names_one) and not self._sessions.holds_any(self._has_id)
 
     def types_found(self) -> dict[str, dict[str, TypeFound]]:
         """For each stored field that is compared, as `collection.field`: its types, with counts over all documents."""
@@ -212,6 +215,11 @@ class WebSource:
         share = 1.0 if keys is None else min(1.0, len(keys) / max(sessions, 1))
         rows = max(events, sessions) * share
         return max(1, min(512, round(rows / _BUCKET_ROWS + 0.5)))
+
+
+def _with_id(field: str) -> dict[str, Any]:
+    """The query for documents whose field is an ObjectId, or text and not empty."""
+    return {field: {"$type": ["string", "objectId"], "$not": {"$type": "array"}, "$ne": ""}}
 
 
 def _ids(sessions: Sequence[str]) -> pl.Series:

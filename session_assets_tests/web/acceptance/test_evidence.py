@@ -150,10 +150,26 @@ def test_only_log_ins_are_rightly_nothing_to_judge(cli: Terminal, web: Web) -> N
     fill(web)
     cli("verify", "web")
     web.sessions.delete_many({})
+    web.events.update_many({}, {"$unset": {"session_id": 1}})
     login = {"user_id": "u", "token": "t", "created_at": ObjectId().generation_time}
     web.sessions.insert_many([{**login, "expires_at": ObjectId().generation_time} for _ in range(3)])
     verified = cli("verify", "web", "--json")
     assert (verified.code, verified.body["not_applicable"], verified.body["lack"]) == (0, 3, None)
+
+
+def test_sessions_that_all_look_like_log_ins_are_no_evidence_while_events_name_sessions(
+    cli: Terminal, web: Web
+) -> None:
+    """`session_id` had another name, and the documents expire: verify judged none of them, and passed."""
+    fill(web, wrong=None)
+    web.sessions.update_many({}, {"$rename": {"session_id": "sid"}, "$set": {"expires_at": DAYS[0]}})
+    verified = cli("verify", "web", "--json")
+    assert_no_evidence(
+        verified, "none of 25 documents", "events that name a session", "sessions.session_id: 25 missing"
+    )
+    assert none_passes(verified) and verified.body["judged"] == 0
+    refused = cli("apply", "web")
+    assert refused.code in (1, 2) and "no evidence" in refused.err, refused
 
 
 def test_a_day_that_holds_nothing_and_a_session_that_nobody_has_are_usage_errors(cli: Terminal, web: Web) -> None:
