@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from session_assets.identity.lookup import resolve
-from session_assets.identity.model import CANONICAL, COLLECTED, SESSION, SHARDS, UNUSABLE_ID
+from session_assets.identity.model import CANONICAL, COLLECTED, ODD_ACTIVITY, SESSION, SHARDS, UNUSABLE_ID
 
 _CLOCKS = timedelta(days=1)  # an activity further ahead is a wrong clock, not a live session: it must not wait for ever
 
@@ -82,6 +82,8 @@ def classify(
         .then(pl.lit("would_shrink"))
         .when(~canonical & ~resolved)
         .then("resolution")
+        .when((resolved | ~alone) & (is_session & pl.col(ODD_ACTIVITY)).any().over("key"))
+        .then(pl.lit("unreadable_activity"))
         .when(alone & canonical & incomplete)
         .then(pl.lit("audit_incomplete"))
         .when(alone & canonical & inconsistent)
