@@ -110,6 +110,22 @@ def test_users_under_another_name_are_an_error(cli: Terminal, goaime: Goaime) ->
     assert only(goaime) == seed_session()
 
 
+def test_users_of_whom_none_has_a_name_are_no_evidence(cli: Terminal, goaime: Goaime) -> None:
+    """Their `username` had another name: `apply` wrote `user_id: null` into each session, and verify passed then."""
+    goaime.sessions.insert_one(seed_session())
+    goaime.users.insert_one({"_id": "u1", "name": seed_session()["username"]})
+    found = cli("verify", "contest", "--json")
+    assert found.code == 1, found
+    assert "1 of 1 documents of users" in found.body["lack"]["text"] and "username" in found.body["lack"]["text"]
+    refused = cli("apply", "contest")
+    assert refused.code in (1, 2) and "no evidence" in refused.err, refused
+    assert only(goaime) == seed_session()
+    goaime.users.update_many({}, {"$rename": {"name": "username"}})
+    assert cli("plan", "contest").code == 0
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 1
+    assert only(goaime)["user_id"] == "u1"
+
+
 def test_what_nobody_understands_is_told_with_field_types_and_an_example(cli: Terminal, goaime: Goaime) -> None:
     goaime.sessions.insert_many([seed_session() | {"_id": "odd", "created_at": 1735689600000}, {"_id": "none"}])
     found = cli("verify", "contest", "--json")
