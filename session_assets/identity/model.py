@@ -5,6 +5,8 @@ Reasons, checks and their texts come from the one table here, so that they canno
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +29,9 @@ UNUSABLE_ID = r"[/\\?#\t\r\n]| $|^\.{1,2}$"
 
 SESSION, USER = "session", "user"
 """Values of `type`; documents of any other are left alone."""
+OTHER_TYPES = ("audit",)
+"""Types of documents that no rule is about; a person may name more."""
+OTHER_TYPES_SETTING = "IDENTITY_OTHER_TYPES"
 USER_ID, EMAIL_FIELD, ORIGINAL, UPDATED = "user_id", "user_email", "user_id_original", "backfill_updated_at"
 AUDIT = (EMAIL_FIELD, ORIGINAL, UPDATED)
 """What a backfilled session carries beside its GUID."""
@@ -62,6 +67,12 @@ COLLECTED = pl.Schema(
 """A stored document with what its user id resolves to."""
 
 
+def other_types(env: Mapping[str, str] | None = None) -> list[str]:
+    """The types of documents that no rule is about."""
+    named = (os.environ if env is None else env).get(OTHER_TYPES_SETTING, "").split(",")
+    return [*OTHER_TYPES, *(stripped for one in named if (stripped := one.strip()))]
+
+
 class Fix(StrEnum):
     """What can be done about a reason."""
 
@@ -93,6 +104,7 @@ NEXT_STEP = {
     Fix.WAIT: "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
 }
 _AUTH_STEP = "Correct the auth container, then plan again; until then these sessions stay as they are."
+_TYPE_STEP = f"Correct the type (session, as it is written), or name types of other documents in {OTHER_TYPES_SETTING}."
 _TIME_STEP = (
     "Write last_activity as ISO 8601 text with an offset, or as a number of s, ms or µs since 1970, then plan again."
 )
@@ -134,9 +146,12 @@ REASONS = (
     ),
     Reason("audit_incomplete", "audit_fields", _LISTED, "a backfilled session lacks one of its audit fields"),
     Reason("audit_inconsistent", "audit_fields", _LISTED, "audit fields do not agree with each other or with auth"),
+    Reason(
+        "unknown_type", "other_documents", _LISTED, "nobody can tell by its type whether it is a session", _TYPE_STEP
+    ),
     Reason("audit_document_touched", "other_documents", _LISTED, "a document that is no session has audit fields"),
 )
-UNREADABLE = ("not_an_email", "unreadable_activity")
+UNREADABLE = ("not_an_email", "unreadable_activity", "unknown_type")
 """Reasons of the checks that list what nobody understands."""
 UNMATCHED = ("no_auth_record",)
 """Reasons of sessions that have no user to be compared with."""

@@ -117,6 +117,18 @@ def test_a_fold_that_would_lower_a_number_or_empty_a_text_is_listed(cli: Termina
     assert stored.stored() == before
 
 
+def test_documents_of_an_unknown_type_are_unreadable(cli: Terminal, stored: Cosmos) -> None:
+    """Sessions of type `Session` counted as documents that no rule is about: all checks passed, and none was judged."""
+    sessions = [session(EMAIL, number, type="Session") for number in range(3)]
+    stored.fill([*sessions, session(EMAIL, 4, type="audit")], [user(EMAIL.lower())])
+    found = cli("verify", "identity", "--json")
+    assert (found.code, found.body["unreadable"], found.body["not_applicable"]) == (1, 3, 1)
+    assert "none of 3 documents" in found.body["lack"]["text"]
+    assert found.check("other_documents")["count"] == 3
+    named = cli("verify", "identity", "--json", IDENTITY_OTHER_TYPES="draft, Session")
+    assert (named.code, named.body["unreadable"], named.body["not_applicable"]) == (0, 0, 4)
+
+
 def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     stored.fill([session(EMAIL, 1), session(EMAIL, 2)], [user(EMAIL.lower())])
     chosen = session(EMAIL, 1)["id"]
