@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import polars as pl
 
 _FIRST_MS, _END_MS = -62135596800000, 253402300800000  # the years 1 to 9999
+RANGES = {"s": (_FIRST_MS / 1000 - 1, 1e11), "ms": (1e11, 1e14), "us": (1e14, 9e15)}
+"""From, and below, which numbers are times of a unit: 1973-03-03 to the year 5138 (µs: 2255); seconds from the year 1."""
+_LEAST_SECONDS = 1e8  # of a number whose unit nobody names: 1973-03-03, as of the other units
 _PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1}  # microseconds
 _INTEGER = r"^[+-]?\d{1,18}$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -22,6 +27,15 @@ def moment(column: pl.Expr, unit: str) -> pl.Expr:
     millis = _iso(text) if unit == "iso" else _number(text, _PER_UNIT[unit])
     usable = millis.is_between(_FIRST_MS, _END_MS, closed="left")
     return pl.when(usable).then(millis).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+
+
+def moment_of_any_unit(value: object) -> str | None:
+    """A number as an ISO 8601 text in UTC, where its size alone tells that it counts s, ms or µs since 1970; else None."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not _LEAST_SECONDS <= value < RANGES["us"][1]:
+        return None
+    unit = next(unit for unit, (_, end) in RANGES.items() if value < end)
+    moved = timedelta(microseconds=round(value * _PER_UNIT[unit]) if unit == "s" else value * _PER_UNIT[unit])
+    return (datetime(1970, 1, 1, tzinfo=UTC) + moved).isoformat()
 
 
 def has_no_offset(column: pl.Expr, unit: str) -> pl.Expr:

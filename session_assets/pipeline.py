@@ -117,6 +117,10 @@ class Pipeline(ABC):
         """Whether a classified document has nothing that it could be compared with."""
         return pl.lit(False)
 
+    def unclaimed(self) -> str:
+        """What belongs to documents while no document of the whole collection claims any; asked if no rule was about one."""
+        return ""
+
     def types(self) -> str:
         """The types that the fields compared hold, with counts and an example each: asked only where some were not understood."""
         return ""

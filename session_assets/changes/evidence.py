@@ -40,10 +40,15 @@ class Figures:
 
 @dataclass(frozen=True)
 class Holding:
-    """A collection, container, table or folder that a check relies on; `documents` is None where there is none of that name."""
+    """A collection, container, table or folder that a check relies on; `documents` is None where there is none of that name.
+
+    `unreadable` of its documents say in no way that anybody understands what they belong to; `field` is where they should.
+    """
 
     name: str
     documents: int | None
+    unreadable: int = 0
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Target:
     """A share of the applicable documents."""
 
 
-def lack_of_target(target: Target) -> Lack | None:
-    """What can be told before a document is read: something is missing, or empty."""
+def lack_of_target(target: Target, types: str = "") -> Lack | None:
+    """What can be told before a document is read: something is missing, or empty, or nobody can tell what it belongs to."""
     missing = [one.name for one in target.holdings if one.documents is None]
     if missing:
         there = ", ".join(f"{one.name} ({one.documents:,})" for one in target.holdings if one.documents is not None)
@@ -83,7 +88,7 @@ def lack_of_target(target: Target) -> Lack | None:
         )
     empty = [one.name for one in target.holdings if not one.documents]
     if not empty or target.allow_empty:
-        return None
+        return worst(_lack_of_ids(target, one, types) for one in target.holdings)
     emptied = [
         f"{name} held {target.seen[name]:,} when it was verified before" for name in empty if target.seen.get(name)
     ]
@@ -97,14 +102,29 @@ def lack_of_target(target: Target) -> Lack | None:
     )
 
 
-def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: str = "") -> Lack | None:
+def _lack_of_ids(target: Target, holding: Holding, types: str) -> Lack | None:
+    documents = max(holding.documents or 0, holding.unreadable)  # the number of documents is an estimate
+    if holding.unreadable <= target.most_unreadable * documents:
+        return None
+    return Lack(
+        f"{holding.unreadable:,} of {documents:,} documents of {holding.name} in {target.shown} are unreadable"
+        f" ({holding.unreadable / documents:.2%}): their {holding.field} does not tell what they belong to. That is more than"
+        f" SESSION_ASSETS_MAX_UNREADABLE_SHARE={target.most_unreadable:g} allows.{_types_said(types)}",
+        "Correct them, or say how to read them (docs/evidence.md), then verify again.",
+    )
+
+
+def lack_of_documents(
+    target: Target, figures: Figures, unmatched: int, types: str = "", unclaimed: str = ""
+) -> Lack | None:
     """What the documents themselves do not allow to say: none was understood, none has a counterpart, or too few were.
 
     `unmatched` are judged documents that nothing was compared with, such as sessions without any event.
+    `unclaimed` names what belongs to documents, if there is any and no document claims it.
     """
+    said = _types_said(types)
     if not figures.applicable:
-        return None
-    said = f" Types found: {types}." if types else ""
+        return _lack_of_claims(target, figures, unclaimed, said) if unclaimed else None
     if not figures.judged:
         return Lack(
             f"none of {figures.applicable:,} documents of {target.shown} could be judged: {figures.unreadable:,} unreadable,"
@@ -127,6 +147,18 @@ def lack_of_documents(target: Target, figures: Figures, unmatched: int, types: s
             everywhere=False,
         )
     return None
+
+
+def _lack_of_claims(target: Target, figures: Figures, unclaimed: str, said: str) -> Lack:
+    return Lack(
+        f"none of {figures.read:,} documents of {target.shown} could be judged, while there are {unclaimed}: all of them"
+        f" look like documents that no rule is about.{said}",
+        "Is the id in a field of the name that is read? See docs/evidence.md and docs/mapping.md.",
+    )
+
+
+def _types_said(types: str) -> str:
+    return f" Types found: {types}." if types else ""
 
 
 def worst(lacks: Iterable[Lack | None]) -> Lack | None:

@@ -63,10 +63,14 @@ class Said:
     @property
     def counted(self) -> float:
         """The most attempts that the analytics speak of. An attempt has one difficulty, and counts once in each of its topics."""
-        found = [_number(self.totals.get("total_attempted")) or 0.0]
-        found += [sum(_attempted(one.values())) for one in self.maps("difficulties") if one]
+        found = [_number(self.totals.get("total_attempted")) or 0.0, self.attempts_by_difficulty]
         found += [max(_attempted(one.values()), default=0.0) for one in self.maps("topics") if one]
         return max(found)
+
+    @property
+    def attempts_by_difficulty(self) -> float:
+        """The most attempts that the counts by difficulty add up to."""
+        return max((sum(_attempted(one.values())) for one in self.maps("difficulties") if one), default=0.0)
 
     def text(self) -> str:
         """The figures as the full list shows them."""
@@ -98,15 +102,26 @@ def _lacks_attempts(said: Said, facts: Values) -> bool:
         return True
     if count == 0 and max(said.score or 0.0, said.ms or 0.0) > 0:
         return True
-    if said.attempted is None:
-        return said.counted > count and not _equal(said.ms, ms)
-    if (_number(said.totals.get("total_attempted")) or 0.0) <= count:
+    if said.counted <= count:
         return False
+    if said.attempted is None or (said.score is None and said.ms is None):
+        return True  # no word of the application's own says that these are all attempts
     more = {"total_correct": (said.score, correct), "total_time_ms": (said.ms, ms)}
-    return any(  # the analytics speak of more, and what the application wrote agrees with them
-        own is not None and own > now and _equal(_number(said.totals.get(name)), own)
-        for name, (own, now) in more.items()
+    agrees = any(  # the analytics speak of more, and what the application wrote agrees with them
+        own is not None and own > now and _agrees(said.totals.get(name), own) for name, (own, now) in more.items()
     )
+    return agrees or (said.attempts_by_difficulty > count and _loses_topics(said, facts))
+
+
+def _agrees(value: Any, own: float) -> bool:
+    number = _number(value)
+    return number is None or _equal(number, own)
+
+
+def _loses_topics(said: Said, facts: Values) -> bool:
+    """Whether a topic would be lost: together with difficulties of more attempts that is more than an inflated figure."""
+    now = {one["name"] for one in facts["topics"]}
+    return any(not now.issuperset(one) for one in said.maps("topics") if one)
 
 
 def _falls(said: Said, facts: Values, kind: str) -> bool:

@@ -6,7 +6,7 @@ A document that changes after it was read fails its guard; a problem that change
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -100,9 +100,12 @@ class ContestSource:
         return [one for one in dict.fromkeys(wanted) if one not in found]
 
     def holdings(self) -> list[Holding]:
-        """All three; that of the users may be empty: a session need not have one."""
+        """All three; that of the users may be empty: a session need not have one. But if there are users, some have a name."""
         users = self._users.holding()
-        return [self._sessions.holding(), self._problems.holding(), *([users] if users.documents is None else [])]
+        if users.documents and not self._users.holds_any({"username": {"$type": "string"}}):
+            users = replace(users, unreadable=users.documents, field="username")
+        relied_on = users.documents is None or users.unreadable
+        return [self._sessions.holding(), self._problems.holding(), *([users] if relied_on else [])]
 
     def types(self) -> str:
         """What the fields hold that nothing else can tell, if they lack it or it is not understood; over all sessions."""

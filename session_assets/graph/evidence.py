@@ -38,6 +38,7 @@ class Evidence:
         tags: Mapping[str, str],
         partitions: Iterable[str] | None = None,
         types: str = "",
+        unclaimed: str = "",
         of_plan: bool = False,
     ) -> Lack | None:
         """Decide whether a run of these partitions (None: all) saw enough, and keep the answer.
@@ -46,7 +47,7 @@ class Evidence:
         it neither sets nor clears that.
         """
         target = self._target(holdings, tags)
-        lack = worst([lack_of_target(target), lack_of_documents(target, figures, unmatched, types)])
+        lack = worst([lack_of_target(target, types), lack_of_documents(target, figures, unmatched, types, unclaimed)])
         if not (of_plan and lack is not None and not lack.everywhere):
             self._keep(lack, holdings, run_id, partitions)
         return lack
@@ -64,8 +65,9 @@ class Evidence:
     ) -> Lack | None:
         """What a look at single documents lacks, or can be told without reading any; nothing is kept."""
         target = self._target(holdings, tags)
-        unread = lack_of_documents(target, figures, 0, types()) if figures.unreadable else None
-        return worst([lack_of_target(target), unread])
+        said = types() if figures.unreadable or any(one.unreadable for one in holdings) else ""
+        unread = lack_of_documents(target, figures, 0, said) if figures.unreadable else None
+        return worst([lack_of_target(target, said), unread])
 
     def _target(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Target:
         return Target(
@@ -127,10 +129,10 @@ def require_evidence(environment: Environment, slice_: str, known: Known, partit
         )
 
 
-def refuse(lack: Lack | None, what: str) -> None:
+def refuse(lack: Lack | None, what: str, done: str = "planned") -> None:
     """Raise `NoEvidence` where a target gives none at all: a plan of nothing would read as *nothing to do*."""
     if lack is not None and lack.is_error and lack.everywhere:
-        raise NoEvidence(f"{what} found no evidence, so nothing is planned: {lack.text.rstrip('.')}. {lack.next_step}")
+        raise NoEvidence(f"{what} found no evidence, so nothing is {done}: {lack.text.rstrip('.')}. {lack.next_step}")
 
 
 def allowed_empty(env: Mapping[str, str] | None = None) -> set[str]:

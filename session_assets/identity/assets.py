@@ -77,7 +77,7 @@ USER_SESSIONS = Collection(
                 reason.text,
                 reason.fix is model.Fix.REPAIR,
                 reason.next_step,
-                unreadable=reason.name == "not_an_email",
+                unreadable=reason.name in model.UNREADABLE,
             )
             for reason in model.REASONS
             if reason.check == check

@@ -5,12 +5,13 @@ Rules: seed S1 and its fact sheet. Columns of the frames are described in `model
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from session_assets.identity.lookup import resolve
-from session_assets.identity.model import CANONICAL, COLLECTED, SESSION, SHARDS, UNUSABLE_ID
+from session_assets.identity.model import CANONICAL, COLLECTED, ODD_ACTIVITY, OTHER_TYPES, SESSION, SHARDS, UNUSABLE_ID
 
 _CLOCKS = timedelta(days=1)  # an activity further ahead is a wrong clock, not a live session: it must not wait for ever
 
@@ -40,15 +41,17 @@ def classify(
     now: datetime,
     settle_minutes: float,
     allow_shrink: bool = False,
+    other_types: Sequence[str] = OTHER_TYPES,
 ) -> pl.DataFrame:
     """Put each document into one class.
 
     In: `COLLECTED`, all documents of an id in the same frame; `folds` (`key`, `fold`: whether the sessions of that id become
     one; null where both were edited; `shrinks`: it would say less than one of them); `moves`: the container is partitioned by the
-    user id; `allow_shrink`: plan also what says less.
+    user id; `allow_shrink`: plan also what says less; `other_types`: of documents that no rule is about.
     Out: the same rows with `class` (unchanged | planned | listed | unsettled | not_applicable), `reasons` and `notes`.
     """
     is_session = pl.col("type").eq_missing(pl.lit(SESSION))
+    unknown = ~pl.col("type").is_in([SESSION, *other_types]).fill_null(False)
     canonical = pl.col("resolution") == CANONICAL
     resolved = pl.col("resolution") == "email_resolved"
     alone = is_session.sum().over("key") == 1
@@ -82,6 +85,8 @@ def classify(
         .then(pl.lit("would_shrink"))
         .when(~canonical & ~resolved)
         .then("resolution")
+        .when((resolved | ~alone) & (is_session & pl.col(ODD_ACTIVITY)).any().over("key"))
+        .then(pl.lit("unreadable_activity"))
         .when(alone & canonical & incomplete)
         .then(pl.lit("audit_incomplete"))
         .when(alone & canonical & inconsistent)
@@ -89,9 +94,9 @@ def classify(
     )
     wrong = resolved | ~alone
     return (
-        joined.with_columns(held=pl.when(is_session).then(held), touched=~is_session & marked)
+        joined.with_columns(held=pl.when(is_session).then(held), touched=~is_session & marked, unknown=unknown)
         .with_columns(
-            pl.when(pl.col("touched"))
+            pl.when(pl.col("touched") | pl.col("unknown"))
             .then(pl.lit("listed"))
             .when(~is_session)
             .then(pl.lit("not_applicable"))
@@ -105,8 +110,13 @@ def classify(
             .alias("class")
         )
         .with_columns(
-            reasons=pl.when(pl.col("touched"))
-            .then(pl.concat_list(pl.lit("audit_document_touched")))
+            reasons=pl.when(pl.col("touched") | pl.col("unknown"))
+            .then(
+                pl.concat_list(
+                    pl.when("touched").then(pl.lit("audit_document_touched")),
+                    pl.when("unknown").then(pl.lit("unknown_type")),
+                ).list.drop_nulls()
+            )
             .when(pl.col("held").is_not_null())
             .then(pl.concat_list("held"))
             .when(pl.col("class") == "unsettled")

@@ -54,7 +54,8 @@ def folded(
 
 
 def shrinks(folded: Document, documents: Iterable[Document]) -> bool:
-    """Whether a fold says less than one of its documents: it has a smaller count, or lacks items of a list or entries of a map.
+    """Whether a fold says less than one of its documents: it has a smaller number, nothing where a document says something, or
+    lacks items of a list or entries of a map.
 
     A value that is only another one, such as a status, is none of that: the document that was written last is right.
     """
@@ -73,7 +74,9 @@ def _says_less(name: str, now: Any, value: Any) -> bool:
         return not isinstance(now, list) or not _holds(now, value)
     if isinstance(value, dict):
         return not isinstance(now, dict) or any(_says_less(key, now.get(key), one) for key, one in value.items())
-    if _is_number(value) and name in _COUNTS:
+    if _is_blank(now):
+        return True
+    if _is_number(value) and (name in _COUNTS or _is_number(now)):
         return not _is_number(now) or now < value
     return _is_begin(name, value) and not _is_begin(name, now)
 

@@ -5,6 +5,8 @@ Reasons, checks and their texts come from the one table here, so that they canno
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,10 +29,14 @@ UNUSABLE_ID = r"[/\\?#\t\r\n]| $|^\.{1,2}$"
 
 SESSION, USER = "session", "user"
 """Values of `type`; documents of any other are left alone."""
+OTHER_TYPES = ("audit",)
+"""Types of documents that no rule is about; a person may name more."""
+OTHER_TYPES_SETTING = "IDENTITY_OTHER_TYPES"
 USER_ID, EMAIL_FIELD, ORIGINAL, UPDATED = "user_id", "user_email", "user_id_original", "backfill_updated_at"
 AUDIT = (EMAIL_FIELD, ORIGINAL, UPDATED)
 """What a backfilled session carries beside its GUID."""
 CREATED = "created_at"
+ODD_ACTIVITY = "odd_activity"
 
 AUTH_COLUMNS = pl.Schema({"auth_id": pl.String, "email": pl.String})
 
@@ -44,6 +50,7 @@ SESSION_COLUMNS = pl.Schema(
         "user_id_original": pl.String,
         "backfill_updated_at": pl.String,
         "last_activity": MOMENT,
+        ODD_ACTIVITY: pl.Boolean,  # it says something of its last activity that is no time
         "modified": pl.Int64,  # when the server wrote it last, in seconds since the epoch
         "document": pl.Binary,  # the whole document as read, without what the server adds
     }
@@ -58,6 +65,12 @@ COLLECTED = pl.Schema(
     }
 )
 """A stored document with what its user id resolves to."""
+
+
+def other_types(env: Mapping[str, str] | None = None) -> list[str]:
+    """The types of documents that no rule is about."""
+    named = (os.environ if env is None else env).get(OTHER_TYPES_SETTING, "").split(",")
+    return [*OTHER_TYPES, *(stripped for one in named if (stripped := one.strip()))]
 
 
 class Fix(StrEnum):
@@ -91,6 +104,10 @@ NEXT_STEP = {
     Fix.WAIT: "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
 }
 _AUTH_STEP = "Correct the auth container, then plan again; until then these sessions stay as they are."
+_TYPE_STEP = f"Correct the type (session, as it is written), or name types of other documents in {OTHER_TYPES_SETTING}."
+_TIME_STEP = (
+    "Write last_activity as ISO 8601 text with an offset, or as a number of s, ms or µs since 1970, then plan again."
+)
 _ID_STEP = "Have the application write the session under an id without / \\ ? # and line ends."
 
 _SHRINK_STEP = (
@@ -110,6 +127,13 @@ REASONS = (
     Reason(
         "unusable_id", "user_ids_canonical", _LISTED, "no client can read or write a document of such an id", _ID_STEP
     ),
+    Reason(
+        "unreadable_activity",
+        "user_ids_canonical",
+        _LISTED,
+        "last_activity is no time that anybody understands, so nobody can tell whether the session has settled",
+        _TIME_STEP,
+    ),
     Reason("same_id", "ids_unique", _REPAIR, "one session stands under its e-mail and again under its GUID"),
     Reason("id_collision", "ids_unique", _LISTED, "one id in several partitions, not of one session that was moved"),
     Reason("both_edited", "ids_unique", _LISTED, "edited under the e-mail and later under the GUID"),
@@ -122,11 +146,16 @@ REASONS = (
     ),
     Reason("audit_incomplete", "audit_fields", _LISTED, "a backfilled session lacks one of its audit fields"),
     Reason("audit_inconsistent", "audit_fields", _LISTED, "audit fields do not agree with each other or with auth"),
+    Reason(
+        "unknown_type", "other_documents", _LISTED, "nobody can tell by its type whether it is a session", _TYPE_STEP
+    ),
     Reason("audit_document_touched", "other_documents", _LISTED, "a document that is no session has audit fields"),
 )
+UNREADABLE = ("not_an_email", "unreadable_activity", "unknown_type")
+"""Reasons of the checks that list what nobody understands."""
 UNMATCHED = ("no_auth_record",)
 """Reasons of sessions that have no user to be compared with."""
 REASON = {reason.name: reason for reason in REASONS}
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))
-RESOLUTIONS = tuple(reason.name for reason in REASONS if reason.check == "user_ids_canonical")[:-2]
+RESOLUTIONS = tuple(reason.name for reason in REASONS if reason.check == "user_ids_canonical")[:-3]
 CANONICAL = "canonical"

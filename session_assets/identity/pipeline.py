@@ -17,7 +17,17 @@ from session_assets.changes.evidence import Holding
 from session_assets.changes.tally import FINDINGS
 from session_assets.failpoints import armed, failpoint
 from session_assets.identity.facts import classify, session_facts
-from session_assets.identity.model import AUTH, CANONICAL, COLLECTED, SESSION, SESSIONS, SLICE, UNMATCHED
+from session_assets.identity.model import (
+    AUTH,
+    CANONICAL,
+    COLLECTED,
+    ODD_ACTIVITY,
+    SESSION,
+    SESSIONS,
+    SLICE,
+    UNMATCHED,
+    other_types,
+)
 from session_assets.identity.repairs import folds
 from session_assets.identity.source import IdentitySource
 from session_assets.pipeline import Failures, Pipeline, facts_by_partition, has_reason
@@ -61,6 +71,8 @@ class Identity(Pipeline):
     def classified(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of `COLLECTED` with `class`, `reasons`, `notes`, and what `repairs.change_rows` needs of them."""
         planned_at = self.now.isoformat()
+        if ODD_ACTIVITY not in frame.columns:  # facts that an earlier version stored
+            frame = frame.with_columns(pl.lit(False).alias(ODD_ACTIVITY))
         rows = classify(
             frame,
             folds(frame, planned_at) if self.source.moves else folds(frame.clear(), planned_at),
@@ -68,6 +80,7 @@ class Identity(Pipeline):
             now=datetime.now(UTC),
             settle_minutes=self.settings.settle_minutes,
             allow_shrink=self.settings.allow_shrink,
+            other_types=other_types(),
         )
         return rows.with_columns(planned_at=pl.lit(planned_at))
 
@@ -78,9 +91,10 @@ class Identity(Pipeline):
         return self.source.holdings()
 
     def unreadable(self) -> pl.Expr:
-        """A document without a type, or a session whose user id is missing or no text: nobody can tell whose it is."""
+        """A document of an unknown type, or without one; a session whose user id is missing or no text: nobody can tell whose
+        it is. Or a session that is to be moved, and nobody can tell whether it has settled."""
         is_session = pl.col("type") == SESSION
-        return pl.col("type").is_null() | (is_session & pl.col("user_id").is_null())
+        return (is_session & pl.col("user_id").is_null()) | has_reason(["unknown_type", "unreadable_activity"])
 
     def unmatched(self) -> pl.Expr:
         return has_reason(UNMATCHED)

@@ -17,6 +17,7 @@ from session_assets.identity.facts import shard
 from session_assets.identity.model import (
     AUTH_COLUMNS,
     MOMENT,
+    ODD_ACTIVITY,
     ORIGINAL,
     SESSION,
     SESSION_COLUMNS,
@@ -25,7 +26,7 @@ from session_assets.identity.model import (
     USER,
 )
 from session_assets.identity.summaries import ACTIVITY_COLUMNS
-from session_assets.moments import moment
+from session_assets.moments import moment, moment_of_any_unit
 from session_assets.selection import Progress, Selection
 from session_assets.spill import Buckets
 from session_assets.stores.cosmos import Container, encode, plain
@@ -157,25 +158,29 @@ def _frame(page: list[dict[str, Any]]) -> pl.DataFrame:
         {
             "key": [_text(one["id"]) for one in page],
             **columns,
-            "activity": [_text(one.get("last_activity")) or _text(one.get("last_heartbeat")) for one in page],
+            "activity": [_time(_last_activity(one)) for one in page],
+            "is_told": [_last_activity(one) is not None for one in page],
             "modified": [one.get("_ts", 0) for one in page],
             "document": [encode([plain(one)]) for one in page],
         },
         schema_overrides=dict.fromkeys((*_TEXTS, "activity", "key"), pl.String)
         | {"modified": pl.Int64, "document": pl.Binary},
     )
-    return frame.with_columns(
+    frame = frame.with_columns(
         shard(pl.col("key")).alias("partition"),
         moment(pl.col("activity"), "iso").cast(MOMENT).alias("last_activity"),
-    ).select(SESSION_COLUMNS.names())
+    )
+    is_odd = pl.col("is_told") & pl.col("last_activity").is_null()
+    return frame.with_columns(is_odd.alias(ODD_ACTIVITY)).select(SESSION_COLUMNS.names())
 
 
 def _activity(page: list[dict[str, Any]]) -> pl.DataFrame:
-    names = ("user_id", "user_email", "status", "created_at", "last_activity")
+    names = ("user_id", "user_email", "status")
     rows = [
         (
             _text(one["id"]),
             *(_text(one.get(name)) for name in names),
+            *(_time(one.get(name)) for name in ("created_at", "last_activity")),
             _number(one.get("session_duration_seconds")),
             int(min(_number(one.get("activity_count")) or 0, _MOST)),
             len(one["endpoints_accessed"]) if isinstance(one.get("endpoints_accessed"), list) else 0,
@@ -185,6 +190,17 @@ def _activity(page: list[dict[str, Any]]) -> pl.DataFrame:
     texts = {name: pl.String() if dtype == MOMENT else dtype for name, dtype in ACTIVITY_COLUMNS.items()}
     frame = pl.DataFrame(rows, schema=texts, orient="row")
     return frame.with_columns(moment(pl.col(name), "iso").cast(MOMENT) for name in ("created_at", "last_activity"))
+
+
+def _last_activity(document: dict[str, Any]) -> Any:
+    """What a session says of its last activity; None where it says nothing."""
+    found = (document.get(name) for name in ("last_activity", "last_heartbeat"))
+    return next((value for value in found if value is not None and value != ""), None)
+
+
+def _time(value: Any) -> str | None:
+    """The text of a time; a number of s, ms or µs as ISO 8601."""
+    return moment_of_any_unit(value) or _text(value)
 
 
 def _number(value: Any) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from session_assets.moments import local_moment, moment
+from session_assets.moments import RANGES, local_moment, moment
 from session_assets.stores.bson_batch import Batch, Places
 from session_assets.stores.bson_documents import NULL, decoded
 from session_assets.stores.bson_views import STRING, text_column
@@ -24,8 +24,6 @@ from session_assets.stores.bson_views import STRING, text_column
 DOUBLE, DATE, INT32, INT64 = 1, 9, 16, 18
 _NUMBERS = (DOUBLE, INT32, INT64)
 FIRST_MS, LAST_MS = -62135596800000, 253402300799999  # year 1, and 9999-12-31: what all readers of the results can hold
-RANGES = {"s": (FIRST_MS / 1000 - 1, 1e11), "ms": (1e11, 1e14), "us": (1e14, 9e15)}
-"""From, and below, which numbers are times of a unit: 1973-03-03 to the year 5138 (µs: 2255); seconds from the year 1."""
 _ISO = re.compile(
     r"\s*(?P<day>\d{4}-\d\d-\d\d)(?P<gap>[Tt ])(?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?P<fraction>[.,]\d{1,9})?"
     r"(?P<space> ?)(?P<zone>[Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?\s*"

@@ -31,6 +31,11 @@ from session_assets.stores.mongo_silence import MongoCalls, application_name, un
 _T = TypeVar("_T")
 _IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
 _TEXT, _OBJECT_ID = "string", "objectId"
+_NO_IDS = [
+    "array", "binData", "bool", "date", "dbPointer", "decimal", "double", "int", "javascript", "javascriptWithScope", "long",
+    "maxKey", "minKey", "object", "regex", "symbol", "timestamp",
+]  # fmt: skip
+"""All types but texts, ObjectIds, and those that say nothing: by name, so that an index on the field is used."""
 _BATCH = 12_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
 _DUMPS = re.compile(r", (?:Timeout: |full error: |Topology Description: )")
@@ -178,17 +183,21 @@ class MongoSource:
     def estimated_count(self) -> int:
         return attempt(self.variable, self.collection.estimated_document_count)
 
-    def holding(self) -> Holding:
-        """How many documents there are, as the server estimates them; none where there is no collection of the name."""
+    def holding(self, ids: str = "") -> Holding:
+        """How many documents there are, as the server estimates them; none where there is no collection of the name.
+
+        `ids` is the field that tells what a document belongs to: those that hold neither an id nor nothing there are counted.
+        """
         database, name = self.collection.database, self.collection.name
         only: dict[str, Any] = {"filter": {"name": name}, "authorizedCollections": True, "nameOnly": True}
         if not attempt(self.variable, lambda: database.list_collection_names(**only)):
             return Holding(name, None)
-        return Holding(name, self.estimated_count() or self.count({}))
+        unreadable = self.count({ids: {"$type": _NO_IDS}}) if ids else 0
+        return Holding(name, self.estimated_count() or self.count({}), unreadable, ids)
 
-    def holds_any(self) -> bool:
-        """Whether there is a document; an estimate may be wrong after a crash of the server."""
-        return attempt(self.variable, lambda: self.collection.find_one({}, {"_id": 1})) is not None
+    def holds_any(self, query: Mapping[str, Any] | None = None) -> bool:
+        """Whether there is a document (that matches); an estimate may be wrong after a crash of the server."""
+        return attempt(self.variable, lambda: self.collection.find_one(query or {}, {"_id": 1})) is not None
 
     def count(self, query: dict[str, Any]) -> int:
         """The exact number of documents that match."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import cast
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
@@ -10,6 +12,7 @@ from pymongo.collection import Collection
 
 from session_assets.stores.bson_documents import RAW_VALUES, equal_ids
 
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
 Recount = Callable[[ClientSession, list[bytes]], dict[int, str]]
 """Asked inside the transaction of a delete: which documents, by position, must stay, and why."""
 
@@ -19,7 +22,7 @@ def stays_if_found(collection: Collection, field: str, reason: str, *, holder: s
 
     `field` is that of the other collection; `holder` the field of the document, if its name is another one.
     """
-    return _stays(collection, field, holder or field, reason, lambda found: found > 0, limit=1)
+    return _stays(collection, field, holder or field, reason, lambda found: found > 0, limit=1, named=_may_name)
 
 
 def stays_if_empty(collection: Collection, recount: Recount) -> Recount:
@@ -40,7 +43,13 @@ def stays_if_last(collection: Collection, field: str, reason: str) -> Recount:
 
 
 def _stays(
-    collection: Collection, field: str, holder: str, reason: str, test: Callable[[int], bool], limit: int
+    collection: Collection,
+    field: str,
+    holder: str,
+    reason: str,
+    test: Callable[[int], bool],
+    limit: int,
+    named: Callable[[object], dict[str, object]] = equal_ids,
 ) -> Recount:
     """Counts documents with the value of each document, an ObjectId and its hex digits being one value."""
 
@@ -48,8 +57,16 @@ def _stays(
         found = {}
         for position, document in enumerate(documents):
             value = RawBSONDocument(document, RAW_VALUES)[holder]
-            if test(collection.count_documents({field: equal_ids(value)}, limit=limit, session=session)):
+            if test(collection.count_documents({field: named(value)}, limit=limit, session=session)):
                 found[position] = reason
         return found
 
     return recount
+
+
+def _may_name(value: object) -> dict[str, object]:
+    """As `equal_ids`, and the number that a text of digits writes: nobody reads it as an id, but somebody may have meant it."""
+    same = equal_ids(value)
+    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+        return same
+    return {"$in": [*cast(list[object], same.get("$in", [value])), int(value)]}

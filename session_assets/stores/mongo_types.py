@@ -13,9 +13,10 @@ import bson
 from bson import ObjectId
 
 from session_assets.masking import safe_text
+from session_assets.moments import RANGES
 from session_assets.stores.bson_documents import CODEC, key_of
 from session_assets.stores.bson_frames import Field, Kind
-from session_assets.stores.bson_times import RANGES, Times
+from session_assets.stores.bson_times import Times
 from session_assets.stores.mongo import MongoSource, attempt
 
 SAYS_NOTHING = frozenset({"missing", "null", "undefined"})

@@ -19,14 +19,24 @@ EVENT_RULES: dict[str, list[Rule]] = {
         Rule("orphan_event", "events of a session that has no document", False, model.NEXT_STEP[Fix.LISTED])
     ],
     "events_have_session_id": [
-        Rule("null_session_id", "events with neither a session nor an id for one", False, model.NEXT_STEP[Fix.LISTED])
+        Rule("null_session_id", "events with neither a session nor an id for one", False, model.NEXT_STEP[Fix.LISTED]),
+        Rule(
+            model.UNREADABLE_EVENT,
+            "events whose session_id is neither a text nor an ObjectId, so that nobody can tell their session",
+            False,
+            model.NEXT_STEP[Fix.LISTED],
+            unreadable=True,
+        ),
     ],
 }
 
 
 @dg.multi_asset_check(
     name="web_events_checks",
-    specs=[dg.AssetCheckSpec(name, asset=EVENTS, description=rules[0].text) for name, rules in EVENT_RULES.items()],
+    specs=[
+        dg.AssetCheckSpec(name, asset=EVENTS, description="; ".join(rule.text for rule in rules))
+        for name, rules in EVENT_RULES.items()
+    ],
     can_subset=True,
     pool="web_mongodb",
 )
@@ -38,7 +48,7 @@ def events_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
         tally, lists = web.loose_events(scratch, context.op_execution_context.run_id)
     op = context.op_execution_context
     evidence = Evidence(environment, model.SLICE, model.VARIABLE, SESSIONS.loop.known(environment))
-    lack = evidence.lack_of(web.holdings(), op.run.tags)
+    lack = evidence.lack_of(web.holdings(), op.run.tags, types=web.types)
     reports = check_reports(EVENT_RULES, tally, lists, lack, unit="events")
     environment.report(op.run_id, "checks_events", reported(report.total for report in reports))
     yield from (report.total.result(EVENTS) for report in reports)

@@ -125,6 +125,8 @@ REASONS = (
 REASON = {reason.name: reason for reason in REASONS}
 UNREADABLE = ("malformed_event", "malformed_session", "no_session_id")
 """Reasons for which nobody can judge a document."""
+UNREADABLE_EVENT = "unreadable_event"
+"""The reason of events of which nobody can tell the session."""
 UNMATCHED = ("orphan_session", "orphan_with_data")
 """Reasons of documents that have no event to be compared with."""
 CHECKS = tuple(dict.fromkeys(reason.check for reason in REASONS))

@@ -34,6 +34,7 @@ from session_assets.web.model import (
     SLICE,
     UNMATCHED,
     UNREADABLE,
+    UNREADABLE_EVENT,
     VARIABLE,
 )
 from session_assets.web.repairs import held_if_too_large
@@ -141,6 +142,10 @@ class Web(Pipeline):
         time = f"{events.collection}.{events.stored('timestamp')}"
         return types_text(self.source.types_found(), needed=[time], always=ids)
 
+    def unclaimed(self) -> str:
+        """Events that name a session, while no session has an id: its field may have another name."""
+        return "events that name a session" if self.source.claims_nothing() else ""
+
     def unreadable(self) -> pl.Expr:
         return has_reason(UNREADABLE)
 
@@ -151,10 +156,15 @@ class Web(Pipeline):
     # -- verify --------------------------------------------------------------------------------------------------------
 
     def loose_events(self, scratch: Path, run_id: str) -> tuple[Tally, dict[str, str]]:
-        """Events that no session document claims, and events without a session_id; asked of the whole collection."""
+        """Events that no session document claims, and events without a session_id; asked of the whole collection.
+
+        An event whose session_id is neither a text nor an ObjectId is unreadable: it may belong to any session.
+        """
         tally = Tally(scratch)
         for frame, reason in self.source.loose_events(scratch):
             tally.reads["all"] += frame.height
+            states = {"class": pl.lit("judged"), "unreadable": reason == UNREADABLE_EVENT, "unmatched": False}
+            tally.look(frame.with_columns(partition=pl.lit("all"), **states))
             tally.find(loose_findings(frame.filter("loose"), reason))
         return tally, self.publish_lists("checks", run_id, tally)
 

@@ -22,7 +22,7 @@ from session_assets.spill import Buckets
 from session_assets.stores.mongo import MongoSource
 from session_assets.stores.mongo_types import TypeFound, types_found
 from session_assets.web.facts import partition_keys
-from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS
+from session_assets.web.model import EVENT_COLUMNS, SESSION_COLUMNS, UNREADABLE_EVENT
 from session_assets.web.stored import PLAIN, WebShape
 
 _BUCKET_ROWS = 60_000
@@ -53,16 +53,19 @@ class WebSource:
         self._events = events
         self._shape = shape
         self._session_id = shape.sessions.stored("session_id")
-        self._has_id: dict[str, Any] = {
-            self._session_id: {"$type": ["string", "objectId"], "$not": {"$type": "array"}, "$ne": ""}
-        }
+        self._has_id = _with_id(self._session_id)
         self._first = first
         self._last = last
         self._newest: Any = None
 
     def holdings(self) -> list[Holding]:
         """Both collections, each with its documents."""
-        return [self._sessions.holding(), self._events.holding()]
+        return [self._sessions.holding(), self._events.holding(ids=self._shape.events.stored("session_id"))]
+
+    def claims_nothing(self) -> bool:
+        """Whether no session has an id, while an event names one."""
+        names_one = _with_id(self._shape.events.stored("session_id"))
+        return self._events.holds_any(names_one) and not self._sessions.holds_any(self._has_id)
 
     def types_found(self) -> dict[str, dict[str, TypeFound]]:
         """For each stored field that is compared, as `collection.field`: its types, with counts over all documents."""
@@ -135,9 +138,11 @@ class WebSource:
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
         events = Buckets(scratch, "loose", count, "session_id", columns)
         for read in self._events.keyed(self._shape.event_claim_fields, {}, {}):
-            frame, without = read.with_columns(pl.coalesce("_id", "key")), ~_IS_ID
-            events.add(frame.filter(~without))
-            yield frame.select("_id", "session_id", loose=without).filter("loose"), "null_session_id"
+            frame = read.with_columns(pl.coalesce("_id", "key"))
+            events.add(frame.filter(_IS_ID))
+            without = frame.filter(~_IS_ID).select("_id", "session_id", "malformed", loose=True)
+            yield without.filter("malformed").drop("malformed"), UNREADABLE_EVENT
+            yield without.filter(~pl.col("malformed")).drop("malformed"), "null_session_id"
         events.close()
         sessions = Buckets(scratch, "claims", count, "session_id", pl.Schema({"session_id": pl.String}))
         for frame in self._sessions.frames((self._shape.session_id_field,), self._has_id):
@@ -210,6 +215,11 @@ class WebSource:
         share = 1.0 if keys is None else min(1.0, len(keys) / max(sessions, 1))
         rows = max(events, sessions) * share
         return max(1, min(512, round(rows / _BUCKET_ROWS + 0.5)))
+
+
+def _with_id(field: str) -> dict[str, Any]:
+    """The query for documents whose field is an ObjectId, or text and not empty."""
+    return {field: {"$type": ["string", "objectId"], "$not": {"$type": "array"}, "$ne": ""}}
 
 
 def _ids(sessions: Sequence[str]) -> pl.Series:

@@ -29,6 +29,7 @@ from session_assets_tests.counts import examples
 
 SHRINK = "would_shrink"
 TIMES = ("total_time_ms", "total_time_seconds", "total_time_minutes")
+FIGURES = ("total_attempted", "score", *TIMES)
 KINDS = {"topics": "topic_performance", "difficulty": "difficulty_performance"}
 
 
@@ -102,6 +103,16 @@ CUTS: dict[str, Callable[[Document], Document]] = {
     "cut with the count, but not the times": lambda one: (
         one | {"total_attempted": 5, "problems_attempted": one["problems_attempted"][:5]}
     ),
+    "cut, no count, times of what is left": lambda one: (
+        _without(one, "total_attempted") | _left(one, "problems_attempted", *TIMES)
+    ),
+    "cut with the count, no score and no times": lambda one: (
+        _without(one, "score", *TIMES) | _left(one, "problems_attempted", "total_attempted")
+    ),
+    "cut with the count, the score and the times": lambda one: one | _left(one, "problems_attempted", *FIGURES),
+    "cut with all but topics and difficulties": lambda one: (
+        _without(one, "performance_metrics") | _left(one, "problems_attempted", *FIGURES)
+    ),
     "cut, a score to work out": lambda one: _without(_cut_earlier(one), "score"),
 }
 
@@ -112,6 +123,12 @@ def _without(document: Document, *names: str) -> Document:
 
 def _texts(value: Any) -> Any:
     return {name: _texts(one) for name, one in value.items()} if isinstance(value, dict) else str(value)
+
+
+def _left(document: Document, *names: str) -> Document:
+    """Fields of the document that only the first five attempts make."""
+    small = _cut_earlier(document) | {"total_attempted": 5}
+    return {name: small[name] for name in names}
 
 
 def _cut_earlier(document: Document) -> Document:

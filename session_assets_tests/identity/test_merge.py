@@ -109,6 +109,10 @@ POORER: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"endpoints_accessed": ["/a"]}, {"endpoints_accessed": "/a"}),
     ({"session_metadata": {"a": 1}}, {"session_metadata": 7}),
     ({"session_metadata": {"tabs": [1, 2]}}, {"session_metadata": {"tabs": [2]}}),
+    ({"session_metadata": {"page_views": 50}}, {"session_metadata": {"page_views": 2}}),
+    ({"request_count": 100}, {"request_count": 3}),
+    ({"score": 9.5}, {"score": None}),
+    ({"notes": "customer called"}, {"notes": ""}),
 ]
 
 

@@ -43,6 +43,20 @@ def test_attempts_that_are_gone_cost_no_analytics(cli: Terminal, goaime: Goaime,
     assert only(goaime) == before
 
 
+def test_attempts_that_are_gone_with_the_count_cost_no_topics(cli: Terminal, goaime: Goaime) -> None:
+    """The count was missing or lowered too, and half the topics were lost."""
+    goaime.sessions.insert_many([seed_session() | {"_id": number, "session_id": str(number)} for number in range(2)])
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 2
+    goaime.sessions.update_many({}, {"$push": {"problems_attempted": {"$each": [], "$slice": 5}}})
+    left = {"$sum": "$problems_attempted.time_spent_ms"}
+    goaime.sessions.update_many({}, [{"$set": {"total_attempted": 5, "score": 0, "total_time_ms": left}}])
+    goaime.sessions.update_one({"_id": 0}, {"$unset": {"total_attempted": 1}})
+    before = list(goaime.sessions.find())
+    applied = cli("apply", "contest", "--json")
+    assert (applied.code, applied.body["reasons"]["would_shrink"], applied.body["planned"]) == (0, 2, 0)
+    assert list(goaime.sessions.find()) == before
+
+
 @pytest.mark.parametrize("is_repaired", [False, True], ids=["before-a-repair", "after-a-repair"])
 def test_problems_under_another_name_cost_no_topics(cli: Terminal, goaime: Goaime, is_repaired: bool) -> None:
     goaime.sessions.insert_one(seed_session())
@@ -94,6 +108,22 @@ def test_users_under_another_name_are_an_error(cli: Terminal, goaime: Goaime) ->
     assert (found.code, "has no users" in found.body["lack"]["text"]) == (1, True), found
     assert cli("apply", "contest").code == 1
     assert only(goaime) == seed_session()
+
+
+def test_users_of_whom_none_has_a_name_are_no_evidence(cli: Terminal, goaime: Goaime) -> None:
+    """Their `username` had another name: `apply` wrote `user_id: null` into each session, and verify passed then."""
+    goaime.sessions.insert_one(seed_session())
+    goaime.users.insert_one({"_id": "u1", "name": seed_session()["username"]})
+    found = cli("verify", "contest", "--json")
+    assert found.code == 1, found
+    assert "1 of 1 documents of users" in found.body["lack"]["text"] and "username" in found.body["lack"]["text"]
+    refused = cli("apply", "contest")
+    assert refused.code in (1, 2) and "no evidence" in refused.err, refused
+    assert only(goaime) == seed_session()
+    goaime.users.update_many({}, {"$rename": {"name": "username"}})
+    assert cli("plan", "contest").code == 0
+    assert cli("apply", "contest", "--json").body["outcomes"]["applied"] == 1
+    assert only(goaime)["user_id"] == "u1"
 
 
 def test_what_nobody_understands_is_told_with_field_types_and_an_example(cli: Terminal, goaime: Goaime) -> None:

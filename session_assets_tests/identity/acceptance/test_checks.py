@@ -104,6 +104,31 @@ def test_a_fold_that_would_lose_what_one_document_says_is_listed(cli: Terminal, 
     assert (one["user_id"], one["pages"], one["activity_count"]) == (GUID, ["/b"], 9)
 
 
+def test_a_fold_that_would_lower_a_number_or_empty_a_text_is_listed(cli: Terminal, stored: Cosmos) -> None:
+    """Only two counts were compared: 100 requests became 3, a score of 9.5 became 0, and a note was lost."""
+    fuller: list[dict[str, Any]] = [{"request_count": 100}, {"session_metadata": {"page_views": 50}}, {"notes": "call"}]
+    poorer: list[dict[str, Any]] = [{"request_count": 3}, {"session_metadata": {"page_views": 2}}, {"notes": ""}]
+    stored.fill([session(EMAIL, number, **one) for number, one in enumerate(fuller)], [user(EMAIL.lower())])
+    assert cli(*APPLY).code == 0
+    write_all(stored.sessions, [session(EMAIL, number, **one) for number, one in enumerate(poorer)])
+    before = stored.stored()
+    answer = cli(*APPLY)
+    assert (answer.code, reasons(answer.body), answer.body["planned"]) == (0, {"would_shrink": 6}, 0)
+    assert stored.stored() == before
+
+
+def test_documents_of_an_unknown_type_are_unreadable(cli: Terminal, stored: Cosmos) -> None:
+    """Sessions of type `Session` counted as documents that no rule is about: all checks passed, and none was judged."""
+    sessions = [session(EMAIL, number, type="Session") for number in range(3)]
+    stored.fill([*sessions, session(EMAIL, 4, type="audit")], [user(EMAIL.lower())])
+    found = cli("verify", "identity", "--json")
+    assert (found.code, found.body["unreadable"], found.body["not_applicable"]) == (1, 3, 1)
+    assert "none of 3 documents" in found.body["lack"]["text"]
+    assert found.check("other_documents")["count"] == 3
+    named = cli("verify", "identity", "--json", IDENTITY_OTHER_TYPES="draft, Session")
+    assert (named.code, named.body["unreadable"], named.body["not_applicable"]) == (0, 0, 4)
+
+
 def test_one_session_alone(cli: Terminal, stored: Cosmos) -> None:
     stored.fill([session(EMAIL, 1), session(EMAIL, 2)], [user(EMAIL.lower())])
     chosen = session(EMAIL, 1)["id"]

@@ -125,3 +125,17 @@ def test_a_recently_active_session_waits(cli: Terminal, stored: Cosmos) -> None:
     stored.fill([active, session(EMAIL, 2, last_activity=LONG_AGO)], [user(EMAIL.lower())])
     answer = cli(*APPLY)
     assert (answer.body["planned"], answer.body["classes"]["unsettled"]) == (1, 1)
+
+
+def test_an_activity_that_is_no_iso_text_is_understood_or_told(cli: Terminal, stored: Cosmos) -> None:
+    """Numbers and texts without an offset counted as settled: sessions at work were moved."""
+    now = datetime.now(UTC)
+    active = [now.timestamp(), int(now.timestamp() * 1000)]
+    odd = [now.strftime("%Y-%m-%dT%H:%M:%S"), 17, [now.isoformat()], True]
+    told = [*active, *odd, int(now.timestamp()) - 86400, None]
+    stored.fill([session(EMAIL, number, last_activity=one) for number, one in enumerate(told)], [user(EMAIL.lower())])
+    verified = cli("verify", "identity", "--json")
+    assert (verified.code, verified.body["unreadable"], verified.body["unsettled"]) == (1, len(odd), len(active))
+    planned = cli("plan", "identity", "--json").body
+    assert planned["planned"] == 2
+    assert planned["reasons"]["unreadable_activity"] == len(odd)

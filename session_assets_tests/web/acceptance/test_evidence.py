@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from session_assets_tests.counts import some
-from session_assets_tests.web.acceptance.documents import Web, dump, fill
+from session_assets_tests.web.acceptance.documents import DAYS, Web, add_orphans, dump, fill
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
 STATES = ("judged", "not_applicable", "unsettled", "unreadable")
@@ -160,10 +160,26 @@ def test_only_log_ins_are_rightly_nothing_to_judge(cli: Terminal, web: Web) -> N
     fill(web)
     cli("verify", "web")
     web.sessions.delete_many({})
+    web.events.update_many({}, {"$unset": {"session_id": 1}})
     login = {"user_id": "u", "token": "t", "created_at": ObjectId().generation_time}
     web.sessions.insert_many([{**login, "expires_at": ObjectId().generation_time} for _ in range(3)])
     verified = cli("verify", "web", "--json")
     assert (verified.code, verified.body["not_applicable"], verified.body["lack"]) == (0, 3, None)
+
+
+def test_sessions_that_all_look_like_log_ins_are_no_evidence_while_events_name_sessions(
+    cli: Terminal, web: Web
+) -> None:
+    """`session_id` had another name, and the documents expire: verify judged none of them, and passed."""
+    fill(web, wrong=None)
+    web.sessions.update_many({}, {"$rename": {"session_id": "sid"}, "$set": {"expires_at": DAYS[0]}})
+    verified = cli("verify", "web", "--json")
+    assert_no_evidence(
+        verified, "none of 25 documents", "events that name a session", "sessions.session_id: 25 missing"
+    )
+    assert none_passes(verified) and verified.body["judged"] == 0
+    refused = cli("apply", "web")
+    assert refused.code in (1, 2) and "no evidence" in refused.err, refused
 
 
 def test_a_day_that_holds_nothing_and_a_session_that_nobody_has_are_usage_errors(cli: Terminal, web: Web) -> None:
@@ -190,3 +206,27 @@ def test_a_single_session_that_nobody_understands_is_no_evidence(cli: Terminal, 
     for command in ("verify", "plan", "apply"):
         refused = cli(command, "web", "--session", one["session_id"])
         assert refused.code == 1 and "has no events" in refused.out + refused.err, refused
+
+
+def test_events_that_name_their_session_by_a_number_are_no_evidence(cli: Terminal, web: Web) -> None:
+    """They counted as nothing at all: sessions that had events were deleted as orphans."""
+    fill(web, 6, wrong=None)
+    add_orphans(web)
+    for number, one in enumerate(web.sessions.find({"session_id": {"$regex": "^orphan"}})):
+        web.sessions.update_one({"_id": one["_id"]}, {"$set": {"session_id": str(7001 + number)}})
+        web.events.insert_one({"session_id": 7001 + number, "timestamp": DAYS[0], "page": "/"})
+    before = dump(web)
+    verified = cli("verify", "web", "--json")
+    assert_no_evidence(verified, "4 of 22", "events.session_id", "4 int")
+    assert not any(one["passed"] for one in verified.body["checks"] if "event" in one["name"])
+    named = verified.check("events_have_session_id")
+    assert (named["unreadable"], named["judged"], named["count"]) == (4, 18, 4)
+    for command in ("plan", "apply"):
+        for loop in ("web", "web/orphans"):
+            refused = cli(command, loop)
+            assert refused.code in (1, 2) and "no evidence" in refused.err, refused
+    few = {"SESSION_ASSETS_MAX_UNREADABLE_SHARE": "0.5"}
+    assert cli("verify", "web", "--json", **few).body["lack"] is None
+    assert cli("plan", "web/orphans", "--json", **few).body["planned"] == 4
+    assert cli("apply", "web/orphans", "--json", **few).body["outcomes"]["applied"] == 0
+    assert dump(web) == before
