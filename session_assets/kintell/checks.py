@@ -155,7 +155,7 @@ def _accounted(imports: Imports) -> CheckResult:
     same = (pl.col("inserted") == pl.col("inserted_rows")) & (pl.col("updated") == pl.col("updated_rows"))
     is_right = (pl.col("processed") == written) & same & (pl.col("rejected") == pl.col("rejected_rows"))
     is_whole = (pl.col("status") != "completed") | (pl.col("total") == written)
-    wrong = rows.filter(~(is_right & is_whole))["job_id"].to_list()
+    wrong = rows.filter(~(is_right & is_whole) | pl.col("cut_short"))["job_id"].to_list()
     total = int(rows["total"].sum())
     text = f"{len(wrong):,} of {rows.height:,} jobs ({total:,} rows) do not add up."
     if stays := not_taken_back(imports.database):
@@ -165,6 +165,9 @@ def _accounted(imports: Imports) -> CheckResult:
             f" recorded as rolled back, but {sum(stays.values()):,} of their sessions are in kintell_sessions."
         )
     step = "Roll such a job back (`session-assets revert kintell --plan-id JOB`) and import its file again."
+    if short := rows.filter("cut_short").height:
+        text += f" {short:,} of them are set to completed, but not all rows of their files were read."
+        step = f"If a job is set to completed too early: `session-assets resume JOB`. {step}"
     return _result("rows_accounted", text, ERROR, len(wrong), total, wrong, step)
 
 
