@@ -77,6 +77,24 @@ def test_users_are_created_and_the_whole_file_is_imported_again(cli: Terminal, t
     assert all(check["count"] == 0 for check in cli("verify", "kintell", "--json").body["checks"])
 
 
+def test_rejects_that_are_new_after_the_closing_are_open(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    rows = [clean(n) for n in range(4)]
+    path = write(tmp_path / "a.csv", [rows[0] | {"participant_email": "new@example.com"}, *rows[1:]])
+    job = imported(cli("import", path, "--json"), code=1)["job_id"]
+    assert cli("rejects", "close", job, "--note", "left the school").code == 0
+    assert cli("import", path).code == 0
+    execute(
+        stored,
+        "DELETE FROM kintell_sessions WHERE external_session_id = 'kintell-session-00002'",
+        f"DELETE FROM users WHERE email = '{rows[2]['volunteer_email']}'",
+    )
+    again = imported(cli("import", path, "--json"), code=1)
+    assert (again["rejected"], again["open_rejects"]) == (2, 2)
+    assert cli("verify", "kintell", "--json").check("users_exist")["count"] == 2
+    assert cli("rejects", "close", job, "--note", "left, too", "--json").body["closed"] == 2
+    assert cli("import", path).code == 0
+
+
 def test_values_say_what_is_wrong_with_them(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
     path = write(
         tmp_path / "a.csv",
