@@ -96,7 +96,8 @@ def status_of(job: Job, again: Outstanding | None) -> Status:
     """A job as of now; `again` is what is outstanding of a completed one."""
     done = job.processed_rows * 100 // job.total_rows if job.total_rows else int(job.status == "completed") * 100
     is_open = again is not None and bool(again.open_rejects or again.lost)
-    message = _next(job, again) if job.stuck or is_open else None if job.phase else job.reason
+    says_next = job.stuck or is_open or (job.unfinished_revert and not job.phase)
+    message = _next(job, again) if says_next else None if job.phase else job.reason
     return Status(
         jobId=job.id,
         fileName=job.file_name,
@@ -123,6 +124,8 @@ def dry_run_of(report: Mapping[str, Any]) -> DryRun:
     if report.get("nothing_to_do"):
         told.append(f"Job {report['job_id']} imported these bytes: there is nothing to do, what it wrote is there.")
         told.append(open_rejects(report["job_id"], report["open_rejects"]) or "")
+    elif report.get("unfinished_revert"):
+        told.append(report["unfinished_revert"])
     elif is_known:
         told.append(f"Job {report['job_id']} has been through these bytes: send them to start, then call resume.")
     else:
@@ -171,6 +174,8 @@ def _next(job: Job, again: Outstanding | None) -> str:
     """What to do with a job, as it is now."""
     if job.phase:
         return f"It is {job.phase}: {job.worker}."
+    if job.unfinished_revert:
+        return f"{job.unfinished_revert} Or call revert again."
     if job.stuck:
         return "Nobody works on it any more: resume it."
     if job.status == "failed":

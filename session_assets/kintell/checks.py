@@ -43,6 +43,7 @@ SESSION_CHECKS = {
     "rows_are_there": "Each session that a job inserted or updated is in kintell_sessions.",
     "one_session_per_external_id": "No external id is stored more than once.",
     "users_are_known": "Participant and volunteer of every session are users.",
+    "reverts_are_finished": "No revert of an import stopped half-way.",
     "no_job_is_stuck": "No job is said to run while nobody works on it.",
     "values_are_plausible": "No session lies in the future or long ago, and nobody is participant and volunteer at once.",
     "files_hold_rows": "No completed import was of a file without rows.",
@@ -92,6 +93,7 @@ def _of_sessions(imports: Imports) -> tuple[list[CheckResult], int]:
         _there(imports),
         _twice(imports, sessions),
         _nobody(imports, sessions),
+        _reverts(imports, jobs),
         _stuck(imports, jobs),
         *_odd(odd, sessions, jobs),
     ]
@@ -216,6 +218,15 @@ def _nobody(imports: Imports, sessions: int) -> CheckResult:
     return _result(
         "users_are_known", text, ERROR, len(ids), sessions, ids, "Restore these users, or delete the sessions."
     )
+
+
+def _reverts(imports: Imports, jobs: int) -> CheckResult:
+    found = [job for job in imports.jobs.unfinished() if job.unfinished_revert]
+    stopped = [job.id for job in found if job.phase != "reverting"]
+    text = f"{len(found):,} reverts are not finished, {len(found) - len(stopped):,} of them are at work."
+    step = "Run the same revert again: `session-assets revert kintell --plan-id JOB`."
+    ids = stopped or [job.id for job in found]
+    return _result("reverts_are_finished", text, ERROR if stopped else WARN, len(found), jobs, ids, step)
 
 
 def _stuck(imports: Imports, jobs: int) -> CheckResult:

@@ -35,7 +35,8 @@ def known_job(job: Job | None, again: Outstanding | None, would: Foreseen, found
         "would_leave": accepted - inserted - updated,
         "would_restore": len(again.lost),
         "open_rejects": again.open_rejects,
-        "nothing_to_do": not changed,
+        "unfinished_revert": job.unfinished_revert,
+        "nothing_to_do": not changed and not job.unfinished_revert,
     }
 
 

@@ -139,11 +139,11 @@ class JobStore:
             found = cursor.execute("SELECT count(*) AS jobs FROM backfill_jobs").fetchone()
             return found["jobs"] if found else 0
 
-    def unfinished(self) -> list[str]:
-        """The SHA-256 of files whose jobs may be resumed."""
+    def unfinished(self) -> list[Job]:
+        """Jobs that may be resumed, or whose revert must be finished; the oldest first."""
         with self._rows("jobs") as cursor:
-            found = cursor.execute(f"SELECT trim(sha256) AS sha256 FROM backfill_jobs WHERE {_UNFINISHED}")
-            return [row["sha256"] for row in found]
+            found = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE {_UNFINISHED} ORDER BY created_at")
+            return [self._job(cursor, row) for row in found.fetchall()]
 
     def newest(self, limit: int = 50) -> list[Job]:
         """Jobs, the newest first."""

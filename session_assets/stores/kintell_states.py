@@ -11,7 +11,7 @@ CUT_SHORT = """(
     AND reason IS DISTINCT FROM 'rolling back' AND (header IS NULL OR coalesce(last_processed_row, 0) < coalesce(total_rows, 0))
 )"""
 """Said to be completed, though not all rows of its file were read."""
-STATUS = f"CASE WHEN {CUT_SHORT} THEN 'failed' ELSE status END"
+STATUS = f"CASE WHEN {CUT_SHORT} OR reason IN ('rolled back', 'rolling back') THEN 'failed' ELSE status END"
 REASON = f"""
     CASE WHEN {CUT_SHORT} THEN concat('It was set to completed by hand: ', coalesce(last_processed_row, 0), ' of ',
         CASE WHEN header IS NULL THEN 'its' ELSE total_rows::text END, ' rows were read.') ELSE reason END

@@ -21,6 +21,23 @@ def stopped(cli: Terminal, folder: Path, failpoint: str = "kintell.committed@1")
     return path, json.loads(cli("jobs", "--json").out)[0]["id"]
 
 
+def test_a_revert_that_was_killed_is_told_until_it_is_finished(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    path = write(tmp_path / "a.csv", [clean(n) for n in range(3)])
+    job = imported(cli("import", path, "--json"))["job_id"]
+    cli.killed_at("kintell.revert.committed", "revert", "kintell", "--plan-id", job)
+    execute(stored, "UPDATE backfill_jobs SET status = 'completed'")
+    command = f"session-assets revert kintell --plan-id {job}"
+    verified = cli("verify", "kintell", "--json")
+    check = verified.check("reverts_are_finished")
+    assert (verified.code, check["severity"], check["count"], check["sample"]) == (1, "ERROR", 1, [job])
+    would = cli("import", path, "--dry-run", "--json").body
+    assert (command in would["obstacles"][0], would["nothing_to_do"]) == (True, False)
+    refused = cli("import", path)
+    assert (refused.code, command in refused.err.replace("\n", " ")) == (2, True), refused
+    assert (cli("revert", "kintell", "--plan-id", job).code, sessions(stored)) == (0, 0)
+    assert cli("verify", "kintell").code == 0
+
+
 @pytest.mark.parametrize(("failpoint", "rows"), [("kintell.committed@1", 10), ("kintell.checked@1", 0)])
 def test_a_job_that_is_marked_as_completed_by_hand_is_not_believed(
     cli: Terminal, tmp_path: Path, stored: Kintell, failpoint: str, rows: int
