@@ -19,6 +19,7 @@ from session_assets.kintell.health import health
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.model import ODDITIES
 from session_assets.kintell.told import odd_rows
+from session_assets.kintell.unfinished import imports_unfinished, reverts_unfinished, stuck
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_recount import (
     OPEN_DAYS,
@@ -43,6 +44,7 @@ SESSION_CHECKS = {
     "rows_are_there": "Each session that a job inserted or updated is in kintell_sessions.",
     "one_session_per_external_id": "No external id is stored more than once.",
     "users_are_known": "Participant and volunteer of every session are users.",
+    "imports_are_finished": "All rows of each file whose import began were read.",
     "reverts_are_finished": "No revert of an import stopped half-way.",
     "no_job_is_stuck": "No job is said to run while nobody works on it.",
     "values_are_plausible": "No session lies in the future or long ago, and nobody is participant and volunteer at once.",
@@ -93,8 +95,7 @@ def _of_sessions(imports: Imports) -> tuple[list[CheckResult], int]:
         _there(imports),
         _twice(imports, sessions),
         _nobody(imports, sessions),
-        _reverts(imports, jobs),
-        _stuck(imports, jobs),
+        *_unfinished(imports, jobs),
         *_odd(odd, sessions, jobs),
     ]
     return results, sessions
@@ -220,20 +221,14 @@ def _nobody(imports: Imports, sessions: int) -> CheckResult:
     )
 
 
-def _reverts(imports: Imports, jobs: int) -> CheckResult:
-    found = [job for job in imports.jobs.unfinished() if job.unfinished_revert]
-    stopped = [job.id for job in found if job.phase != "reverting"]
-    text = f"{len(found):,} reverts are not finished, {len(found) - len(stopped):,} of them are at work."
-    step = "Run the same revert again: `session-assets revert kintell --plan-id JOB`."
-    ids = stopped or [job.id for job in found]
-    return _result("reverts_are_finished", text, ERROR if stopped else WARN, len(found), jobs, ids, step)
-
-
-def _stuck(imports: Imports, jobs: int) -> CheckResult:
-    stuck = [job.id for job in imports.jobs.newest(1000) if job.stuck]
-    text = f"{len(stuck):,} jobs are said to run, but nobody works on them."
-    step = "`session-assets resume JOB` goes on where it stopped, `session-assets fail JOB` gives it up."
-    return _result("no_job_is_stuck", text, WARN, len(stuck), jobs, stuck, step)
+def _unfinished(imports: Imports, jobs: int) -> list[CheckResult]:
+    unfinished = imports.jobs.unfinished()
+    found = (imports_unfinished(unfinished), reverts_unfinished(unfinished), stuck(imports.jobs.newest(1000)))
+    names = ("imports_are_finished", "reverts_are_finished", "no_job_is_stuck")
+    return [
+        _result(name, one.text, ERROR if one.is_error else WARN, one.count, jobs, one.job_ids, one.step)
+        for name, one in zip(names, found, strict=True)
+    ]
 
 
 def _settled(imports: Imports) -> list[str]:

@@ -21,6 +21,23 @@ def stopped(cli: Terminal, folder: Path, failpoint: str = "kintell.committed@1")
     return path, json.loads(cli("jobs", "--json").out)[0]["id"]
 
 
+def test_an_import_that_stopped_half_way_is_told_until_it_goes_on(
+    cli: Terminal, tmp_path: Path, stored: Kintell
+) -> None:
+    _, job = stopped(cli, tmp_path)
+    cli("pause", job)
+    paused = cli("verify", "kintell", "--json")
+    check = paused.check("imports_are_finished")
+    assert (paused.code, check["severity"], check["count"], check["sample"]) == (0, "WARN", 20, [job])
+    cli("fail", job)
+    failed = cli("verify", "kintell", "--json")
+    check = failed.check("imports_are_finished")
+    assert (failed.code, check["severity"], check["count"]) == (1, "ERROR", 20)
+    assert "session-assets resume JOB" in check["description"] and "10 of 30 rows" in check["description"]
+    assert cli("resume", job).code == 0
+    assert cli("verify", "kintell").code == 0
+
+
 def test_a_revert_that_was_killed_is_told_until_it_is_finished(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
     path = write(tmp_path / "a.csv", [clean(n) for n in range(3)])
     job = imported(cli("import", path, "--json"))["job_id"]
