@@ -171,6 +171,24 @@ def test_a_revert_names_what_it_leaves_and_exits_1(cli: Terminal, tmp_path: Path
     ]
 
 
+def test_a_revert_of_a_job_that_lost_records_says_how_many_rows_stay(
+    cli: Terminal, tmp_path: Path, stored: Kintell
+) -> None:
+    job = imported(cli("import", write(tmp_path / "a.csv", [clean(n) for n in range(4)]), "--json"))["job_id"]
+    execute(
+        stored,
+        "CREATE TABLE kept AS SELECT * FROM backfill_row_changes",
+        "DELETE FROM backfill_row_changes WHERE row > 1",
+    )
+    revert = ("revert", "kintell", "--plan-id", job)
+    dry, answer = cli(*revert, "--dry-run", "--json").body, cli(*revert, "--json")
+    for body in (dry, answer.body):
+        assert (body["undoable"], body["left_rows"], body["left"]) == (1, 3, {"unrecorded": 3})
+    assert (answer.code, sessions(stored)) == (1, 3)
+    execute(stored, "INSERT INTO backfill_row_changes SELECT * FROM kept WHERE row > 1")
+    assert (cli(*revert).code, sessions(stored)) == (0, 0)
+
+
 def test_a_blank_cell_keeps_what_is_stored(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
     full = clean(1, rating="5", feedback_text="Good", language_level="B1")
     imported(cli("import", write(tmp_path / "a.csv", [full]), "--json"))
