@@ -78,6 +78,13 @@ class Outstanding:
     skipped: int
     written: int
     """Sessions that the job wrote and that are there."""
+    skipped_gone: int = 0
+    """So many of the skipped rows, at most, are gone: reverts of other jobs removed as many sessions since."""
+
+    @property
+    def missing(self) -> int:
+        """Sessions of the file that are gone; of skipped rows, those that may be."""
+        return len(self.lost) + self.skipped_gone
 
     @property
     def any(self) -> bool:

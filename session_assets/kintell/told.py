@@ -40,6 +40,16 @@ def known_job(job: Job | None, again: Outstanding | None, would: Foreseen, found
     }
 
 
+def skipped_gone(again: Outstanding, how: str) -> str:
+    """What to do about skipped rows that may be gone; empty if there are none. `how` brings the file."""
+    if not again.skipped_gone:
+        return ""
+    return (
+        f"Up to {again.skipped_gone:,} rows that it skipped were removed since by reverts of other jobs: {how} to bring them"
+        " back."
+    )
+
+
 def open_rejects(job_id: str, count: int) -> str | None:
     """What to do about rejected rows that nobody has repaired or closed; None if there are none."""
     if not count:
