@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from session_assets.kintell.jobs import Job, Outstanding
-from session_assets.kintell.told import odd_rows, open_rejects
+from session_assets.kintell.told import odd_rows, open_rejects, skipped_gone
 from session_assets.masking import safe_text
 
 _CREATED = "Backfill job created. Call resume endpoint to start processing."
@@ -35,7 +35,9 @@ class Status(BaseModel):
     failedRows: int  # noqa: N815
     keptRows: int = Field(description="Rows that left a stored value because their cell is blank.")  # noqa: N815
     openRejects: int | None = Field(description="Rejected rows that nobody repaired or closed; of a completed job.")  # noqa: N815
-    missingRows: int | None = Field(description="Rows whose sessions were removed since; of a completed job.")  # noqa: N815
+    missingRows: int | None = Field(  # noqa: N815
+        description="Rows whose sessions were removed since, with skipped ones that may be; of a completed job."
+    )
     status: str = Field(description="pending, running, completed, failed or paused, as of now")
     phase: str | None = Field(
         description="starting, validating, loading, publishing or reverting; null if nobody works"
@@ -95,8 +97,9 @@ def created(job: Job, again: Outstanding | None) -> Created:
 def status_of(job: Job, again: Outstanding | None) -> Status:
     """A job as of now; `again` is what is outstanding of a completed one."""
     done = job.processed_rows * 100 // job.total_rows if job.total_rows else int(job.status == "completed") * 100
-    is_open = again is not None and bool(again.open_rejects or again.lost)
-    message = _next(job, again) if job.stuck or is_open else None if job.phase else job.reason
+    is_open = again is not None and bool(again.open_rejects or again.missing)
+    says_next = job.stuck or is_open or (job.unfinished_revert and not job.phase)
+    message = _next(job, again) if says_next else None if job.phase else job.reason
     return Status(
         jobId=job.id,
         fileName=job.file_name,
@@ -106,7 +109,7 @@ def status_of(job: Job, again: Outstanding | None) -> Status:
         failedRows=job.failed_rows,
         keptRows=job.kept_rows,
         openRejects=None if again is None else again.open_rejects,
-        missingRows=None if again is None else len(again.lost),
+        missingRows=None if again is None else again.missing,
         status=job.state,
         phase=job.phase,
         holder=job.worker,
@@ -123,6 +126,8 @@ def dry_run_of(report: Mapping[str, Any]) -> DryRun:
     if report.get("nothing_to_do"):
         told.append(f"Job {report['job_id']} imported these bytes: there is nothing to do, what it wrote is there.")
         told.append(open_rejects(report["job_id"], report["open_rejects"]) or "")
+    elif report.get("unfinished_revert"):
+        told.append(report["unfinished_revert"])
     elif is_known:
         told.append(f"Job {report['job_id']} has been through these bytes: send them to start, then call resume.")
     else:
@@ -171,6 +176,8 @@ def _next(job: Job, again: Outstanding | None) -> str:
     """What to do with a job, as it is now."""
     if job.phase:
         return f"It is {job.phase}: {job.worker}."
+    if job.unfinished_revert:
+        return f"{job.unfinished_revert} Or call revert again."
     if job.stuck:
         return "Nobody works on it any more: resume it."
     if job.status == "failed":
@@ -183,5 +190,6 @@ def _next(job: Job, again: Outstanding | None) -> str:
             f"{len(again.lost):,} of its sessions were removed since: send the file to resume to bring them back."
         )
     if again is not None:
+        told.append(skipped_gone(again, "send the file to resume"))
         told.append(open_rejects(job.id, again.open_rejects) or "")
     return " ".join(filter(None, told)) or "Nothing is left to do: what it wrote is there."

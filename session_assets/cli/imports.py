@@ -128,7 +128,7 @@ def _runner(quiet: bool) -> Runner:
 def _publish(runner: Runner, imports: Imports, job: Job, as_json: bool) -> int:
     """Publish the events of a completed job. Raises `NotResumable` if none waits: then nothing is left to resume."""
     from session_assets.kintell.jobs import NotResumable
-    from session_assets.kintell.told import open_rejects
+    from session_assets.kintell.told import open_rejects, skipped_gone
     from session_assets.stores.kintell_outbox import lag
 
     waiting, again = lag(imports.database, job).waiting, imports.jobs.outstanding(job)
@@ -136,6 +136,7 @@ def _publish(runner: Runner, imports: Imports, job: Job, as_json: bool) -> int:
         f"{len(again.lost):,} of its sessions are gone: import {job.file_name} again to bring them back."
         if again.lost
         else "",
+        skipped_gone(again, f"import {job.file_name} again"),
         open_rejects(job.id, again.open_rejects) or "",
     ]
     if not waiting:

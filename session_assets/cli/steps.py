@@ -119,7 +119,8 @@ def _undone(body: dict[str, Any]) -> Iterator[str]:
         words = ", ".join(f"{word} {count:,}" for word, count in body["left"].items())
         yield f"{sum(body['left'].values()):,} rows {'would be' if body['dry_run'] else 'are'} left: {words}"
         yield from (f"  {one}" for one in body["refused_sample"])
-        yield f"all of them: {body['lists']['left']}"
+        if "left" in body["lists"]:
+            yield f"all of them: {body['lists']['left']}"
 
 
 def _story(target: StepTarget, body: dict[str, Any]) -> Iterator[str]:

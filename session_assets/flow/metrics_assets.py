@@ -25,7 +25,7 @@ from session_assets.graph.tables import column_schema
 from session_assets.graph.target import StepTarget
 from session_assets.settings import number
 from session_assets.stores.flow_compat import contracted_at, is_contracted
-from session_assets.stores.flow_figures import COUNTED, Figures, figures
+from session_assets.stores.flow_figures import COUNTED, FAULTS, Figures, figures
 from session_assets.stores.flow_holdings import holdings
 from session_assets.stores.postgres import Database
 
@@ -105,14 +105,18 @@ def _lack(environment: Environment, database: Database) -> Lack | None:
 
 def _row(metric: Metric, measured: Figures, samples: Samples) -> tuple[object, ...]:
     value, source, note = samples.value(metric), "application", ""
-    if value is None:
-        value, source = measured.values.get(metric.name), "database"
+    shown, told = measured.values.get(metric.name), value
+    hides = metric.name in FAULTS and told is not None and shown is not None and told < shown
+    if value is None or hides:
+        value, source = shown, "database"
         note = measured.notes.get(metric.name, "")
-    if value is None or (source == "database" and samples.told(metric) is not None):
+    if hides:
+        note = "; ".join(filter(None, [f"the application says {told:g}, but the database shows more", note]))
+    elif value is None or (source == "database" and samples.told(metric) is not None):
         note = "; ".join(filter(None, [note, samples.why_not(metric) if metric.formula else ""]))
     if value is None:
         source = "application" if metric.formula else "database"
-    state = "no_data" if value is None else "ok" if metric.holds(value) else "failed"
+    state = "no_data" if value is None else "ok" if metric.holds(value) and not hides else "failed"
     return (
         metric.name, value, metric.comparison, metric.threshold, metric.goal, metric.severity, state, source, note
     )  # fmt: skip
@@ -127,13 +131,14 @@ def _check(metric: Metric, row: Mapping[str, Any], samples: Samples, lack: Lack 
         text = f"{metric.shown(value)} {metric.text}{note}; wanted {metric.wanted}"
         if metric.goal is not None:
             goal = {"goal": metric.goal, "goal_is_reached": replace(metric, threshold=metric.goal).holds(value)}
+    hides = metric.name in FAULTS and row["source"] == "database" and samples.value(metric) is not None
     is_odd = value is None and samples.told(metric) is not None
     return CheckResult(
         metric.name,
         Counts(judged=int(value is not None), unreadable=int(is_odd)),
         int(row["state"] == "failed"),
         text,
-        _ALERTS.get(metric.severity, WARN),
+        ERROR if hides else _ALERTS.get(metric.severity, WARN),
         metric.next_step,
         metadata={
             "threshold": metric.threshold,

@@ -12,6 +12,7 @@ from session_assets.flow.assets import POOL, open_flow
 from session_assets.graph.environment import Environment
 from session_assets.masking import safe_text
 from session_assets.stores.flow_left import HARMLESS, Left
+from session_assets.stores.flow_lost import LOST
 
 LEFT = pl.Schema({"word": pl.String, "table": pl.String, "key": pl.String})
 """One row a row that an undo leaves: why, and which."""
@@ -54,7 +55,9 @@ def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None
     environment = Environment.load()
     undone = open_flow(context).undo(config.plan_id, dry_run=config.dry_run)
     left: list[Left] = undone["left"]
-    stays = [one for one in left if one.word not in HARMLESS]
+    lost: dict[str, int] = undone.get(LOST, {})
+    told = [_lost(table, count) for table, count in lost.items()] + [one.text for one in left[:_SHOWN]]
+    stays = sum(one.word not in HARMLESS for one in left) + sum(lost.values())
     counts = {
         what: sum(undone[what].values()) if isinstance(undone[what], dict) else int(undone[what])
         for what in ("restored", "taken_back", "removed", "kept")
@@ -70,19 +73,19 @@ def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None
             "dry_run": config.dry_run,
             "nothing": bool(undone.get("nothing")),
             "undoable": total,
-            "refused": len(stays),
-            "refused_sample": [one.text for one in left[:_SHOWN]],
-            "left": dict(Counter(one.word for one in left)),
+            "refused": stays,
+            "refused_sample": told,
+            "left": dict(Counter(one.word for one in left) + Counter({LOST: sum(lost.values())})),
             "lists": _listed(environment, context.run_id, left),
             "classes": counts,
-            "outcomes": {model.UNDONE: 0 if config.dry_run else total, "refused": len(stays)},
+            "outcomes": {model.UNDONE: 0 if config.dry_run else total, "refused": stays},
         },
     )
-    context.log.info(f"{undone['kind']}: {_told(counts)}; left: {len(left):,}")
-    for one in left[:_SHOWN]:
-        context.log.warning(one.text)
+    context.log.info(f"{undone['kind']}: {_told(counts)}; left: {len(left) + sum(lost.values()):,}")
+    for text in told:
+        context.log.warning(text)
     if stays and not config.dry_run:
-        raise RowsLeft(len(stays), total)
+        raise RowsLeft(stays, total)
 
 
 @dg.job(
@@ -92,6 +95,13 @@ def revert_flow_step(context: dg.OpExecutionContext, config: UndoConfig) -> None
 )
 def flow_revert() -> None:
     revert_flow_step()
+
+
+def _lost(table: str, count: int) -> str:
+    return (
+        f"{LOST}: {table}: {count:,} values that contract archived are not in the archive any more: they cannot come back."
+        " Restore them from a backup"
+    )
 
 
 def _listed(environment: Environment, run_id: str, left: list[Left]) -> dict[str, str]:

@@ -71,3 +71,5 @@ class Written:
     events: int
     kept: int = 0
     """Rows that left a stored value where their cell is blank; each is among the updated or the skipped ones, too."""
+    new_rejects: int = 0
+    """Of a retry: rejected rows that were not rejected before. What somebody closed earlier does not hold for them."""

@@ -19,6 +19,7 @@ from session_assets.kintell.health import health
 from session_assets.kintell.imports import Imports
 from session_assets.kintell.model import ODDITIES
 from session_assets.kintell.told import odd_rows
+from session_assets.kintell.unfinished import imports_unfinished, reverts_unfinished, stuck
 from session_assets.stores.kintell_outbox import lag
 from session_assets.stores.kintell_recount import (
     OPEN_DAYS,
@@ -43,6 +44,8 @@ SESSION_CHECKS = {
     "rows_are_there": "Each session that a job inserted or updated is in kintell_sessions.",
     "one_session_per_external_id": "No external id is stored more than once.",
     "users_are_known": "Participant and volunteer of every session are users.",
+    "imports_are_finished": "All rows of each file whose import began were read.",
+    "reverts_are_finished": "No revert of an import stopped half-way.",
     "no_job_is_stuck": "No job is said to run while nobody works on it.",
     "values_are_plausible": "No session lies in the future or long ago, and nobody is participant and volunteer at once.",
     "files_hold_rows": "No completed import was of a file without rows.",
@@ -92,7 +95,7 @@ def _of_sessions(imports: Imports) -> tuple[list[CheckResult], int]:
         _there(imports),
         _twice(imports, sessions),
         _nobody(imports, sessions),
-        _stuck(imports, jobs),
+        *_unfinished(imports, jobs),
         *_odd(odd, sessions, jobs),
     ]
     return results, sessions
@@ -155,7 +158,7 @@ def _accounted(imports: Imports) -> CheckResult:
     same = (pl.col("inserted") == pl.col("inserted_rows")) & (pl.col("updated") == pl.col("updated_rows"))
     is_right = (pl.col("processed") == written) & same & (pl.col("rejected") == pl.col("rejected_rows"))
     is_whole = (pl.col("status") != "completed") | (pl.col("total") == written)
-    wrong = rows.filter(~(is_right & is_whole))["job_id"].to_list()
+    wrong = rows.filter(~(is_right & is_whole) | pl.col("cut_short"))["job_id"].to_list()
     total = int(rows["total"].sum())
     text = f"{len(wrong):,} of {rows.height:,} jobs ({total:,} rows) do not add up."
     if stays := not_taken_back(imports.database):
@@ -165,6 +168,9 @@ def _accounted(imports: Imports) -> CheckResult:
             f" recorded as rolled back, but {sum(stays.values()):,} of their sessions are in kintell_sessions."
         )
     step = "Roll such a job back (`session-assets revert kintell --plan-id JOB`) and import its file again."
+    if short := rows.filter("cut_short").height:
+        text += f" {short:,} of them are set to completed, but not all rows of their files were read."
+        step = f"If a job is set to completed too early: `session-assets resume JOB`. {step}"
     return _result("rows_accounted", text, ERROR, len(wrong), total, wrong, step)
 
 
@@ -215,11 +221,14 @@ def _nobody(imports: Imports, sessions: int) -> CheckResult:
     )
 
 
-def _stuck(imports: Imports, jobs: int) -> CheckResult:
-    stuck = [job.id for job in imports.jobs.newest(1000) if job.stuck]
-    text = f"{len(stuck):,} jobs are said to run, but nobody works on them."
-    step = "`session-assets resume JOB` goes on where it stopped, `session-assets fail JOB` gives it up."
-    return _result("no_job_is_stuck", text, WARN, len(stuck), jobs, stuck, step)
+def _unfinished(imports: Imports, jobs: int) -> list[CheckResult]:
+    unfinished = imports.jobs.unfinished()
+    found = (imports_unfinished(unfinished), reverts_unfinished(unfinished), stuck(imports.jobs.newest(1000)))
+    names = ("imports_are_finished", "reverts_are_finished", "no_job_is_stuck")
+    return [
+        _result(name, one.text, ERROR if one.is_error else WARN, one.count, jobs, one.job_ids, one.step)
+        for name, one in zip(names, found, strict=True)
+    ]
 
 
 def _settled(imports: Imports) -> list[str]:

@@ -124,7 +124,8 @@ class Files:
             with suppress(FileNotFoundError):
                 if time.time() - path.lstat().st_mtime > _DAYS_KEPT * 86_400:
                     path.unlink()
-        kept = {sha256[:12] for sha256 in {*self.jobs.unfinished(), *self._needed_elsewhere()}}
+        resumable = {job.sha256 for job in self.jobs.unfinished() if job.sha256}
+        kept = {sha256[:12] for sha256 in resumable | self._needed_elsewhere()}
         for path in [*folder.iterdir()] if folder.is_dir() else []:
             with suppress(FileNotFoundError):
                 days = (time.time() - path.lstat().st_mtime) / 86_400

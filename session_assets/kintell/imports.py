@@ -100,7 +100,8 @@ class Imports(Files):
             "missing_users_list": str(self.storage.path(f"{folder}/missing_users.parquet")),
             **would.counts,
             **known_job(job, again, would, found),
-            "obstacles": [one.message for one in findings if not one.passed]
+            "obstacles": ([job.unfinished_revert] if job is not None and job.unfinished_revert else [])
+            + [one.message for one in findings if not one.passed]
             + too_many_rejects(name, validated, options),
         }
 

@@ -78,6 +78,13 @@ class Outstanding:
     skipped: int
     written: int
     """Sessions that the job wrote and that are there."""
+    skipped_gone: int = 0
+    """So many of the skipped rows, at most, are gone: reverts of other jobs removed as many sessions since."""
+
+    @property
+    def missing(self) -> int:
+        """Sessions of the file that are gone; of skipped rows, those that may be."""
+        return len(self.lost) + self.skipped_gone
 
     @property
     def any(self) -> bool:
@@ -172,12 +179,17 @@ class Job:
                 " import this one without --resume."
             )
 
+    @property
+    def unfinished_revert(self) -> str | None:
+        """What to do about a job of which rows were taken back already; None of any other."""
+        if self.reason != ROLLING_BACK:
+            return None
+        return f"Job {self.id} is being rolled back. Finish that: `session-assets revert kintell --plan-id {self.id}`."
+
     def require_kept(self) -> None:
         """Raises `NotResumable` for a job of which rows were taken back already: the undo must be finished."""
-        if self.reason == ROLLING_BACK:
-            raise NotResumable(
-                f"Job {self.id} is being rolled back. Finish that: `session-assets revert kintell --plan-id {self.id}`."
-            )
+        if self.unfinished_revert:
+            raise NotResumable(self.unfinished_revert)
 
     def require_resumable(self) -> None:
         """Raises `NotResumable` for a job whose rows were taken back, or are being."""

@@ -20,6 +20,7 @@ REFUSALS = {
     "refused": "is refused by the table, or by a trigger of it, as it would be then",
     "user_gone": "had a participant or volunteer who was deleted since",
     "returned": "is there again, although this undo had removed it",
+    "unrecorded": "has no record any more in backfill_row_changes: restore that from a backup and run the same revert again",
 }
 """Why a row is not undone. It is left exactly as it is."""
 
@@ -54,21 +55,25 @@ def relied_on(job_id: str, later: Sequence[tuple[str, str, int]]) -> str | None:
 
 @dataclass(frozen=True)
 class Reverted:
-    """What an undo did, or in a dry run would do. removed + restored + refused = the rows that the job changed."""
+    """What an undo did, or in a dry run would do. removed + restored + refused + unrecorded = the rows that the job changed."""
 
     removed: int
     restored: int
     refused: pl.DataFrame
+    unrecorded: int = 0
+    """Rows that the job counted, and of which somebody deleted the record: nobody knows which they are."""
 
     @property
     def left(self) -> int:
         """Rows that are outstanding. A row that the job inserted and that is gone is not: nothing of it is left."""
-        return self.refused.filter((pl.col("refusal") != "gone") | (pl.col("change") != "inserted")).height
+        stays = self.refused.filter((pl.col("refusal") != "gone") | (pl.col("change") != "inserted"))
+        return stays.height + self.unrecorded
 
     @property
     def left_by_word(self) -> dict[str, int]:
         """Rows that are not undone, by the word of `REFUSALS`."""
-        return dict(self.refused["refusal"].value_counts(sort=True).iter_rows())
+        words = dict(self.refused["refusal"].value_counts(sort=True).iter_rows())
+        return words | ({"unrecorded": self.unrecorded} if self.unrecorded else {})
 
     @property
     def classes(self) -> Mapping[str, int]:

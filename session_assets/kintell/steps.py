@@ -75,6 +75,7 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
     found = undo.look() if config.dry_run else undo.run()
     if not config.dry_run:
         imports.forget(imports.jobs.get(config.plan_id))
+    refused = found.refused.height + found.unrecorded
     name = f"kintell/reverts/{config.plan_id}/{context.run_id}.parquet"
     environment.storage.write_parquet(name, found.refused)
     notes = [
@@ -90,7 +91,7 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
             "plan_id": config.plan_id,
             "dry_run": config.dry_run,
             "undoable": found.removed + found.restored,
-            "refused": found.refused.height,
+            "refused": refused,
             "left": found.left_by_word,
             "left_words": {word: f"it {REFUSALS[word]}" for word in found.left_by_word},
             "left_rows": found.left,
@@ -100,11 +101,11 @@ def revert_kintell_job(context: dg.OpExecutionContext, config: UndoConfig) -> No
             "classes": dict(found.classes),
             "outcomes": {
                 UNDONE: 0 if config.dry_run else found.removed + found.restored,
-                "refused": found.refused.height,
+                "refused": refused,
             },
         },
     )
-    context.log.info(f"removed: {found.removed:,}, restored: {found.restored:,}, refused: {found.refused.height:,}")
+    context.log.info(f"removed: {found.removed:,}, restored: {found.restored:,}, refused: {refused:,}")
     if found.left and not config.dry_run:
         raise RowsLeft(found.left, found.removed + found.restored)
 

@@ -35,8 +35,19 @@ def known_job(job: Job | None, again: Outstanding | None, would: Foreseen, found
         "would_leave": accepted - inserted - updated,
         "would_restore": len(again.lost),
         "open_rejects": again.open_rejects,
-        "nothing_to_do": not changed,
+        "unfinished_revert": job.unfinished_revert,
+        "nothing_to_do": not changed and not job.unfinished_revert,
     }
+
+
+def skipped_gone(again: Outstanding, how: str) -> str:
+    """What to do about skipped rows that may be gone; empty if there are none. `how` brings the file."""
+    if not again.skipped_gone:
+        return ""
+    return (
+        f"Up to {again.skipped_gone:,} rows that it skipped were removed since by reverts of other jobs: {how} to bring them"
+        " back."
+    )
 
 
 def open_rejects(job_id: str, count: int) -> str | None:

@@ -21,6 +21,8 @@ COUNTED = (
     "data_import_success_rate", "user_session_continuity",
 )  # fmt: skip
 """Metrics that the database gives."""
+FAULTS = ("migration_errors", "foreign_key_violations")
+"""Those of them that count what the database itself shows: nobody else can say that there are fewer."""
 _SESSIONS = "data_import_sessions"
 _DAYS, _SECONDS = 365_000, 2_000_000  # what PostgreSQL can count with
 _KEYS = """

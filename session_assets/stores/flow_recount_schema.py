@@ -10,6 +10,7 @@ from session_assets.flow.model import BACKFILL, CONTRACT
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_findings import Finding
 from session_assets.stores.flow_layout import Place, q
+from session_assets.stores.flow_lost import still_lost
 from session_assets.stores.flow_seen import Seen, of_tables
 from session_assets.stores.flow_triggers import trigger_names
 from session_assets.stores.flow_work import Work
@@ -35,13 +36,16 @@ def unarchived(work: Work, place: Place) -> int:
 
 
 def archived_values(work: Work, name: str) -> Finding:
-    """Before contract each row is compared with its entry; after it, as many values must be there as contract recorded."""
+    """Before contract each row is compared with its entry; after it, as many values must be there as contract recorded.
+
+    Values that the undo of contract could not bring back are missing until they are there again.
+    """
     count, sample, odd, seen = 0, list[str](), list[str](), Seen()
     step = work.steps.newest(CONTRACT, "completed")
-    total = 0
+    total, lost = 0, still_lost(work)
     for place in work.layout.places:
         if place.has_old:
-            missing = unarchived(work, place)
+            missing = unarchived(work, place) + lost.get(place.name, 0)
             seen.add(work.one(q("SELECT count(*) FROM {table}", table=place.ident)))
             total += work.one(q("SELECT count({old}) FROM {table}", old=place.linked.old, table=place.ident))
         else:
@@ -55,7 +59,10 @@ def archived_values(work: Work, name: str) -> Finding:
                 odd.append(f"no completed contract is recorded that says how many values of {place.name} it archived")
         count += missing
         sample += [f"{place.name}: {missing:,}"] if missing else []
-    found = Finding(name, not count, count, total, sample, unit="values" if step else "rows")
+    found = Finding(name, not count, count, total + sum(lost.values()), sample, unit="values" if step else "rows")
+    if lost:
+        told = f"{found.text}; of {sum(lost.values()):,} of them the undo of contract found no value: restore them from a backup"
+        found = replace(found, note=told)
     return replace(seen.finding(found), odd=tuple(odd))
 
 

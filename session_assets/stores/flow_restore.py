@@ -18,6 +18,7 @@ from session_assets.stores.flow_contract import (
 )
 from session_assets.stores.flow_expand import add_indexes, build_index, stranded
 from session_assets.stores.flow_layout import Place, q, raw
+from session_assets.stores.flow_lost import LOST, lost_values
 from session_assets.stores.flow_triggers import create_triggers
 from session_assets.stores.flow_unfill import next_range
 from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
@@ -34,9 +35,15 @@ def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     refused = _impossible(work)
     if refused:
         raise PlanRefused(f"The old columns cannot come back: {'; '.join(refused)}. Nothing was changed.")
+    lost = lost_values(work)
     if dry_run:
         listed = [text for place in work.layout.places for text in _dangling(work, place)]
-        return {"restored": {one.name: _archived(work, one) for one in work.layout.places}, "refused": listed}
+        restored = {one.name: _archived(work, one) for one in work.layout.places}
+        return {"restored": restored, "refused": listed, LOST: lost}
+    for name, count in lost.items():
+        work.say(
+            f"{name}: {count:,} values that contract archived are not in the archive any more: they cannot come back"
+        )
     for place in work.layout.places:  # flows first: triggers of the others look there
         patiently(work.connection, work.limits, lambda place=place: _add_column(work, place), f"downgrade of {place.name}",
                   [place.table.oid], work.say)  # fmt: skip
@@ -55,7 +62,8 @@ def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
         add_indexes(work, place)
     work.reload()
     left = {place.name: stranded(work, place) for place in work.layout.places}
-    return {"restored": restored, "refused": [_deleted(name, count) for name, count in left.items() if count]}
+    refused = [_deleted(name, count) for name, count in left.items() if count]
+    return {"restored": restored, "refused": refused, LOST: lost}
 
 
 # -- what is possible --------------------------------------------------------------------------------------------------

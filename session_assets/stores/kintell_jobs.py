@@ -18,12 +18,14 @@ from session_assets.stores.kintell_load import Lane
 from session_assets.stores.kintell_outstanding import outstanding
 from session_assets.stores.kintell_owner import own_target, require_own_job
 from session_assets.stores.kintell_retry import RetryLane
+from session_assets.stores.kintell_states import REASON, STATUS
 from session_assets.stores.postgres import Database, holder, lock_key
 
 # Counters of an adopted table may be null. What later migrations add is not there before the next
 # import.
-_COLUMNS = """
-    id, file_name, status, reason, trim(sha256) AS sha256, byte_size, run_id, coalesce(policy, 'update') AS policy, header,
+_COLUMNS = f"""
+    id, file_name, {STATUS} AS status, {REASON} AS reason, trim(sha256) AS sha256,
+    byte_size, run_id, coalesce(policy, 'update') AS policy, header,
     to_jsonb(backfill_jobs) ->> 'encoding' AS encoding, to_jsonb(backfill_jobs) ->> 'timezone' AS timezone,
     to_jsonb(backfill_jobs) ->> 'phase' AS phase, to_jsonb(backfill_jobs) -> 'asked' AS asked,
     coalesce((to_jsonb(backfill_jobs) ->> 'kept_rows')::integer, 0) AS kept_rows,
@@ -36,7 +38,7 @@ _COLUMNS = """
     events_published, started_at, completed_at, created_at, updated_at
 """
 _SAME_BYTES = "sha256 = %s AND reason IS DISTINCT FROM 'rolled back'"
-_UNFINISHED = "status <> 'completed' AND reason IS DISTINCT FROM 'rolled back' AND sha256 IS NOT NULL"
+_UNFINISHED = f"({STATUS}) <> 'completed' AND reason IS DISTINCT FROM 'rolled back' AND sha256 IS NOT NULL"
 _START = f"""
     INSERT INTO backfill_jobs (id, file_name, sha256, byte_size, run_id, status, total_rows, processed_rows,
         successful_rows, failed_rows, last_processed_row, target)
@@ -45,7 +47,7 @@ _START = f"""
 """
 _CHECKING = f"""
     UPDATE backfill_jobs SET phase = 'validating', pause_requested = false, run_id = coalesce(%(run_id)s, run_id),
-        status = CASE status WHEN 'completed' THEN status ELSE 'running' END, reason = NULL, updated_at = now()
+        status = CASE {STATUS} WHEN 'completed' THEN status ELSE 'running' END, reason = NULL, updated_at = now()
     WHERE id = %(id)s AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back')) RETURNING {_COLUMNS}
 """
 _BEGIN = f"""
@@ -61,9 +63,9 @@ _END = """
         completed_at = CASE WHEN %s THEN now() ELSE completed_at END
     WHERE id = %s AND attempt = %s
 """
-_FAIL = """
+_FAIL = f"""
     UPDATE backfill_jobs SET status = 'failed', reason = %s, updated_at = now()
-    WHERE id = %s AND status <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
+    WHERE id = %s AND ({STATUS}) <> 'completed' AND (reason IS NULL OR reason NOT IN ('rolled back', 'rolling back'))
 """
 _ACTIVE = "('pending', 'running', 'paused')"
 
@@ -137,11 +139,11 @@ class JobStore:
             found = cursor.execute("SELECT count(*) AS jobs FROM backfill_jobs").fetchone()
             return found["jobs"] if found else 0
 
-    def unfinished(self) -> list[str]:
-        """The SHA-256 of files whose jobs may be resumed."""
+    def unfinished(self) -> list[Job]:
+        """Jobs that may be resumed, or whose revert must be finished; the oldest first."""
         with self._rows("jobs") as cursor:
-            found = cursor.execute(f"SELECT trim(sha256) AS sha256 FROM backfill_jobs WHERE {_UNFINISHED}")
-            return [row["sha256"] for row in found]
+            found = cursor.execute(f"SELECT {_COLUMNS} FROM backfill_jobs WHERE {_UNFINISHED} ORDER BY created_at")
+            return [self._job(cursor, row) for row in found.fetchall()]
 
     def newest(self, limit: int = 50) -> list[Job]:
         """Jobs, the newest first."""

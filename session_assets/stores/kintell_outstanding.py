@@ -49,6 +49,13 @@ _REJECTS = f"""
     SELECT count(*), count(*) FILTER (WHERE to_jsonb(j) ->> 'rejects_closed_at' IS NULL AND NOT {REPAIRED})
     FROM backfill_rejects r JOIN backfill_jobs j ON j.id = r.job_id {ID_PLACE} WHERE j.id = %s
 """
+# Which rows a job skipped, only its file says. They were there then; a revert of the job that had made them says what it removed.
+_REMOVED_SINCE = """
+    SELECT count(DISTINCT o.external_session_id) FROM backfill_outbox o
+    WHERE o.job_id IN (SELECT id FROM backfill_jobs WHERE reason IN ('rolled back', 'rolling back') AND created_at < %(since)s)
+        AND o.kind = 'removed' AND o.created_at > %(since)s
+        AND NOT EXISTS (SELECT FROM kintell_sessions s WHERE s.external_session_id = o.external_session_id)
+"""
 _WRITTEN = "SELECT count(*) FROM backfill_row_changes WHERE job_id = %s AND undone IS NULL"
 _ACCEPT = """
     UPDATE backfill_row_changes SET accepted_at = now() WHERE job_id = %s AND row = ANY(%s)
@@ -77,7 +84,11 @@ def outstanding(connection: psycopg.Connection, job: Job) -> Outstanding:
     lost = frozenset(one.row for one in lost_rows(connection, [job.id]))
     rejects, open_rejects = connection.execute(_REJECTS, [job.id]).fetchone() or (0, 0)
     (written,) = connection.execute(_WRITTEN, [job.id]).fetchone() or (0,)
-    return Outstanding(lost, rejects, open_rejects, job.skipped_rows, written - len(lost))
+    removed = 0
+    if job.skipped_rows and job.accepted_at is None:
+        (removed,) = connection.execute(_REMOVED_SINCE, {"since": job.created_at}).fetchone() or (0,)
+    skipped_gone = min(removed, job.skipped_rows)
+    return Outstanding(lost, rejects, open_rejects, job.skipped_rows, written - len(lost), skipped_gone)
 
 
 def accept_lost(database: Database, job: Job, note: str) -> int:

@@ -8,6 +8,7 @@ import polars as pl
 
 from session_assets.kintell.model import FUTURE_DAYS, OLDEST_YEAR
 from session_assets.stores.kintell_outstanding import ID_PLACE, REPAIRED, LostRow, lost_rows
+from session_assets.stores.kintell_states import CUT_SHORT
 from session_assets.stores.postgres import Database
 
 OPEN_DAYS = 30
@@ -27,6 +28,7 @@ ACCOUNTS = pl.Schema(
         "inserted_rows": pl.Int64,  # counted from here
         "updated_rows": pl.Int64,
         "rejected_rows": pl.Int64,
+        "cut_short": pl.Boolean,  # said to be completed, though not all rows were read
     }
 )
 DAYS = pl.Schema(
@@ -45,12 +47,12 @@ SESSION_DAYS = pl.Schema(
     {"date": pl.Date, "sessions": pl.Int64, "language": pl.Int64, "mentorship": pl.Int64, "avg_rating": pl.Float64}
 )
 """Sessions by the UTC day on which they were scheduled; ratings are on 0…1."""
-_ACCOUNTS = """
+_ACCOUNTS = f"""
     SELECT j.id::text, j.file_name, j.status, j.total_rows, j.processed_rows, j.inserted_rows, j.updated_rows, j.skipped_rows,
         j.failed_rows,
         (SELECT count(*) FROM backfill_row_changes c WHERE c.job_id = j.id AND c.change = 'inserted'),
         (SELECT count(*) FROM backfill_row_changes c WHERE c.job_id = j.id AND c.change = 'updated'),
-        (SELECT count(*) FROM backfill_rejects r WHERE r.job_id = j.id)
+        (SELECT count(*) FROM backfill_rejects r WHERE r.job_id = j.id), {CUT_SHORT}
     FROM backfill_jobs j
     WHERE (%(ids)s::uuid[] IS NULL OR j.id = ANY(%(ids)s::uuid[]))
       AND (j.reason IS NULL OR j.reason NOT IN ('rolled back', 'rolling back')) AND j.sha256 IS NOT NULL

@@ -38,6 +38,7 @@ _RECOUNT = """
     UPDATE backfill_jobs SET inserted_rows = inserted_rows + %(inserted)s, updated_rows = updated_rows + %(updated)s,
         skipped_rows = skipped_rows + %(skipped)s, failed_rows = failed_rows + %(rejected)s,
         successful_rows = successful_rows - %(rejected)s, kept_rows = kept_rows + %(kept)s,
+        rejects_closed_at = CASE WHEN %(new_rejects)s > 0 THEN NULL ELSE rejects_closed_at END,
         events_total = events_total + %(events)s, updated_at = now()
     WHERE id = %(job)s AND attempt = %(attempt)s RETURNING pause_requested
 """
@@ -137,7 +138,8 @@ class RetryLane(Lane):
                 failpoint("kintell.restored")
         inserted, updated = inserted - lost.count("inserted"), updated - lost.count("updated")
         rejected = sorted_.rejected.height - len(due.rejected)
-        return Written(inserted, updated, -(inserted + updated + rejected), rejected, told + news, kept)
+        new_rejects = sorted_.rejected.filter(~pl.col("row").is_in(due.rejected)).height
+        return Written(inserted, updated, -(inserted + updated + rejected), rejected, told + news, kept, new_rejects)
 
     def _staged(self, cursor: psycopg.Cursor, batch: Batch) -> None:
         due = Due.of(self._connection, self.job.id, self.again, batch.first_row, batch.last_row)

@@ -63,11 +63,11 @@ class Undo:
             refused = connection.execute(statements.WOULD_REFUSE, job).fetchall()
             noted = connection.execute(statements.REFUSED, job).fetchall()
             refused += [one for one in noted if not again or one[-1] == "returned"]
-            done = self._done(connection)
+            done, unrecorded = self._done(connection), self._unrecorded(connection)
             connection.rollback()
         frame = pl.DataFrame(refused, schema=REFUSED, orient="row").sort("row")
         removed, restored = (found.get(name, 0) + done.get(name, 0) for name in ("inserted", "updated"))
-        return Reverted(removed, restored, frame)
+        return Reverted(removed, restored, frame, unrecorded)
 
     def skipped_since(self) -> list[tuple[str, str, int]]:
         """Later imports, by job, file name and number of rows, that skipped rows: some may be rows which this job inserted."""
@@ -176,15 +176,17 @@ class Undo:
     def _noted(self) -> Reverted:
         """What became of each row."""
         with self._database.connected("kintell revert") as connection:
-            done = self._done(connection)
+            done, unrecorded = self._done(connection), self._unrecorded(connection)
             refused = connection.execute(statements.REFUSED, {"job": self._job.id}).fetchall()
-        return Reverted(
-            done.get("inserted", 0), done.get("updated", 0), pl.DataFrame(refused, schema=REFUSED, orient="row")
-        )
+        frame = pl.DataFrame(refused, schema=REFUSED, orient="row")
+        return Reverted(done.get("inserted", 0), done.get("updated", 0), frame, unrecorded)
 
     def _done(self, connection: psycopg.Connection) -> dict[str, int]:
         """Rows that were undone, of those that are so in the table now."""
         return dict(connection.execute(statements.DONE, [self._job.id]).fetchall())
+
+    def _unrecorded(self, connection: psycopg.Connection) -> int:
+        return _first(connection.execute(statements.UNRECORDED, {"job": self._job.id}))
 
     def _connection(self) -> psycopg.Connection:
         return self._database.connect("kintell revert", autocommit=False)

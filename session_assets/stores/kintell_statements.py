@@ -82,6 +82,7 @@ COUNT = sql.SQL("""
         successful_rows = successful_rows + %(successful)s, failed_rows = failed_rows + %(rejected)s,
         inserted_rows = inserted_rows + %(inserted)s, updated_rows = updated_rows + %(updated)s,
         skipped_rows = skipped_rows + %(skipped)s, kept_rows = kept_rows + %(kept)s,
+        rejects_closed_at = CASE WHEN %(rejected)s > 0 THEN NULL ELSE rejects_closed_at END,
         events_total = events_total + %(events)s, updated_at = now()
     WHERE id = %(job)s AND attempt = %(attempt)s AND last_processed_row = %(previous)s RETURNING pause_requested
 """)

@@ -96,6 +96,13 @@ DONE = """
     SELECT c.change, count(*) FROM backfill_row_changes c WHERE c.job_id = %s AND c.undone = 'undone'
         AND (c.change <> 'inserted' OR NOT EXISTS (SELECT FROM kintell_sessions s WHERE s.id = c.session_id)) GROUP BY 1
 """
+# The counters of a job move in the transaction that writes its records.
+UNRECORDED = """
+    SELECT greatest(0, j.inserted_rows - count(c.row) FILTER (WHERE c.change = 'inserted'))
+        + greatest(0, j.updated_rows - count(c.row) FILTER (WHERE c.change = 'updated'))
+    FROM backfill_jobs j LEFT JOIN backfill_row_changes c ON c.job_id = j.id WHERE j.id = %(job)s
+    GROUP BY j.inserted_rows, j.updated_rows
+"""
 _FOREIGN_KEYS = """
     SELECT conrelid::regclass::text, a.attname, r.attname FROM pg_constraint k
     JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]

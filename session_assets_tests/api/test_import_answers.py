@@ -72,6 +72,36 @@ def test_sessions_that_were_removed_are_told_and_come_back(api: Api, kintell: Ki
     assert kintell.one("SELECT count(*) FROM kintell_sessions") == 4
 
 
+def test_skipped_rows_that_went_with_another_job_are_told_and_come_back(
+    api: Api, cli: Terminal, kintell: Kintell, tmp_path: Path
+) -> None:
+    rows = [clean(n) for n in range(4)]
+    first = imported(api, write(tmp_path / "a.csv", rows[:3]))["jobId"]
+    file = write(tmp_path / "b.csv", rows)
+    job = imported(api, file)["jobId"]
+    kintell.revert(first)
+    found = api.get(to(job, "status")).json()
+    assert (found["missingRows"], send(api, START, file, dryRun="true").json()["wouldInsert"]) == (3, 3)
+    in_terminal = cli("resume", job)
+    for message in (found["message"], in_terminal.out + in_terminal.err, send(api, START, file).json()["message"]):
+        assert "Up to 3 rows that it skipped were removed since" in " ".join(message.split())
+    assert send(api, to(job, "resume"), file).json()["missingRows"] == 0
+    assert kintell.one("SELECT count(*) FROM kintell_sessions") == 4
+
+
+def test_a_revert_that_stopped_half_way_is_told(api: Api, kintell: Kintell, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", [clean(1)])
+    job = imported(api, file)["jobId"]
+    with kintell.connect() as connection:
+        connection.execute("UPDATE backfill_jobs SET status = 'failed', reason = 'rolling back'")
+    told = [
+        send(api, START, file).json(),
+        send(api, START, file, dryRun="true").json(),
+        api.get(to(job, "status")).json(),
+    ]
+    assert all(f"session-assets revert kintell --plan-id {job}" in one["message"] for one in told)
+
+
 def test_options_come_as_form_fields(api: Api, kintell: Kintell, tmp_path: Path) -> None:
     file = write(
         tmp_path / "a.csv", [clean(1, feedback_text="très", date="2024-07-15T10:00:00", volunteer_email="v@x.org")]

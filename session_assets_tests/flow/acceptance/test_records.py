@@ -21,3 +21,27 @@ def test_a_backfill_whose_rows_were_emptied_is_done_again_and_undone_whatever_it
     undone = cli("revert", "flow", "--plan-id", step)
     assert "nothing to undo" not in undone.out, undone
     assert stored.all(assets) == before
+
+
+def test_values_that_somebody_deleted_from_the_archive_are_told_before_and_after_the_undo(
+    cli: Terminal, stored: Guide
+) -> None:
+    assert cli("apply", "flow").code == 0
+    assert cli("apply", "flow/rehearsal").code == 0
+    step = cli("apply", "flow/contract", "--waive-staging", "a test", "--json").body["plan_id"]
+    archive = "session_assets_flow_archive_access_audit_log"
+    lost = stored.one(f"SELECT count(old_value) FROM {archive}")
+    stored.run(f"CREATE TABLE backup AS SELECT * FROM {archive}; TRUNCATE {archive}")
+    dry = cli("revert", "flow", "--plan-id", step, "--dry-run", "--json").body
+    undone = cli("revert", "flow", "--plan-id", step, "--json")
+    assert (undone.code, dry["classes"]) == (1, undone.body["classes"])
+    for body in (dry, undone.body):
+        assert (body["left"], body["refused"]) == ({"lost_from_archive": lost}, lost)
+        assert f"access_audit_log: {lost:,} values" in body["refused_sample"][0]
+    verified = cli("verify", "flow", "--json")
+    check = verified.check("archive_holds_every_value")
+    assert (verified.code, check["passed"], check["severity"], check["count"]) == (1, False, "ERROR", lost)
+    stored.run(
+        "UPDATE access_audit_log t SET session_id = b.old_value FROM backup b WHERE t.id = b.key1 AND b.old_value IS NOT NULL"
+    )
+    assert cli("verify", "flow").code == 0

@@ -72,6 +72,12 @@ def test_verify_flow_metrics_without_data_warns_and_a_critical_one_fails(
     assert found.code == 1
     assert found.check("foreign_key_violations")["severity"] == "ERROR"
     assert job(cli, "flow_metrics") != 0
+    file = tmp_path / "figures.json"
+    file.write_text(json.dumps({"foreign_key_violations": 0}))
+    said = cli("verify", "flow/metrics", "--json", FLOW_METRICS_PATH=str(file))
+    check = said.check("foreign_key_violations")
+    assert (said.code, check["severity"], check["passed"]) == (1, "ERROR", False), "no file outranks the database"
+    assert "1 rows break" in check["description"] and "the application says 0" in check["description"]
 
 
 def test_verify_flow_files_is_1_while_files_wait_for_their_move(

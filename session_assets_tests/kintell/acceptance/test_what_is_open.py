@@ -77,6 +77,24 @@ def test_users_are_created_and_the_whole_file_is_imported_again(cli: Terminal, t
     assert all(check["count"] == 0 for check in cli("verify", "kintell", "--json").body["checks"])
 
 
+def test_rejects_that_are_new_after_the_closing_are_open(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
+    rows = [clean(n) for n in range(4)]
+    path = write(tmp_path / "a.csv", [rows[0] | {"participant_email": "new@example.com"}, *rows[1:]])
+    job = imported(cli("import", path, "--json"), code=1)["job_id"]
+    assert cli("rejects", "close", job, "--note", "left the school").code == 0
+    assert cli("import", path).code == 0
+    execute(
+        stored,
+        "DELETE FROM kintell_sessions WHERE external_session_id = 'kintell-session-00002'",
+        f"DELETE FROM users WHERE email = '{rows[2]['volunteer_email']}'",
+    )
+    again = imported(cli("import", path, "--json"), code=1)
+    assert (again["rejected"], again["open_rejects"]) == (2, 2)
+    assert cli("verify", "kintell", "--json").check("users_exist")["count"] == 2
+    assert cli("rejects", "close", job, "--note", "left, too", "--json").body["closed"] == 2
+    assert cli("import", path).code == 0
+
+
 def test_values_say_what_is_wrong_with_them(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
     path = write(
         tmp_path / "a.csv",
@@ -151,6 +169,24 @@ def test_a_revert_names_what_it_leaves_and_exits_1(cli: Terminal, tmp_path: Path
         ["kintell-session-00001 (row 2)", "referenced"],
         ["kintell-session-00002 (row 3)", "gone"],
     ]
+
+
+def test_a_revert_of_a_job_that_lost_records_says_how_many_rows_stay(
+    cli: Terminal, tmp_path: Path, stored: Kintell
+) -> None:
+    job = imported(cli("import", write(tmp_path / "a.csv", [clean(n) for n in range(4)]), "--json"))["job_id"]
+    execute(
+        stored,
+        "CREATE TABLE kept AS SELECT * FROM backfill_row_changes",
+        "DELETE FROM backfill_row_changes WHERE row > 1",
+    )
+    revert = ("revert", "kintell", "--plan-id", job)
+    dry, answer = cli(*revert, "--dry-run", "--json").body, cli(*revert, "--json")
+    for body in (dry, answer.body):
+        assert (body["undoable"], body["left_rows"], body["left"]) == (1, 3, {"unrecorded": 3})
+    assert (answer.code, sessions(stored)) == (1, 3)
+    execute(stored, "INSERT INTO backfill_row_changes SELECT * FROM kept WHERE row > 1")
+    assert (cli(*revert).code, sessions(stored)) == (0, 0)
 
 
 def test_a_blank_cell_keeps_what_is_stored(cli: Terminal, tmp_path: Path, stored: Kintell) -> None:
