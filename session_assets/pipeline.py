@@ -31,6 +31,7 @@ from session_assets.stored_facts import StoredFacts
 _ANY = (Exception, pl.exceptions.PanicException)  # a panic of Polars is no Exception
 RowBuilder = Callable[[pl.DataFrame], pl.DataFrame]
 Locked = Callable[[list[str]], AbstractContextManager[None]]
+Judge = Callable[[Tally], None]
 Failures = dict[str, str]
 """Partitions that failed, with the reason."""
 
@@ -187,8 +188,13 @@ class Pipeline(ABC):
         rows_of: RowBuilder,
         run_id: str,
         progress: Progress | None = None,
+        *,
+        judge: Judge = lambda _: None,
     ) -> Planned:
-        """Plan changes from the stored facts of partitions. A partition that fails is left out and named with its error."""
+        """Plan changes from the stored facts of partitions. A partition that fails is left out and named with its error.
+
+        `judge` sees what was read before the plan is recorded; where it raises, nothing is left that could be applied later.
+        """
         partitions = sorted(partitions)
         assert ledger.target is not None
         failures: Failures = {}
@@ -214,6 +220,7 @@ class Pipeline(ABC):
                 writer.drop(partition)
             lists = self.publish_lists("plans", run_id, tally)
             done = [partition for partition in partitions if partition not in failures]
+            judge(tally)
             failpoint(f"{self.name}.before_record")
             plan = ledger.record(writer, run_id, done, tally.summary() | {"lists": lists} | self._mapping())
         return Planned(plan, tally, lists, failures)
@@ -228,10 +235,11 @@ class Pipeline(ABC):
         visited: Iterable[str] = (),
         locked: Locked = lambda _: nullcontext(),
         noted: Mapping[str, int] | None = None,
+        judge: Judge = lambda _: None,
     ) -> Planned:
         """Plan changes from the collections as they stand, without stored facts. `visited` counts as planned, if empty.
 
-        `noted` goes into the recording of the plan.
+        `noted` goes into the recording of the plan; `judge` as for `plan`.
 
         `locked` is what the plan is recorded in, where its partitions were not known and locked before.
         """
@@ -245,6 +253,7 @@ class Pipeline(ABC):
                 raise SessionAssetsError(f"documents are not accounted for, nothing is planned: {unaccounted}")
             lists = self.publish_lists("plans", run_id, tally)
             partitions = sorted({*visited, *tally.reads})
+            judge(tally)
             with locked(partitions):
                 summary = tally.summary() | {"lists": lists} | dict(noted or {}) | self._mapping()
                 plan = ledger.record(writer, run_id, partitions, summary)

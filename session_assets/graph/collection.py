@@ -15,10 +15,11 @@ from session_assets.changes.tally import Tally
 from session_assets.changes.target import StoreTarget
 from session_assets.graph.check_report import Rule, Share
 from session_assets.graph.environment import Environment
-from session_assets.graph.evidence import Evidence, refuse
+from session_assets.graph.evidence import Evidence
 from session_assets.graph.health import health_spec
 from session_assets.graph.loop import ApplyConfig, Loop, PlanFirst, apply_loop, outcome_metadata
 from session_assets.graph.markdown import Markdown, md, md_table
+from session_assets.graph.planned import Judged
 from session_assets.graph.preview import preview_changes
 from session_assets.graph.step import LogProgress, Step
 from session_assets.graph.tables import column_schema
@@ -130,11 +131,24 @@ class Collection:
         pipeline = self.open(environment)
         keys = partitions if partitions is not None else pipeline.standing()
         ledger = self.loop.ledger(environment)
+        judged = self._judged(environment, pipeline, run_id, {}, partitions)
         with self.loop.lock(ledger, keys, f"plan {self.slice_}"):
-            planned = pipeline.plan_now(ledger, pipeline.selection(keys), self.rows_of, run_id, visited=keys)
-        lack = self.lack(environment, pipeline, planned.tally, run_id, {}, partitions)
-        environment.report(run_id, "plan", plan_summary(self.slice_, planned, lack))
-        refuse(lack, f"plan {self.slice_}")
+            selection = pipeline.selection(keys)
+            planned = pipeline.plan_now(ledger, selection, self.rows_of, run_id, visited=keys, judge=judged)
+        judged.tell(planned)
+
+    def _judged(
+        self,
+        environment: Environment,
+        pipeline: Pipeline,
+        run_id: str,
+        tags: Mapping[str, str],
+        partitions: Sequence[str] | None,
+    ) -> Judged:
+        def lack_of(tally: Tally) -> Lack | None:
+            return self.lack(environment, pipeline, tally, run_id, tags, partitions)
+
+        return Judged(environment, run_id, self.slice_, lack_of)
 
     def _plan_metadata(self, environment: Environment, planned: Planned) -> Mapping[str, Mapping[str, Any]]:
         ledger = environment.ledger(planned.plan.loop)
@@ -195,12 +209,11 @@ class Collection:
             step = Step(context, self.key("session_changes"))
             pipeline = self.open(step.environment)
             wanted, ledger = step.wanted(), self.loop.ledger(step.environment)
-            with self.loop.lock(ledger, wanted, f"plan {self.slice_}"):
-                planned = pipeline.plan(ledger, wanted, self.rows_of, step.run_id)
             about = None if step.whole else wanted
-            lack = self.lack(step.environment, pipeline, planned.tally, step.run_id, context.run.tags, about)
-            step.environment.report(step.run_id, "plan", plan_summary(self.slice_, planned, lack))
-            refuse(lack, f"plan {self.slice_}")
+            judged = self._judged(step.environment, pipeline, step.run_id, context.run.tags, about)
+            with self.loop.lock(ledger, wanted, f"plan {self.slice_}"):
+                planned = pipeline.plan(ledger, wanted, self.rows_of, step.run_id, judge=judged)
+            judged.tell(planned)
             step.finish(self._plan_metadata(step.environment, planned), planned.failures)
 
         return session_changes
@@ -231,19 +244,3 @@ def log_progress(log: Any) -> Progress:
         lines.setdefault(what, LogProgress(log.info, f"{what} read"))(min(done, total), total)
 
     return tell
-
-
-def plan_summary(loop: str, planned: Planned, lack: Lack | None = None) -> dict[str, Any]:
-    """What the terminal prints of a plan."""
-    return {
-        "loop": loop,
-        "plan_id": planned.plan.plan_id,
-        "partitions": planned.tally.partitions,
-        **planned.tally.all_figures().as_dict(),
-        "lack": None if lack is None else lack.as_dict(),
-        "planned": planned.plan.rows,
-        "classes": planned.tally.total_classes(),
-        "reasons": planned.tally.total_reasons(),
-        "lists": planned.lists,
-        "failed": planned.failures,
-    }

@@ -10,12 +10,13 @@ from session_assets.changes.tally import Tally
 from session_assets.errors import UsageError
 from session_assets.graph.check_report import check_reports
 from session_assets.graph.check_result import reported
-from session_assets.graph.collection import Collection, plan_summary
+from session_assets.graph.collection import Collection
 from session_assets.graph.collection_checks import report_verify
 from session_assets.graph.environment import Environment
-from session_assets.graph.evidence import Evidence, refuse
+from session_assets.graph.evidence import Evidence
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.graph.planned import Judged
 from session_assets.masking import safe_text
 from session_assets.selection import Selection
 
@@ -80,16 +81,16 @@ def single_sessions_job(collection: Collection, loop: Loop) -> dg.JobDefinition:
             environment.report(context.run_id, "checks_sessions", reported(report.total for report in reports))
             return
         ledger = loop.ledger(environment)
+        judged = Judged(environment, context.run_id, loop.name, lack_of)
         planned = pipeline.plan_now(
             ledger,
             selection,
             collection.rows_of,
             context.run_id,
             locked=lambda partitions: loop.lock(ledger, partitions, f"plan {loop.name}"),
+            judge=judged,
         )
-        lack = lack_of(planned.tally)
-        environment.report(context.run_id, "plan", plan_summary(loop.name, planned, lack))
-        refuse(lack, f"plan {slice_}")
+        judged.tell(planned)
         if config.command == "apply":
             _apply(loop, environment, planned.plan.plan_id, config.batch_size, context)
 

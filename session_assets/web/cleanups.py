@@ -21,12 +21,12 @@ from session_assets.changes.change_set import CHANGES
 from session_assets.changes.ledger import Ledger
 from session_assets.changes.session import ApplyReport, raise_for
 from session_assets.errors import NoEvidence, PlannedOnly, PlanRefused
-from session_assets.graph.collection import plan_summary
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import Evidence, refuse
 from session_assets.graph.loop import ApplyConfig, Loop, apply_loop, apply_summary
 from session_assets.graph.markdown import escaped, md, md_table, paragraphs
 from session_assets.graph.partition_checks import keep_connections
+from session_assets.graph.planned import plan_summary
 from session_assets.graph.preview import preview_changes
 from session_assets.graph.tables import column_schema
 from session_assets.graph.target import Target

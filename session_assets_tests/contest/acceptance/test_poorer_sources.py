@@ -126,6 +126,19 @@ def test_users_of_whom_none_has_a_name_are_no_evidence(cli: Terminal, goaime: Go
     assert only(goaime)["user_id"] == "u1"
 
 
+def test_a_plan_that_saw_too_little_is_not_there_to_be_applied_later(cli: Terminal, goaime: Goaime) -> None:
+    """It was recorded before it was refused: once a verify saw all again, `apply` wrote what it had planned half blind."""
+    goaime.sessions.insert_one(seed_session())
+    goaime.users.insert_one({"_id": "u1", "name": seed_session()["username"]})
+    refused = cli("plan", "contest", "--json")
+    assert refused.code and refused.body["plan_id"] is None, refused
+    goaime.users.update_many({}, {"$rename": {"name": "username"}})
+    cli("verify", "contest")
+    applied = cli("apply", "contest", "--json")
+    assert applied.body["outcomes"]["applied"] == 1, applied
+    assert only(goaime)["user_id"] == "u1"
+
+
 def test_what_nobody_understands_is_told_with_field_types_and_an_example(cli: Terminal, goaime: Goaime) -> None:
     goaime.sessions.insert_many([seed_session() | {"_id": "odd", "created_at": 1735689600000}, {"_id": "none"}])
     found = cli("verify", "contest", "--json")
