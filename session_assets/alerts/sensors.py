@@ -12,7 +12,7 @@ from session_assets.alerts.overdue import tell_overdue
 from session_assets.alerts.settings import SMTP, WEBHOOK, AlertSettings
 from session_assets.errors import UsageError
 from session_assets.graph.check_states import CheckState, check_states, fingerprint, keys_of
-from session_assets.graph.verified import last_verify, of_these_stores, recounts_of_slices, verified_within
+from session_assets.graph.verified import last_verify, of_these_stores, of_today, recounts_of_slices, verified_within
 from session_assets.masking import safe_lines, safe_text
 
 _FIRST_LOOK = timedelta(days=1)
@@ -58,7 +58,7 @@ def failed_checks_alert(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     graph: Any = context.repository_def.asset_graph
     keys = keys_of(graph.get_all_asset_keys(), graph)
     recounts = recounts_of_slices(context.repository_def)
-    now = f"{fingerprint(context.instance, keys)} {settings.severity} {' '.join(recounts)}"
+    now = f"{fingerprint(context.instance, keys)} {of_today()} {settings.severity} {' '.join(recounts)}"
     if desk.more.get("seen") != now:
         states = of_these_stores(check_states(context.instance, keys))
         verified = {name: last_verify(states, checks) for name, checks in recounts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from dagster import AssetCheckKey
 from session_assets.graph.check_states import CheckState
 from session_assets.graph.environment import Environment
 from session_assets.settings import number
+from session_assets.stores.places import places
 
 VARIABLE = "SESSION_ASSETS_VERIFIED_WITHIN_HOURS"
 _HOURS = 26  # the daily schedule, and two hours
@@ -36,6 +38,11 @@ def recounts_of_slices(repository: Any) -> dict[str, Recounts]:
             graph = repository.get_job(target.verify).asset_layer.asset_graph
             found[name] = {key: graph.get(key).partitions_def is not None for key in graph.asset_check_keys}
     return found
+
+
+def of_today() -> str:
+    """Changes when a variable leads to another database."""
+    return hashlib.sha256(repr(sorted(places(os.environ).items())).encode()).hexdigest()
 
 
 def of_these_stores(states: Iterable[CheckState]) -> list[CheckState]:

@@ -137,6 +137,20 @@ def test_nobody_is_told_where_nothing_is_set(location: Location, checks: Told, m
     assert "SESSION_ASSETS_ALERT_WEBHOOK_URL must be a URL" in told and "secret-canary" not in told
 
 
+def test_a_verify_of_another_database_is_none_of_this_one(
+    location: Location, web: Web, mongo_uri: str, receiver: Webhook, checks: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable leads elsewhere, and nobody has verified since: the sensor went on with what it had seen before."""
+    fill(web, sessions=4, wrong=None)
+    assert location.tick("web_daily_verify") == [True]
+    checks.tick()
+    monkeypatch.setenv("WEB_MONGO_URI", mongo_uri.replace("/test_", "/other_"))
+    checks.tick()
+    noticed(checks, hours_ago=27)
+    checks.tick()
+    assert "web was never verified" in receiver.bodies[-1]["text"]
+
+
 def test_a_collection_that_nobody_verifies_is_told_once_until_the_next_verify(
     location: Location, web: Web, receiver: Webhook, checks: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
