@@ -24,7 +24,7 @@ class Judged:
     lack: Lack | None = None
 
     def __call__(self, tally: Tally) -> None:
-        """Raises `NoEvidence`. A plan that was left behind would be applied by whoever verifies once all is seen again."""
+        """Raises `NoEvidence`. A plan that was left behind would be applied after the next good verify."""
         self.lack = self.lack_of(tally)
         self.environment.report(self.run_id, "plan", _read_summary(self.loop, tally, self.lack))
         refuse(self.lack, f"plan {self.loop}")

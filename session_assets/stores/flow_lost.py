@@ -19,7 +19,7 @@ def lost_values(work: Work) -> dict[str, int]:
 
 
 def still_lost(work: Work) -> dict[str, int]:
-    """The same once contract is undone: what its undo could not bring back, until it is there or the migration begins anew."""
+    """The same once contract is undone: what its undo could not bring back, until it is there or the migration begins again."""
     undo, begun = work.steps.newest(f"undo of {CONTRACT}", "completed"), work.steps.newest(EXPAND)
     recorded: dict[str, int] = undo.counts.get(LOST, {}) if undo else {}
     if not recorded or undo is None or begun is None or begun.started_at > undo.started_at:

@@ -154,5 +154,5 @@ def _end(*ends: socket.socket, reset: bool = False) -> None:
         with suppress(OSError):
             if reset:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-            end.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)  # whoever waits for bytes lets go
+            end.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)  # wakes the thread that waits for bytes
         end.close()
