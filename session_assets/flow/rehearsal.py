@@ -18,17 +18,16 @@ from session_assets.embedded.binaries import postgres_bin
 from session_assets.embedded.failures import ServerMissing
 from session_assets.errors import UsageError
 from session_assets.failpoints import failpoint
-from session_assets.masking import safe_text
 from session_assets.storage import Storage
 from session_assets.stores.flow_rehearsal import (
     RehearsalFailed,
-    program_environment,
     scratch_database,
     server_version,
     snapshot,
     sums,
 )
 from session_assets.stores.postgres import Database
+from session_assets.stores.postgres_programs import program_environment, run_program
 
 _VERSION = re.compile(r"\) (\d+)")
 FOLDER_VARIABLE = "FLOW_BACKUP_FOLDER"
@@ -114,21 +113,9 @@ def _folder(storage: Storage) -> Iterator[Path]:
 
 
 def _run(program: Path, database: Database, options: list[str]) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    done = subprocess.run(
-        [program, *options],
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={**clean, **program_environment(database)},
-    )
-    if done.returncode:
-        database.connect("flow rehearsal").close()  # raises `StoreUnavailable` if the server is gone
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        raise RehearsalFailed(
-            f"{program.name} failed: {safe_text(lines[0])[:300]}. Nothing of the database was changed."
-        )
+    complaint = run_program(program, database, options)
+    if complaint is not None:
+        raise RehearsalFailed(f"{complaint}. Nothing of the database was changed.")
 
 
 def _name(database: Database) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from psycopg import errors, pq, sql
+from psycopg import errors, sql
 
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.stores.flow_layout import q
@@ -82,12 +81,3 @@ def scratch_database(database: Database, name: str) -> Iterator[Database]:
             yield Database(database.variable, urlunsplit(parts._replace(path=f"/{name}")))
         finally:
             connection.execute(drop)
-
-
-def program_environment(database: Database) -> dict[str, str]:
-    """The database as variables for PostgreSQL's own programs: a URL among arguments would be seen by everybody."""
-    found: dict[str, Any] = {}
-    for option in pq.Conninfo.parse(database.url.encode()):
-        if option.envvar and option.val is not None:
-            found[option.envvar.decode()] = option.val.decode()
-    return found

@@ -17,6 +17,10 @@ _CONNECT_SECONDS = 5
 _WORKS = (
     "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'"
 )
+_NAMED_WORKS = (
+    "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND state = 'active'"
+    " AND wait_event_type IS DISTINCT FROM 'Client'"
+)
 _PID = "SELECT pg_backend_pid()"
 KEPT_ALIVE: dict[str, Any] = {
     "connect_timeout": 8,
@@ -35,9 +39,18 @@ def kept_alive(url: str) -> dict[str, Any]:
 
 def works(url: str, pid: int) -> bool:
     """Whether a backend works on a statement. One that waits for its client does not: what we sent it is lost."""
+    return _found(url, _WORKS, pid)
+
+
+def named_works(url: str, name: str) -> bool:
+    """Whether a backend of an application name works on a statement."""
+    return _found(url, _NAMED_WORKS, name)
+
+
+def _found(url: str, query: str, value: int | str) -> bool:
     options: dict[str, Any] = {**kept_alive(url), "connect_timeout": _CONNECT_SECONDS}
     with psycopg.connect(url, autocommit=True, **options) as connection:
-        return connection.execute(_WORKS, [pid]).fetchone() is not None
+        return connection.execute(query.encode(), [value]).fetchone() is not None
 
 
 class WatchedConnection(psycopg.Connection[Any]):

@@ -8,13 +8,20 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from session_assets.embedded.binaries import postgres_bin
+from session_assets.errors import StoreUnavailable
+from session_assets.stores.postgres import Database
+from session_assets.stores.postgres_programs import run_program
 from session_assets_tests.counts import FULL, some
 from session_assets_tests.faults.conftest import Between
-from session_assets_tests.faults.silent import Statement, find_slowly, sleep
+from session_assets_tests.faults.silent import SECONDS, Statement, find_slowly, sleep
 from session_assets_tests.flow.dying import is_killed
 from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.documents import Web, fill, wrong_sessions
@@ -120,3 +127,33 @@ def test_a_statement_that_takes_its_time_is_left_in_peace(
     web.sessions.insert_one({})
     url = mongo_uri if statement is find_slowly else postgres_url
     assert not is_killed(statement, Statement(url, "0.5"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fault", ["black hole", "stall"])
+def test_a_backup_that_waits_in_silence_is_ended(
+    between: Between, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("SESSION_ASSETS_SILENCE_SECONDS", "1")
+    proxy, url = between(postgres_url)
+    proxy.break_down(fault, after=4)
+    with pytest.raises(StoreUnavailable, match="no byte came for 1 s to session-assets pg_dump"):
+        dump(url, tmp_path)
+
+
+def test_a_backup_that_waits_for_a_lock_is_left_in_peace(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSION_ASSETS_SILENCE_SECONDS", "0.5")
+    with psycopg.connect(postgres_url) as holder, ThreadPoolExecutor() as beside:
+        holder.execute("CREATE TABLE taken ()")
+        holder.commit()
+        holder.execute("LOCK TABLE taken")
+        waiting = beside.submit(dump, postgres_url, tmp_path)
+        with pytest.raises(FutureTimeout):
+            waiting.result(SECONDS)
+        holder.rollback()
+        assert waiting.result() is None
+
+
+def dump(url: str, folder: Path) -> str | None:
+    return run_program(postgres_bin() / "pg_dump", Database("FLOW_DATABASE_URL", url), ["-f", str(folder / "dump")])
