@@ -117,19 +117,34 @@ def _no_active(
         _NEXT,
         places,
         {"references": str(environment.storage.path(REFERENCES_FILE))},
-        lack=None if counts["active"] else _lack(text, missed, tree),
+        lack=None
+        if counts["active"]
+        else _lack(text, figures, missed, tree, environment.settings.max_unreadable_share),
     )
 
 
-def _lack(text: str, missed: int, tree: Tree) -> Lack | None:
+def _lack(text: str, figures: Figures, missed: int, tree: Tree, most: float) -> Lack | None:
     """Why a search that found nothing proves nothing."""
     if tree.seen.total() == tree.seen[OTHER]:
         root = safe_text(str(tree.settings.root))
         step = f"Set {VARIABLE} to the folder of the source code, then run it again."
         return Lack(f"{root} ({VARIABLE}): {tree.seen.total():,} files, and {_NO_CODE}", step)
     if missed:
-        return Lack(f"{text} But {missed:,} left out may hold some: see {READ}", _NEXT_UNREAD, is_error=False)
+        is_error = _too_many(figures, most) is not None
+        return Lack(f"{text} But {missed:,} left out may hold some: see {READ}", _NEXT_UNREAD, is_error=is_error)
     return None
+
+
+def _too_many(figures: Figures, most: float) -> Lack | None:
+    """Why a search that read too few of the files proves nothing; `most` is the share that may be unreadable."""
+    if figures.unreadable <= most * figures.applicable:
+        return None
+    share = figures.unreadable / figures.applicable
+    return Lack(
+        f"{figures.unreadable:,} of {figures.applicable:,} files that may hold a name were not read to their end ({share:.2%}),"
+        f" more than SESSION_ASSETS_MAX_UNREADABLE_SHARE={most:g} allows.",
+        _NEXT_UNREAD,
+    )
 
 
 def _left_out(files: pl.DataFrame, tree: Tree) -> tuple[list[str], list[str]]:
@@ -157,6 +172,7 @@ def _read(environment: Environment, figures: Figures, said: list[str], places: l
         _NEXT_UNREAD,
         places,
         {"files": str(environment.storage.path(FILES_FILE))},
+        lack=_too_many(figures, environment.settings.max_unreadable_share),
     )
 
 

@@ -97,7 +97,7 @@ def test_files_that_are_not_read_to_their_end_are_said(root: Path, monkeypatch: 
     metadata, checks = _run()
     check = checks["code_files_are_read"]
     assert not check.passed
-    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert check.severity == dg.AssetCheckSeverity.ERROR, "most files were not read"
     assert (
         check.metadata["sample"].value
         == "app/binary.py, app/huge.py, app/latin.py, web/App.vue, web/broken.py:1, outside, lib/a"
@@ -119,6 +119,8 @@ def test_it_passes_where_only_comments_and_allowed_files_are_left(root: Path, mo
     (root / "app/service.py").write_text("# session_id\n")
     assert all(check.passed for check in _run()[1].values())
     _write(root / "web/[id].ts", "let a = {\n// session_id")
+    assert {(check.passed, check.severity.value) for check in _run()[1].values()} == {(False, "ERROR")}
+    monkeypatch.setenv("SESSION_ASSETS_MAX_UNREADABLE_SHARE", "0.5")
     assert {(check.passed, check.severity.value) for check in _run()[1].values()} == {(False, "WARN")}
     monkeypatch.setenv("FLOW_CODE_ALLOW", "alembic/*,web/[id].ts")
     assert all(check.passed for check in _run()[1].values())

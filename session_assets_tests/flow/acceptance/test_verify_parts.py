@@ -50,6 +50,17 @@ def test_verify_flow_code_is_1_while_active_references_remain(code: Terminal, tr
     assert job(code, "flow_code") == 0
 
 
+def test_a_search_that_read_hardly_any_file_proves_nothing(code: Terminal, tree: Path) -> None:
+    (tree / "service.py").write_text("def run(flow_id): return 1\n")
+    for number in range(5):
+        (tree / f"cut{number}.py").write_text("def run(:\n  session_id\n")
+    found = code("verify", "flow/code", "--json")
+    check = found.check("code_files_are_read")
+    assert (found.code, check["severity"], check["no_evidence"], check["unreadable"]) == (1, "ERROR", True, 5), found
+    allowed = code("verify", "flow/code", SESSION_ASSETS_MAX_UNREADABLE_SHARE="1")
+    assert "No evidence" not in allowed.out, allowed
+
+
 def test_what_only_looks_cannot_be_applied(code: Terminal) -> None:
     refused = code("apply", "flow/code")
     assert refused.code == 2
