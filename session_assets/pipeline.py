@@ -123,7 +123,7 @@ class Pipeline(ABC):
         return ""
 
     def types(self) -> str:
-        """The types that the fields compared hold, with counts and an example each: asked only where some were not understood."""
+        """The types that the fields compared hold, with counts and an example each: asked only for the text of a lack."""
         return ""
 
     def figures(self, classified: pl.DataFrame) -> pl.DataFrame:

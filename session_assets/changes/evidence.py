@@ -5,10 +5,12 @@ Without it eleven checks "passed" on a database that did not exist, and on one w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+Types = Callable[[], str]
+"""Asks which types the compared fields hold, for the text of a lack: it may read all documents."""
 STATES = ("judged", "not_applicable", "unsettled", "unreadable")
 """The one state of each document that a check reads."""
 
@@ -77,7 +79,7 @@ class Target:
     """A share of the applicable documents."""
 
 
-def lack_of_target(target: Target, types: str = "") -> Lack | None:
+def lack_of_target(target: Target, types: Types = str) -> Lack | None:
     """What can be told before a document is read: something is missing, or empty, or nobody can tell what it belongs to."""
     missing = [one.name for one in target.holdings if one.documents is None]
     if missing:
@@ -102,7 +104,7 @@ def lack_of_target(target: Target, types: str = "") -> Lack | None:
     )
 
 
-def _lack_of_ids(target: Target, holding: Holding, types: str) -> Lack | None:
+def _lack_of_ids(target: Target, holding: Holding, types: Types) -> Lack | None:
     documents = max(holding.documents or 0, holding.unreadable)  # the number of documents is an estimate
     if holding.unreadable <= target.most_unreadable * documents:
         return None
@@ -115,50 +117,50 @@ def _lack_of_ids(target: Target, holding: Holding, types: str) -> Lack | None:
 
 
 def lack_of_documents(
-    target: Target, figures: Figures, unmatched: int, types: str = "", unclaimed: str = ""
+    target: Target, figures: Figures, unmatched: int, types: Types = str, unclaimed: str = ""
 ) -> Lack | None:
     """What the documents themselves do not allow to say: none was understood, none has a counterpart, or too few were.
 
     `unmatched` are judged documents that nothing was compared with, such as sessions without any event.
     `unclaimed` names what belongs to documents, if there is any and no document claims it.
     """
-    said = _types_said(types)
     if not figures.applicable:
-        return _lack_of_claims(target, figures, unclaimed, said) if unclaimed else None
+        return _lack_of_claims(target, figures, unclaimed, types) if unclaimed else None
     if not figures.judged:
         return Lack(
             f"none of {figures.applicable:,} documents of {target.shown} could be judged: {figures.unreadable:,} unreadable,"
-            f" {figures.unsettled:,} unsettled.{said}",
+            f" {figures.unsettled:,} unsettled.{_types_said(types)}",
             "Correct them, or say how to read them (docs/evidence.md), then verify again."
             if figures.unreadable
             else "Run again after the settle time (SESSION_ASSETS_SETTLE_MINUTES).",
         )
     if unmatched == figures.judged:
         return Lack(
-            f"none of {figures.judged:,} documents of {target.shown} has anything to be compared with.{said}",
+            f"none of {figures.judged:,} documents of {target.shown} has anything to be compared with.{_types_said(types)}",
             "Are the ids of both collections the same, in fields of the names that are read? See docs/evidence.md.",
         )
     if figures.unreadable > target.most_unreadable * figures.applicable:
         share = figures.unreadable / figures.applicable
         return Lack(
             f"{figures.unreadable:,} of {figures.applicable:,} documents of {target.shown} are unreadable ({share:.2%}), more"
-            f" than SESSION_ASSETS_MAX_UNREADABLE_SHARE={target.most_unreadable:g} allows.{said}",
+            f" than SESSION_ASSETS_MAX_UNREADABLE_SHARE={target.most_unreadable:g} allows.{_types_said(types)}",
             "Open the full list. Correct them, or say how to read them (docs/evidence.md), then verify again.",
             everywhere=False,
         )
     return None
 
 
-def _lack_of_claims(target: Target, figures: Figures, unclaimed: str, said: str) -> Lack:
+def _lack_of_claims(target: Target, figures: Figures, unclaimed: str, types: Types) -> Lack:
     return Lack(
         f"none of {figures.read:,} documents of {target.shown} could be judged, while there are {unclaimed}: all of them"
-        f" look like documents that no rule is about.{said}",
+        f" look like documents that no rule is about.{_types_said(types)}",
         "Is the id in a field of the name that is read? See docs/evidence.md and docs/mapping.md.",
     )
 
 
-def _types_said(types: str) -> str:
-    return f" Types found: {types}." if types else ""
+def _types_said(types: Types) -> str:
+    said = types()
+    return f" Types found: {said}." if said else ""
 
 
 def worst(lacks: Iterable[Lack | None]) -> Lack | None:

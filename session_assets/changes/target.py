@@ -70,6 +70,10 @@ class StoreTarget:
             return Relation.OTHER
         return Relation.SAME if set(self.members) & set(other.members) else Relation.CLONE
 
+    def is_in_place_of(self, other: StoreTarget) -> bool:
+        """Whether it has the names and a member of another one: the same, or made again after that was dropped."""
+        return self.coarse == other.coarse and bool(set(self.members) & set(other.members))
+
     def joined(self, seen: StoreTarget) -> StoreTarget:
         """This target with what is known of it by now: the members of today, and an identifier that can be read by now.
 
@@ -90,13 +94,17 @@ class StoreTarget:
 
 @dataclass(frozen=True)
 class Known:
-    """A target as the home knows it: its id, every id that was accepted as another name of it, and its old names."""
+    """A target as the home knows it: its id, every id that was accepted as another name of it, and its old names.
+
+    `before` are the ids of those that had its place: a container that is dropped and made again is another target.
+    """
 
     id: str
     names: frozenset[str]
     old_names: frozenset[str] = frozenset()
     shown: str = ""
     coarse: str = ""
+    before: frozenset[str] = frozenset()
 
     @staticmethod
     def named(target_id: str, old_names: Iterable[str] = ()) -> Known:

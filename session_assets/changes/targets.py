@@ -55,7 +55,9 @@ class Targets:
             write_sealed(self._storage, f"{_BASE}/{target_id}.json", now.as_dict())
         accepted = {one.old: one.new for one in self.accepted()}
         names = frozenset({target_id, *same} | {old for old in accepted if target_id in _chain(old, accepted)})
-        return Known(target_id, names, self._old_names(target_id, names, now), f"{now.shown} [{target_id}]", now.coarse)
+        before = frozenset(one for one, target in known.items() if now.is_in_place_of(target))
+        shown = f"{now.shown} [{target_id}]"
+        return Known(target_id, names, self._old_names(target_id, names, now), shown, now.coarse, before)
 
     def all(self) -> Iterator[tuple[str, StoreTarget]]:
         """Every target that was seen and can be read, by its id."""

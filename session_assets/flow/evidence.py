@@ -42,7 +42,9 @@ class Look:
                     self.is_blind = False
                 except UsageError as error:  # a column is missing, or a table cannot be migrated
                     schema = _of_schema(error, self.known)
-            found = evidence.look(relied_on, self.figures, unmatched, run_id=run_id, tags=tags, types="; ".join(odd))
+            found = evidence.look(
+                relied_on, self.figures, unmatched, run_id=run_id, tags=tags, types=lambda: "; ".join(odd)
+            )
         found = worst([schema, found])
         self.lack, self.unreadable = (found, None) if found is None or found.everywhere else (None, found)
 

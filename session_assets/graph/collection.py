@@ -110,19 +110,15 @@ class Collection:
         """Whether what a run read of these partitions (None: all) is evidence at all; the answer is kept for what follows."""
         known = self.loop.known(environment)
         figures, unmatched = tally.all_figures(), tally.unmatched
-        holdings = pipeline.holdings()
         unclaimed = "" if figures.applicable else pipeline.unclaimed()
-        odd = unclaimed or (
-            figures.unreadable or (unmatched and unmatched == figures.judged) or any(one.unreadable for one in holdings)
-        )
         return Evidence(environment, self.slice_, self.variable, known).look(
-            holdings,
+            pipeline.holdings(),
             figures,
             unmatched,
             run_id=run_id,
             tags=tags,
             partitions=partitions,
-            types=pipeline.types() if odd else "",
+            types=pipeline.types,
             unclaimed=unclaimed,
             of_plan=of_plan,
         )

@@ -8,11 +8,20 @@ A target whose last look found no evidence is not written to, and no repair star
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from session_assets.changes.evidence import Figures, Holding, Lack, Target, lack_of_documents, lack_of_target, worst
+from session_assets.changes.evidence import (
+    Figures,
+    Holding,
+    Lack,
+    Target,
+    Types,
+    lack_of_documents,
+    lack_of_target,
+    worst,
+)
 from session_assets.changes.target import Known
 from session_assets.errors import NoEvidence, PlanRefused
 from session_assets.graph.environment import Environment
@@ -37,7 +46,7 @@ class Evidence:
         run_id: str,
         tags: Mapping[str, str],
         partitions: Iterable[str] | None = None,
-        types: str = "",
+        types: Types = str,
         unclaimed: str = "",
         of_plan: bool = False,
     ) -> Lack | None:
@@ -61,13 +70,12 @@ class Evidence:
         holdings: Sequence[Holding],
         tags: Mapping[str, str],
         figures: Figures = Figures(),  # noqa: B008 - frozen
-        types: Callable[[], str] = str,
+        types: Types = str,
     ) -> Lack | None:
         """What a look at single documents lacks, or can be told without reading any; nothing is kept."""
         target = self._target(holdings, tags)
-        said = types() if figures.unreadable or any(one.unreadable for one in holdings) else ""
-        unread = lack_of_documents(target, figures, 0, said) if figures.unreadable else None
-        return worst([lack_of_target(target, said), unread])
+        unread = lack_of_documents(target, figures, 0, types) if figures.unreadable else None
+        return worst([lack_of_target(target, types), unread])
 
     def _target(self, holdings: Sequence[Holding], tags: Mapping[str, str]) -> Target:
         return Target(
@@ -80,9 +88,9 @@ class Evidence:
         )
 
     def seen(self) -> dict[str, int]:
-        """The most documents that were ever found, by name."""
+        """The most documents that were ever found in this place, by name."""
         found: dict[str, int] = {}
-        for name in self._known.names:
+        for name in self._known.names | self._known.before:
             for holding, count in self._stored(name).get("seen", {}).items():
                 found[holding] = max(count, found.get(holding, 0))
         return found

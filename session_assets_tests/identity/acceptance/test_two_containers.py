@@ -77,3 +77,16 @@ def test_the_same_sessions_in_both_are_applied_and_reverted_in_each(two: Two) ->
     undone = two.run(0, "revert", "identity", "--plan-id", plans[0], "--json")
     assert (undone.code, undone.body["undoable"]) == (0, 3)
     assert (two.users(0), two.users(1)) == ({EMAIL}, {EMAIL})
+
+
+@pytest.mark.parametrize("two", ["prefix"], indirect=True)
+def test_a_container_that_was_dropped_and_made_again_is_missed(two: Two, cosmos: dict[str, str]) -> None:
+    """It is another target by its `_rid`: an empty one would be a warning only, as if nothing had ever been there."""
+    two.fill(0, range(3))
+    assert two.run(0, "verify", "identity", "--json").body["read"] == 3
+    drop_database(cosmos)
+    disconnect(cosmos)
+    create_containers(cosmos)
+    found = two.run(0, "verify", "identity", "--json")
+    assert found.code == 1, found
+    assert "held 3 when it was verified before" in found.body["lack"]["text"]
