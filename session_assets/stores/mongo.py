@@ -32,10 +32,11 @@ _T = TypeVar("_T")
 _IN_CHUNK, _IN_BYTES = 10_000, 4 * 1024 * 1024  # of one query: a server takes 16 MiB, and ids may be tokens of some KiB
 _TEXT, _OBJECT_ID = "string", "objectId"
 _NO_IDS = [
-    "array", "binData", "bool", "date", "dbPointer", "decimal", "double", "int", "javascript", "javascriptWithScope", "long",
-    "maxKey", "minKey", "object", "regex", "symbol", "timestamp",
+    "binData", "bool", "date", "dbPointer", "decimal", "double", "int", "javascript", "javascriptWithScope", "long",
+    "maxKey", "minKey", "object", "regex", "timestamp",
 ]  # fmt: skip
-"""All types but texts, ObjectIds, and those that say nothing: by name, so that an index on the field is used."""
+"""Types that are neither texts, ObjectIds, nor nothing, and that an index on the field tells apart from them."""
+_NO_IDS_UNTOLD = ["array", "symbol"]  # an index mixes them with the texts
 _BATCH = 12_000  # documents a wire batch, so that small ones do not fill the 16 MiB that a server would send
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 8000, "connectTimeoutMS": 5000}  # where the URI says nothing
 _DUMPS = re.compile(r", (?:Timeout: |full error: |Topology Description: )")
@@ -183,17 +184,23 @@ class MongoSource:
     def estimated_count(self) -> int:
         return attempt(self.variable, self.collection.estimated_document_count)
 
-    def holding(self, ids: str = "") -> Holding:
+    def holding(self, ids: str = "", unreadable: int = 0) -> Holding:
         """How many documents there are, as the server estimates them; none where there is no collection of the name.
 
-        `ids` is the field that tells what a document belongs to: those that hold neither an id nor nothing there are counted.
+        `unreadable` of them say in no way that anybody understands what they belong to; `ids` is the field where they should.
         """
         database, name = self.collection.database, self.collection.name
         only: dict[str, Any] = {"filter": {"name": name}, "authorizedCollections": True, "nameOnly": True}
         if not attempt(self.variable, lambda: database.list_collection_names(**only)):
             return Holding(name, None)
-        unreadable = self.count({ids: {"$type": _NO_IDS}}) if ids else 0
         return Holding(name, self.estimated_count() or self.count({}), unreadable, ids)
+
+    def odd_ids(self, field: str, *, quickly: bool) -> int:
+        """How many documents hold neither a text, an ObjectId nor nothing in a field.
+
+        `quickly` leaves out arrays and symbols: then an index on the field answers, otherwise all documents are read.
+        """
+        return self.count({field: {"$type": _NO_IDS if quickly else [*_NO_IDS, *_NO_IDS_UNTOLD]}})
 
     def holds_any(self, query: Mapping[str, Any] | None = None) -> bool:
         """Whether there is a document (that matches); an estimate may be wrong after a crash of the server."""

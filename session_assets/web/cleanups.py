@@ -38,8 +38,9 @@ from session_assets.stores.mongo_changes import MongoStore
 from session_assets.stores.mongo_recounts import stays_if_empty, stays_if_found, stays_if_last
 from session_assets.web import model
 from session_assets.web.assets import LOCK, OWNERS, key, mapping_digest, open_web, target
-from session_assets.web.repairs import OTHER_VALUES, fold_rows, orphan_rows, young_orphans
-from session_assets.web.stored import WebShape, web_shape
+from session_assets.web.pipeline import Web
+from session_assets.web.repairs import OTHER_VALUES, fold_rows, kept_orphans, orphan_rows
+from session_assets.web.stored import web_shape
 
 _SHOWN = 3
 _SOURCE_NOTE = "source_documents"
@@ -67,7 +68,7 @@ class _NotPlanned:
         ]
 
 
-_RowsOf = Callable[[pl.DataFrame, _NotPlanned, WebShape], pl.DataFrame]
+_RowsOf = Callable[[pl.DataFrame, _NotPlanned, Web], pl.DataFrame]
 
 
 def _orphan_store() -> MongoStore:
@@ -87,17 +88,21 @@ def _duplicate_store() -> MongoStore:
     return MongoStore(sessions, model.VARIABLE, place=(field,), recount=recount)
 
 
-def _orphans(classified: pl.DataFrame, not_planned: _NotPlanned, _shape: WebShape) -> pl.DataFrame:
-    now, grace_days = datetime.now(UTC), Settings.from_env().orphan_grace_days
-    young = young_orphans(classified, now=now, grace_days=grace_days)
-    for (reason,), group in young.partition_by("reason", as_dict=True).items():
+def _orphans(classified: pl.DataFrame, not_planned: _NotPlanned, web: Web) -> pl.DataFrame:
+    rule: dict[str, Any] = {
+        "first": web.source.oldest_event,
+        "now": datetime.now(UTC),
+        "grace_days": Settings.from_env().orphan_grace_days,
+    }
+    kept = kept_orphans(classified, **rule)
+    for (reason,), group in kept.partition_by("reason", as_dict=True).items():
         not_planned.add(str(reason), group["id"].to_list())
-    return orphan_rows(classified, now=now, grace_days=grace_days)
+    return orphan_rows(classified, **rule)
 
 
-def _folds(classified: pl.DataFrame, not_planned: _NotPlanned, shape: WebShape) -> pl.DataFrame:
+def _folds(classified: pl.DataFrame, not_planned: _NotPlanned, web: Web) -> pl.DataFrame:
     too_large: list[str] = []
-    rows = fold_rows(classified, too_large, shape=shape)
+    rows = fold_rows(classified, too_large, shape=web.shape)
     not_planned.add("too_large", too_large)
     return rows
 
@@ -119,7 +124,8 @@ def _refuse_without_evidence(loop: Loop, environment: Environment, command: str,
     """Raise where nobody can tell the sessions of too many events: some that look like orphans are none."""
     evidence = Evidence(environment, model.SLICE, model.VARIABLE, loop.known(environment))
     web = open_web(environment)
-    refuse(evidence.lack_of(web.holdings(), {}, types=web.types), f"{command} {loop.name}", done)
+    holdings = web.source.holdings(environment.settings.max_unreadable_share, quickly=False)
+    refuse(evidence.lack_of(holdings, {}, types=web.types), f"{command} {loop.name}", done)
 
 
 def _plan(loop: Loop, rows_of: _RowsOf, environment: Environment, run_id: str) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _plan(loop: Loop, rows_of: _RowsOf, environment: Environment, run_id: str) -
         planned = web.plan_now(
             ledger,
             Selection(),
-            lambda frame, shape=web.shape: rows_of(frame, not_planned, shape),
+            lambda frame, **_: rows_of(frame, not_planned, web),
             run_id,
             visited=keys,
             noted=noted,

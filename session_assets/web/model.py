@@ -144,6 +144,7 @@ NOT_PLANNED = {
     "young_first_event_at": "orphans stay: their first_event_at is younger than SESSION_ASSETS_ORPHAN_GRACE_DAYS",
     "young_last_event_at": "orphans stay: their last_event_at is younger than SESSION_ASSETS_ORPHAN_GRACE_DAYS",
     "young_id": "orphans stay: by the time in their _id they were made within SESSION_ASSETS_ORPHAN_GRACE_DAYS",
+    "before_events": "orphans stay: they are older than the first event, so that their own events may have been removed",
     "no_time": "orphans stay: no field and no _id says how old they are",
     "too_large": "duplicates stay: the folded document would have more than MongoDB's 16 MiB",
 }

@@ -133,7 +133,7 @@ class Web(Pipeline):
     # -- evidence ------------------------------------------------------------------------------------------------------
 
     def holdings(self) -> list[Holding]:
-        return self.source.holdings()
+        return self.source.holdings(self.settings.max_unreadable_share)
 
     def types(self) -> str:
         """Fields with types that are not understood, and both session ids: with counts, and an example."""

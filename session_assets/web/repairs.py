@@ -192,26 +192,38 @@ def _row(partition: str, document: dict[str, Any], op: str, after: bytes | None,
     }
 
 
-def orphan_rows(classified: pl.DataFrame, *, now: datetime, grace_days: float) -> pl.DataFrame:
-    """A `delete` for each session without events, count or pages that is older than the grace period."""
-    old = _newest() < now - timedelta(days=grace_days)
-    orphans = _orphans(classified).filter(old)
+def orphan_rows(classified: pl.DataFrame, *, first: datetime | None, now: datetime, grace_days: float) -> pl.DataFrame:
+    """A `delete` for each session without events, count or pages that is older than the grace period.
+
+    `first` is the time of the first event of the whole collection (None: there is none). A session from before it stays: its
+    events may have been removed since, as by an index that lets them expire.
+    """
+    orphans = _orphans(classified).filter(_is_old(now, grace_days) & _is_within(first))
     return conform(
         orphans.select("partition", "key", pl.lit("delete").alias("op"), pl.col("document").alias("before"), "reasons")
     )
 
 
-def young_orphans(classified: pl.DataFrame, *, now: datetime, grace_days: float) -> pl.DataFrame:
+def kept_orphans(classified: pl.DataFrame, *, first: datetime | None, now: datetime, grace_days: float) -> pl.DataFrame:
     """The orphans that `orphan_rows` leaves out: `id` (the session_id), and `reason`, a name of `model.NOT_PLANNED`.
 
-    The reason names the newest of its times: that one says that it may still get events.
+    The reason of one that is too young names the newest of its times: that one says that it may still get events.
     """
-    newest = _newest()
+    newest, is_old = _newest(), _is_old(now, grace_days)
     reason = pl.lit("no_time")
     for name, moment in reversed(_moments().items()):
         reason = pl.when(moment == newest).then(pl.lit(name)).otherwise(reason)
-    old = (newest < now - timedelta(days=grace_days)).fill_null(False)
-    return _orphans(classified).filter(~old).select(id="session_id", reason=reason)
+    reason = pl.when(is_old).then(pl.lit("before_events")).otherwise(reason)
+    return _orphans(classified).filter(~(is_old & _is_within(first))).select(id="session_id", reason=reason)
+
+
+def _is_old(now: datetime, grace_days: float) -> pl.Expr:
+    return (_newest() < now - timedelta(days=grace_days)).fill_null(False)
+
+
+def _is_within(first: datetime | None) -> pl.Expr:
+    """Whether events of that time are still there."""
+    return pl.lit(False) if first is None else (_newest() >= first).fill_null(False)
 
 
 def _orphans(classified: pl.DataFrame) -> pl.DataFrame:

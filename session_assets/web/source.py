@@ -56,11 +56,20 @@ class WebSource:
         self._has_id = _with_id(self._session_id)
         self._first = first
         self._last = last
+        self._oldest: Any = None
         self._newest: Any = None
+        self._odd_ids: int | None = None
+        """How many of all events may have an odd session_id, at the most; None while they were not read."""
 
-    def holdings(self) -> list[Holding]:
-        """Both collections, each with its documents."""
-        return [self._sessions.holding(), self._events.holding(ids=self._shape.events.stored("session_id"))]
+    def holdings(self, most: float, *, quickly: bool = True) -> list[Holding]:
+        """Both collections, each with its documents. If more than `most` of the events (a share) may be odd, they are counted.
+
+        `quickly`: if the events were not read, those with an array as session_id are not counted.
+        """
+        field, odd = self._shape.events.stored("session_id"), self._odd_ids
+        if odd is None or odd > most * self._events.estimated_count():
+            odd = self._events.odd_ids(field, quickly=quickly and odd is None)
+        return [self._sessions.holding(), self._events.holding(field, odd)]
 
     def claims_nothing(self) -> bool:
         """Whether no session has an id, while an event names one."""
@@ -80,6 +89,11 @@ class WebSource:
         """How many events there are (estimated by the server), and the newest timestamp of those read so far."""
         return self._events.estimated_count(), self._newest
 
+    @property
+    def oldest_event(self) -> datetime | None:
+        """The earliest timestamp of the events read so far; of all events once a scan of the whole has yielded."""
+        return self._oldest
+
     def scan(self, selection: Selection, scratch: Path, progress: Progress | None = None) -> Iterator[Bucket]:
         """All selected documents once, each with all its events, whatever their date."""
         tell = progress or (lambda _what, _done, _total: None)
@@ -97,12 +111,15 @@ class WebSource:
         sessions.close()
         failpoint("web.after_documents")
         events = Buckets(scratch, "events", count, "session_id", EVENT_COLUMNS)
-        total = self._events.estimated_count()
+        total, odd_ids = self._events.estimated_count(), 0
         for frame in self._event_frames(keys):
             events.add(frame.filter(_IS_ID))
+            odd_ids += frame.filter(pl.col("malformed") & pl.col("session_id").is_null()).height
+            self._oldest = min(filter(None, (self._oldest, frame["timestamp"].min())), default=None)
             self._newest = max(filter(None, (self._newest, frame["timestamp"].max())), default=None)
             tell("events", events.rows, total)
         events.close()
+        self._odd_ids = odd_ids if keys is None else None
         failpoint("web.after_events")
         apart = pl.concat(others)
         for number in range(count):
@@ -136,14 +153,16 @@ class WebSource:
         """
         columns = pl.Schema({"_id": pl.String, "session_id": pl.String})
         count = max(1, min(512, round(self._events.estimated_count() / _BUCKET_ROWS / 4 + 0.5)))
-        events = Buckets(scratch, "loose", count, "session_id", columns)
+        events, odd_ids = Buckets(scratch, "loose", count, "session_id", columns), 0
         for read in self._events.keyed(self._shape.event_claim_fields, {}, {}):
             frame = read.with_columns(pl.coalesce("_id", "key"))
             events.add(frame.filter(_IS_ID))
             without = frame.filter(~_IS_ID).select("_id", "session_id", "malformed", loose=True)
+            odd_ids += without.filter("malformed").height
             yield without.filter("malformed").drop("malformed"), UNREADABLE_EVENT
             yield without.filter(~pl.col("malformed")).drop("malformed"), "null_session_id"
         events.close()
+        self._odd_ids = odd_ids
         sessions = Buckets(scratch, "claims", count, "session_id", pl.Schema({"session_id": pl.String}))
         for frame in self._sessions.frames((self._shape.session_id_field,), self._has_id):
             sessions.add(frame.filter(_IS_ID))

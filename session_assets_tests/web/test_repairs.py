@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import bson
@@ -10,7 +11,7 @@ import pytest
 
 from session_assets.stores.bson_documents import from_elements, named_elements
 from session_assets.web.facts import classify, session_facts
-from session_assets.web.repairs import fold_rows, orphan_rows
+from session_assets.web.repairs import fold_rows, kept_orphans, orphan_rows
 from session_assets_tests.web.scenario import MOMENTS, NOW, SETTLE_MINUTES, events_frame, sessions_frame
 
 EVENT = {
@@ -66,4 +67,12 @@ def test_what_a_deleted_duplicate_repeats_is_named() -> None:
 @pytest.mark.parametrize(("count", "goes"), [(None, True), (0.0, True), (-1.0, False), (1.0, False)])
 def test_an_orphan_that_carries_a_count_stays(count: float | None, goes: bool) -> None:
     documents = [stored(1, bson.encode({"_id": 1}), event_count=count, created_at=MOMENTS[0])]
-    assert orphan_rows(classified(documents, []), now=NOW, grace_days=0.1).height == goes
+    assert orphan_rows(classified(documents, []), first=MOMENTS[0], now=NOW, grace_days=0.1).height == goes
+
+
+@pytest.mark.parametrize(("first", "goes"), [(MOMENTS[0], True), (MOMENTS[1], False), (None, False)])
+def test_an_orphan_from_before_the_first_event_stays(first: datetime | None, goes: bool) -> None:
+    rows = classified([stored(1, bson.encode({"_id": 1}), created_at=MOMENTS[0])], [])
+    rule: dict[str, Any] = {"first": first, "now": NOW, "grace_days": 0.1}
+    assert orphan_rows(rows, **rule).height == goes
+    assert kept_orphans(rows, **rule)["reason"].to_list() == ([] if goes else ["before_events"])

@@ -88,3 +88,16 @@ def test_an_orphan_that_is_too_young_says_by_which_of_its_times(cli: Terminal, w
         assert words in planned.out, planned.out
     body = cli("plan", "web/orphans", "--json").body
     assert body["reasons"] == {"orphan_session": 5, "young_id": 1, "young_created_at": 1, "no_time": 1}
+
+
+def test_sessions_whose_events_were_rotated_away_stay(cli: Terminal, web: Web) -> None:
+    fill(web, 6, wrong=1)
+    newest = f"65{5:022x}"
+    web.events.delete_many({"session_id": {"$ne": newest}})
+    before = dump(web)
+    planned = cli("plan", "web/orphans")
+    assert (planned.code, "0 changes" in planned.out) == (0, True), planned
+    assert "Not planned: 5 orphans stay: they are older than the first event" in planned.out
+    applied = cli("apply", "web/orphans", "--json")
+    assert (applied.code, applied.body["planned"]) == (0, 0), applied
+    assert dump(web) == before
