@@ -13,14 +13,7 @@ from azure.cosmos.partition_key import NonePartitionKeyValue, NullPartitionKeyVa
 
 from session_assets.changes.target import StoreTarget
 from session_assets.errors import UsageError
-from session_assets.stores.cosmos_account import (
-    DATABASE,
-    PREFIX,
-    VARIABLE,
-    Account,
-    account,
-    unavailable,
-)
+from session_assets.stores.cosmos_account import Account, account, unavailable
 from session_assets.stores.cosmos_documents import (
     SYSTEM_FIELDS,
     UNDEFINED,
@@ -31,6 +24,7 @@ from session_assets.stores.cosmos_documents import (
     plain,
     same,
 )
+from session_assets.stores.cosmos_settings import DATABASE, PREFIX, VARIABLE
 from session_assets.stores.cosmos_transport import Usage
 
 __all__ = ["SYSTEM_FIELDS", "VARIABLE", "Container", "Usage", "container", "decode", "encode", "plain", "same"]

@@ -1,8 +1,4 @@
-"""The connection to a Cosmos DB account: one client and one event loop a process, used from any thread.
-
-Settings: `AZURE_COSMOS_ENDPOINT`, `AZURE_COSMOS_KEY` (without it Entra ID, through azure-identity), `COSMOS_DATABASE_NAME`,
-`AZURE_COSMOS_DB_PREFIX`, `COSMOS_CONCURRENCY`, `COSMOS_REQUEST_UNITS` (a second), `COSMOS_VERIFY_TLS`.
-"""
+"""The connection to a Cosmos DB account: one client and one event loop a process, used from any thread."""
 
 from __future__ import annotations
 
@@ -13,9 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 from azure.core.pipeline.transport import AsyncHttpTransport
@@ -23,80 +17,16 @@ from azure.cosmos.aio import CosmosClient
 from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
-from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
+from session_assets.errors import StoreUnavailable, UsageError
 from session_assets.masking import one_line
-from session_assets.settings import number, switch
+from session_assets.stores.cosmos_settings import KEY, REQUEST_UNITS, VARIABLE, AccountSettings
 from session_assets.stores.cosmos_transport import Budget, Transport, Usage
 
-VARIABLE = "AZURE_COSMOS_ENDPOINT"
-KEY, DATABASE, PREFIX = "AZURE_COSMOS_KEY", "COSMOS_DATABASE_NAME", "AZURE_COSMOS_DB_PREFIX"
-CONCURRENCY, REQUEST_UNITS, VERIFY_TLS = "COSMOS_CONCURRENCY", "COSMOS_REQUEST_UNITS", "COSMOS_VERIFY_TLS"
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _CONNECT_SECONDS, _READ_SECONDS, _CLOSE_SECONDS = 5, 30, 5
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _accounts: dict[tuple[int, AccountSettings], Account] = {}
 _opening = threading.Lock()
-
-
-@dataclass(frozen=True)
-class AccountSettings:
-    """What is needed to connect; `key` is None where Entra ID is used."""
-
-    endpoint: str
-    key: str | None
-    database: str
-    prefix: str
-    concurrency: int
-    request_units: float
-    verify_tls: bool
-
-    @staticmethod
-    def from_env(env: Mapping[str, str] | None = None) -> AccountSettings:
-        """Raises `NotConfigured` and `UsageError`, which name the variable and never show it."""
-        env = os.environ if env is None else env
-        for variable in (VARIABLE, DATABASE):
-            if not env.get(variable):
-                raise NotConfigured(variable, "Cosmos DB")
-        endpoint = env[VARIABLE]
-        try:
-            parts = urlsplit(endpoint)
-            host, scheme, _ = parts.hostname, parts.scheme, parts.port
-        except ValueError:
-            host = scheme = None
-        if not host or scheme not in ("http", "https"):
-            raise UsageError(
-                f"{VARIABLE} is not a URL such as https://account.documents.azure.com:443/. Correct it and try again."
-            )
-        if scheme == "http" and host not in _LOOPBACK:
-            raise UsageError(
-                f"{VARIABLE} must begin with https://. Only an emulator on this machine is asked without TLS."
-            )
-        if scheme == "http" and not env.get(KEY):  # a token is sent over TLS only
-            raise NotConfigured(KEY, "Cosmos DB")
-        concurrency = number(env, CONCURRENCY, 32)
-        if concurrency < 1:
-            raise UsageError(f"{CONCURRENCY} must be at least 1. Correct it and try again.")
-        return AccountSettings(
-            endpoint,
-            env.get(KEY) or None,
-            env[DATABASE],
-            env.get(PREFIX, ""),
-            int(concurrency),
-            number(env, REQUEST_UNITS, 0),
-            switch(env, VERIFY_TLS, True),
-        )
-
-    @property
-    def is_plain(self) -> bool:
-        """An emulator: it also tells addresses of itself that cannot be reached."""
-        return self.endpoint.startswith("http://")
-
-    @property
-    def name(self) -> str:
-        """Host, database and prefix: no credentials."""
-        parts = urlsplit(self.endpoint)
-        return f"cosmos://{parts.hostname}:{parts.port or 443}/{self.database}/{self.prefix}"
 
 
 class Account:

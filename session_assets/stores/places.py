@@ -6,9 +6,9 @@ So that what a run found is not said of another database. Asks no server: two sp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from contextlib import suppress
 
-from session_assets.stores import cosmos_account
+from session_assets.stores.cosmos_settings import DATABASE, PREFIX, VARIABLE, account_name
 
 _SCHEMES = {"mongodb": "mongodb", "mongodb+srv": "mongodb+srv"} | dict.fromkeys(
     ("postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"), "postgresql"
@@ -24,8 +24,7 @@ def places(env: Mapping[str, str]) -> dict[str, str]:
             address, _, path = rest.partition("?")[0].partition("/")
             hosts = address.rpartition("@")[2].lower().split(",")
             found[variable] = f"{_SCHEMES[scheme]}://{','.join(sorted(hosts))}/{path}"
-    if endpoint := env.get(cosmos_account.VARIABLE):
-        parts = urlsplit(endpoint)
-        names = (env.get(cosmos_account.DATABASE, ""), env.get(cosmos_account.PREFIX, ""))
-        found[cosmos_account.VARIABLE] = f"cosmos://{parts.hostname}:{parts.port or 443}/{'/'.join(names)}"
+    if endpoint := env.get(VARIABLE):
+        with suppress(ValueError):  # it leads nowhere
+            found[VARIABLE] = account_name(endpoint, env.get(DATABASE, ""), env.get(PREFIX, ""))
     return found

@@ -15,8 +15,8 @@ import pymongo
 import pytest
 from psycopg import sql
 
-from session_assets.stores.cosmos_account import DATABASE
 from session_assets.stores.cosmos_containers import drop_database
+from session_assets.stores.cosmos_settings import DATABASE
 from session_assets.stores.locks import VARIABLE as DAGSTER
 from session_assets_tests.conftest import with_database
 from session_assets_tests.counts import FULL

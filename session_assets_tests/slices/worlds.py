@@ -14,8 +14,8 @@ from pymongo.database import Database
 
 from session_assets.embedded.contest_sample import replant as plant_contest
 from session_assets.stores.cosmos import container
-from session_assets.stores.cosmos_account import DATABASE, PREFIX
 from session_assets.stores.cosmos_containers import create_containers
+from session_assets.stores.cosmos_settings import DATABASE, PREFIX
 from session_assets_tests.identity.scenario import Cosmos, plain, session, user
 from session_assets_tests.web.acceptance.documents import fill
 from session_assets_tests.web.acceptance.terminal import Terminal

@@ -19,7 +19,8 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpResponse, A
 from azure.core.utils import CaseInsensitiveDict
 
 from session_assets.stores import cosmos_account
-from session_assets.stores.cosmos_account import Account, AccountSettings
+from session_assets.stores.cosmos_account import Account
+from session_assets.stores.cosmos_settings import AccountSettings
 
 CREATE, REPLACE, DELETE, READ, QUERY = "create", "replace", "delete", "read", "query"
 WRITES = {CREATE, REPLACE, DELETE}

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from session_assets.errors import NotConfigured, SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.stores.cosmos import container, cosmos_target
-from session_assets.stores.cosmos_account import Account, AccountSettings
+from session_assets.stores.cosmos_account import Account
 from session_assets.stores.cosmos_containers import create_containers
+from session_assets.stores.cosmos_settings import AccountSettings
 from session_assets_tests.stores.cosmos_faults import Answered, Faults, FaultyTransport, faulty
 from session_assets_tests.stores.cosmos_scenario import put, session, sessions_of, stored
 

@@ -15,8 +15,9 @@ from azure.core import MatchConditions
 from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFoundError
 
 from session_assets.stores.cosmos import Container
-from session_assets.stores.cosmos_account import Account, AccountSettings
+from session_assets.stores.cosmos_account import Account
 from session_assets.stores.cosmos_documents import Document
+from session_assets.stores.cosmos_settings import AccountSettings
 from session_assets_tests.changes.scenario import outcomes
 from session_assets_tests.counts import times
 from session_assets_tests.stores.cosmos_loop import CosmosLoop

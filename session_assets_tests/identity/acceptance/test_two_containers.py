@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from session_assets.stores.cosmos import container
-from session_assets.stores.cosmos_account import DATABASE, PREFIX, disconnect
+from session_assets.stores.cosmos_account import disconnect
 from session_assets.stores.cosmos_containers import create_containers, drop_database
+from session_assets.stores.cosmos_settings import DATABASE, PREFIX
 from session_assets_tests.identity.scenario import EMAIL, GUID, Cosmos, Document, session, user
 from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.terminal import Terminal
