@@ -20,6 +20,8 @@ from session_assets.parsed import parsed_json
 from session_assets.storage import Storage
 
 _HEAD, _BETWEEN, _END = b'{"sha256": "', b'", "body": ', b"}"
+_BODY_KEY = "body"
+"""No file of a version without digests has this key: one that has it, and another beginning, was altered there."""
 _BODY = len(_HEAD) + 64 + len(_BETWEEN)
 
 
@@ -53,7 +55,7 @@ def read_sealed(storage: Storage, name: str, *needs: str, must: bool = False) ->
             raise DamagedFile(name, "its bytes are not those that its digest was taken of")
         return Sealed(json.loads(content), digest)
     body = parsed_json(name, raw)
-    if must or not isinstance(body, dict) or not all(key in body for key in needs):
+    if must or not isinstance(body, dict) or _BODY_KEY in body or not all(key in body for key in needs):
         raise DamagedFile(name, "it is another file than was written here" if raw else "it is empty")
     return Sealed(body, None)
 
