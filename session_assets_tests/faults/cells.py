@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from session_assets_tests.counts import FULL
-from session_assets_tests.faults.home import OF_HOMES
+from session_assets_tests.faults.home import FULL_DISK, NO_PERMISSION, OF_HOMES
 from session_assets_tests.faults.proxy import FAULTS as OF_NETWORKS
 from session_assets_tests.faults.steps import STEPS, Step
 from session_assets_tests.faults.troubles import KILLED, OF_SERVERS, RESTARTED
@@ -57,20 +57,18 @@ ALL = {
     "homes": _cells(OF_HOMES, HOME),
 }
 _FEW = {
-    "networks": [("web-plan", STORE), ("contest-revert", DAGSTER), ("kintell-import", NATS), ("flow-contract", STORE)],
-    "servers": [("contest-apply", STORE)],
-    "homes": [("identity-apply", HOME), ("kintell-revert", HOME)],
+    "networks": [
+        Cell("web", "plan", STORE, "black hole"),
+        Cell("contest", "revert", DAGSTER, "stall"),
+        Cell("kintell", "import", NATS, "delay"),
+        Cell("flow", "contract", STORE, "reset"),
+    ],
+    "servers": [Cell("web", "plan", STORE, KILLED)],
+    "homes": [Cell("identity", "apply", HOME, FULL_DISK), Cell("kintell", "revert", HOME, NO_PERMISSION)],
 }
-"""Of these the default run tries one fault each: another one for each of them."""
+"""Of the default run."""
 
 
 def chosen(kind: str) -> list[Cell]:
     """The cells of this test run."""
-    cells = ALL[kind]
-    if FULL:
-        return cells
-    found: list[Cell] = []
-    for number, (step, place) in enumerate(_FEW[kind]):
-        here = [one for one in cells if (f"{one.slice_}-{one.step_name}", one.place) == (step, place)]
-        found.append(here[number % len(here)])
-    return found
+    return ALL[kind] if FULL else _FEW[kind]

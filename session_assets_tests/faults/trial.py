@@ -22,6 +22,7 @@ from session_assets_tests.web.acceptance.terminal import Answer
 DONE = "is completed already"  # by the first run, which could not say so
 GO_ON = "Nothing is lost: mend it and run the same command again."
 _TRIES = 3
+_LONGEST_SECONDS = 180
 _LOCK_SECONDS = 30
 _LOCKS = """
     SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -56,6 +57,7 @@ def try_cell(stage: Stage, cell: Cell, goal: Goal) -> None:
         line = Line(cell.slice_, cell.step_name, cell.place, cell.fault)
         with _told(line):
             answer = _run_in_trouble(play, cell, line)
+            assert line.seconds < _LONGEST_SECONDS, (line.seconds, answer)
             line.outcome = _outcome(play, cell, answer, line.has_begun)
             assert play.scene.state() == goal.state, ("lost or doubled", cell, answer)
         if line.has_begun:
