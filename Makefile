@@ -29,8 +29,8 @@ demo: setup ## local servers, sample data with known defects, find and repair th
 test: setup ## the tests, on real servers that they start themselves
 	$(BIN)/pytest -q $(TESTS)
 
-test-all: setup ## the full counts of kills, fuzz and sizes
-	SESSION_ASSETS_TEST_FULL=1 $(BIN)/pytest -q $(TESTS)
+test-all: setup ## the full counts of kills, fuzz, faults and sizes (SHARD=2/4: the second of four parts)
+	SESSION_ASSETS_TEST_FULL=1 SESSION_ASSETS_TEST_SHARD=$(SHARD) $(BIN)/pytest -q $(TESTS)
 
 upgrade-check: setup ## a home and databases made by a released version are taken over (PART=web: one part of it)
 	$(BIN)/python -m session_assets_tests.upgrade $(PART)

@@ -19,6 +19,7 @@ from session_assets.embedded.servers import Servers
 from session_assets.stores.cosmos_account import disconnect
 from session_assets.stores.cosmos_containers import drop_database
 from session_assets_tests.longest import LONGEST
+from session_assets_tests.shards import is_in, shard
 from session_assets_tests.shared_home import SharedHome
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # slow is not wrong
@@ -30,8 +31,12 @@ _OWN_POSTGRES = "SESSION_ASSETS_TEST_POSTGRES_URL"
 _OWN_COSMOS, _OWN_COSMOS_KEY = "SESSION_ASSETS_TEST_COSMOS_ENDPOINT", "SESSION_ASSETS_TEST_COSMOS_KEY"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, each as a whole; the others in their order."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of the shard. The longest files first, each as a whole; the others in their order."""
+    if chosen := shard():
+        left_out = [item for item in items if not is_in(item.nodeid, *chosen)]
+        items[:] = [item for item in items if is_in(item.nodeid, *chosen)]
+        config.hook.pytest_deselected(items=left_out)
     place = {name: at for at, name in enumerate(LONGEST)}
     here = Path(__file__).parent
     assert all((here / name).exists() for name in LONGEST), "longest.py names a file that is gone"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 LONGEST = (
     "upgrade/test_upgrade.py",
+    "faults/test_networks.py",
+    "faults/test_servers.py",
+    "faults/test_homes.py",
     "cli/test_demo.py",
     "web/acceptance/test_seed_case.py",
     "changes/test_kills.py",

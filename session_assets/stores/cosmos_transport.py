@@ -19,6 +19,7 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 _PATIENCE = 120.0  # seconds that one request waits in all because of throttling
 _READS, _FIRST_PAUSE, _LONGEST_PAUSE = 7, 0.05, 3.0
 _READING = 60.0  # seconds after which a read does not go again: each try may take half a minute without a byte
+_HURRY = 30.0  # seconds after such a read in which nothing is sent: a command needs many, and would wait for each
 _PASSING = {408, 410, 449, 500, 502, 503, 504}
 _QUERY = "x-ms-documentdb-isquery"
 _PLAN = "x-ms-cosmos-is-query-plan-request"
@@ -79,6 +80,7 @@ class Transport(AsyncHttpTransport[Any, Any]):
         self._budget = budget
         self._usage = usage
         self._inner = inner or AioHttpTransport()
+        self._silent_until = 0.0
 
     async def __aenter__(self) -> Transport:
         await self._inner.__aenter__()
@@ -98,19 +100,26 @@ class Transport(AsyncHttpTransport[Any, Any]):
         reads = request.method == "GET" or _QUERY in request.headers or _PLAN in request.headers
         pauses = (min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE) for number in range(_READS - 1))
         patience, began = _PATIENCE, time.monotonic()
+        if began < self._silent_until:
+            raise ServiceResponseError("the store was silent a moment ago")
         while True:
             self._usage.waited += await self._budget.wait()
             try:
                 response = await self._inner.send(request, **options)
             except (ServiceRequestError, ServiceResponseError):
                 self._usage.requests += 1
-                pause = next(pauses, None) if reads and time.monotonic() - began < _READING else None
+                now = time.monotonic()
+                is_over = now - began >= _READING
+                if reads and is_over:
+                    self._silent_until = now + _HURRY
+                pause = next(pauses, None) if reads and not is_over else None
                 if pause is None:
                     raise
                 self._usage.retried += 1
                 await asyncio.sleep(pause)
                 continue
             self._count(response)
+            self._silent_until = 0.0
             if response.status_code == 429 and patience > 0:
                 wait = _retry_after(response)
                 patience -= wait

@@ -50,18 +50,25 @@ def collection_lock(
     """Hold the locks of some partitions of a collection, all or none. Raises `LockHeld` naming the holder."""
     keys = {_number(collection, partition): partition for partition in partitions}
     with connected(f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63], env) as connection:
-        connection.execute(_PROBED)
-        refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
-        if refused:
-            holder = connection.execute(_HOLDER, [_ALIVE, refused[0]]).fetchone()
-            connection.execute("SELECT pg_advisory_unlock_all()")
-            raise LockHeld(f"{collection}, partition {keys[refused[0]]} is locked by: {_told(holder)}")
+        with _explained():
+            connection.execute(_PROBED)
+            refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
+            if refused:
+                holder = connection.execute(_HOLDER, [_ALIVE, refused[0]]).fetchone()
+                connection.execute("SELECT pg_advisory_unlock_all()")
+                raise LockHeld(f"{collection}, partition {keys[refused[0]]} is locked by: {_told(holder)}")
         with _signs_of_life(connection):
             yield
-        try:
+        with _explained():
             connection.execute("SELECT 1")  # fails when the server dropped us, and our locks, in between
-        except psycopg.OperationalError as error:
-            raise _unavailable(error) from None
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise _unavailable(error) from None
 
 
 def _told(holder: tuple[Any, ...] | None) -> str:

@@ -16,8 +16,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -105,7 +105,7 @@ def own_sockets(peers: set[tuple[str, int]]) -> list[int]:
     """Descriptors of this process that are connected to one of some addresses; none where the system does not tell."""
     found: list[int] = []
     for name in [one.name for one in _FDS.iterdir()] if _FDS.exists() else []:
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as copy:
+        with suppress(OSError), _copy(int(name)) as copy:
             if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.getpeername()[:2] in peers:
                 found.append(int(name))
     return found
@@ -118,12 +118,25 @@ def addresses(host: str, port: int) -> set[tuple[str, int]]:
     return set()
 
 
+@contextmanager
+def _copy(descriptor: int) -> Iterator[socket.socket]:
+    """The socket of a descriptor, of our own for the block. Raises `OSError` for what is no socket, or is closed by now."""
+    copy = os.dup(descriptor)
+    try:
+        found = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)  # nobody else does: in two minutes of looking there were no descriptors left
+        raise
+    with found:
+        yield found
+
+
 def _quiet_for(descriptor: int) -> float | None:
     """Seconds since a byte went either way; None where the system does not tell."""
     if _TCP_INFO is None:
         return None
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as copy:
+        with _copy(descriptor) as copy:
             found = copy.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _RECEIVED + 4)
     except OSError:  # closed by now, or no TCP
         return None
@@ -209,5 +222,5 @@ class _Asked:
 
 
 def _shut(descriptor: int) -> None:
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as copy:
+    with suppress(OSError), _copy(descriptor) as copy:
         copy.shutdown(socket.SHUT_RDWR)

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,7 +25,8 @@ class Proxy:
     * `half-close`: the server's side is ended, as the program sees it; what the program sends is swallowed.
     * `delay`: each chunk waits 50 ms.
 
-    With `after` the fault begins at that chunk from the program, counted from the call of `break_down`.
+    With `after` the fault begins at that chunk from the program, counted from the call of `break_down`. `at` does anything
+    else at a chunk, before it is passed on.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -35,9 +36,9 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._stalled: set[socket.socket] = set()
         self._fault = ""
-        self._planned: tuple[str, int] | None = None
+        self._planned: tuple[int, Callable[[], None]] | None = None
         self.chunks = 0
-        """Chunks from the program since the last `break_down`."""
+        """Chunks from the program since the last `at`."""
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     @property
@@ -52,11 +53,15 @@ class Proxy:
         return urlunsplit(parts._replace(netloc=f"{login}{at}127.0.0.1:{self.port}", query=query))
 
     def break_down(self, fault: str, after: int = 0) -> None:
-        with self._lock:
-            self.chunks = 0
-            self._planned = (fault, after) if after else None
+        self.at(after, lambda: self._begin(fault))
         if not after:
             self._begin(fault)
+
+    def at(self, chunk: int, act: Callable[[], None]) -> None:
+        """Count from now, and act at that chunk from the program; at none if it is 0."""
+        with self._lock:
+            self.chunks = 0
+            self._planned = (chunk, act) if chunk else None
 
     def mend(self) -> None:
         """Pass on all that comes from now on. Connections that were broken stay so."""
@@ -79,11 +84,6 @@ class Proxy:
     def close(self) -> None:
         self._listener.close()
         self.mend()
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the fault is there."""
-        return bool(self._fault)
 
     def _begin(self, fault: str) -> None:
         with self._lock:
@@ -141,12 +141,11 @@ class Proxy:
             return
         with self._lock:
             self.chunks += 1
-            due = self._planned is not None and self.chunks >= self._planned[1]
-            fault = self._planned[0] if self._planned and due else ""
+            due = self._planned if self._planned and self.chunks >= self._planned[0] else None
             if due:
                 self._planned = None
-        if fault:
-            self._begin(fault)
+        if due:
+            due[1]()
 
 
 def _end(*ends: socket.socket, reset: bool = False) -> None:

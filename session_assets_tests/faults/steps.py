@@ -11,9 +11,10 @@ from typing import Any
 from session_assets.stores.postgres import Database
 from session_assets_tests.flow.test_kills import state as state_of_flow
 from session_assets_tests.kintell.scenario import Kintell
+from session_assets_tests.kintell.streams import messages
 from session_assets_tests.slices.sql_worlds import FlowWorld, KintellWorld
 from session_assets_tests.slices.worlds import Command, CosmosWorld, MongoWorld, Variables, World
-from session_assets_tests.web.acceptance.terminal import Answer, Terminal
+from session_assets_tests.web.acceptance.terminal import Answer, Running, Terminal
 
 _WRITTEN = re.compile(r'"(updated_at|updatedAt|enhanced_at|backfill_updated_at)": ("[^"]*"|\{"\$date": "[^"]*"\})')
 _KEYS = re.compile(r'\{"\$oid": "[0-9a-f]{24}"\}')
@@ -65,6 +66,8 @@ class Scene:
     variable: str
     url: str
     ids: Ids
+    nats: str = ""
+    """Address of the server that events are published to."""
 
     def until(self, cli: Terminal, step: Step) -> None:
         """All steps before one."""
@@ -73,8 +76,11 @@ class Scene:
                 return
             self.note(one, self.run(cli, one))
 
+    def start(self, cli: Terminal, step: Step, *options: str, **variables: str) -> Running:
+        return cli.start(*step.of(self.ids), *options, **variables)
+
     def run(self, cli: Terminal, step: Step) -> Answer:
-        return cli(*step.of(self.ids), "--json")
+        return self.start(cli, step, "--json").wait()
 
     def note(self, step: Step, answer: Answer) -> None:
         assert answer.code == step.code, (step.name, answer)
@@ -88,11 +94,16 @@ class Scene:
             text = repr(kintell.dump())
             for key, mail in kintell.all("SELECT id, email FROM users"):
                 text = text.replace(str(key), mail)
-            return text
+            return text, self._events()
         if isinstance(self.world, FlowWorld):
             return _NOW.sub("now", repr(state_of_flow(self.world.guide)))
         made = _KEYS if self.world.slice_ == "contest" else _WRITTEN  # the sample makes keys of its own each time
         return sorted(made.sub("", _WRITTEN.sub(r'"\1"', one)) for one in self.world.dump({}))
+
+    def _events(self) -> list[tuple[str, str]]:
+        """What was published, each message as often as the stream holds it."""
+        published = messages(self.nats) if self.nats else []
+        return sorted((subject, body["data"]["externalSessionId"]) for _, subject, body in published)
 
 
 def scene_of(slice_: str, variables: Variables, folder: Path) -> Scene:

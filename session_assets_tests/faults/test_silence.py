@@ -17,8 +17,13 @@ import pytest
 
 from session_assets.embedded.binaries import postgres_bin
 from session_assets.errors import StoreUnavailable
+from session_assets.stores import cosmos_account, cosmos_transport
+from session_assets.stores.cosmos import Container, container
+from session_assets.stores.cosmos_account import disconnect
+from session_assets.stores.cosmos_containers import create_containers
 from session_assets.stores.postgres import Database
 from session_assets.stores.postgres_programs import run_program
+from session_assets.stores.silence import own_sockets
 from session_assets_tests.counts import FULL, some
 from session_assets_tests.faults.conftest import Between
 from session_assets_tests.faults.silent import SECONDS, Statement, find_slowly, sleep
@@ -157,3 +162,51 @@ def test_a_backup_that_waits_for_a_lock_is_left_in_peace(
 
 def dump(url: str, folder: Path) -> str | None:
     return run_program(postgres_bin() / "pg_dump", Database("FLOW_DATABASE_URL", url), ["-f", str(folder / "dump")])
+
+
+def test_looking_for_connections_leaves_no_descriptors_behind() -> None:
+    """A look copied those of files, too: their number doubled every few seconds of a long statement."""
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("this system does not tell")
+    before = len([*folder.iterdir()])
+    for _ in range(3):
+        assert own_sockets({("192.0.2.1", 1)}) == []
+    assert len([*folder.iterdir()]) == before
+
+
+def test_after_a_silent_read_of_cosmos_nothing_waits_for_it(
+    between: Between, cosmos: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan of some partitions waited a minute for each of its reads, more than three in all."""
+    create_containers(cosmos)
+    monkeypatch.setattr(cosmos_account, "_READ_SECONDS", 1)
+    monkeypatch.setattr(cosmos_transport, "_READING", 1.5)
+    monkeypatch.setattr(cosmos_transport, "_HURRY", 3.0)
+    proxy, url = between(cosmos["AZURE_COSMOS_ENDPOINT"])
+    variables = {**cosmos, "AZURE_COSMOS_ENDPOINT": url}
+    sessions = container("user_sessions", variables)
+    try:
+        with proxy.broken("black hole"):
+            assert seconds_of_refusal(sessions) > 1.5
+            assert seconds_of_refusal(sessions) < 1
+        deadline = time.monotonic() + 20
+        while not answers(sessions):
+            assert time.monotonic() < deadline, "it is never asked again"
+            time.sleep(0.1)
+    finally:
+        disconnect(variables)
+
+
+def seconds_of_refusal(sessions: Container) -> float:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        sessions.count()
+    return time.monotonic() - began
+
+
+def answers(sessions: Container) -> bool:
+    try:
+        return sessions.count() == 0
+    except StoreUnavailable:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from session_assets.errors import LockHeld, StoreUnavailable
 from session_assets.stores import locks
 from session_assets.stores.locks import VARIABLE, collection_lock
+from session_assets_tests.faults.proxy import Proxy
 
 
 @pytest.fixture
@@ -65,3 +67,23 @@ def test_the_server_is_asked_to_look_after_the_connection(env: dict[str, str]) -
         connection.execute(locks._PROBED)
         shown = [connection.execute(f"SHOW tcp_keepalives_{name}").fetchone() for name in ("idle", "interval", "count")]
         assert shown == [("10",), ("10",), ("3",)]
+
+
+def test_a_connection_that_is_lost_at_any_moment_of_a_lock_is_told(env: dict[str, str]) -> None:
+    """One that was lost while the lock was taken ended `apply flow/contract` with a traceback."""
+    server = urlsplit(env[VARIABLE])
+    told, chunk, was_lost = 0, 0, True
+    while was_lost:
+        chunk += 1
+        proxy = Proxy(server.hostname or "", server.port or 0)
+        proxy.break_down("cut", after=chunk)
+        try:
+            with collection_lock("web.sessions", ["p"], "apply web", {VARIABLE: proxy.of(env[VARIABLE])}):
+                pass
+        except StoreUnavailable as error:
+            assert VARIABLE in str(error)
+            told += 1
+        finally:
+            proxy.close()
+        was_lost = proxy.chunks >= chunk
+    assert told >= 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,20 @@ Open = Callable[..., Terminal]
 
 @pytest.fixture(scope="session")
 def dagster_template(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL database with Dagster's tables, made once: making them takes longer than most commands."""
-    name, folder = f"template_{secrets.token_hex(6)}", tmp_path_factory.mktemp("template")
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        answer = _terminal(folder, _dagster_url(postgres_server, name), None)("verify", "all")
-        assert answer.code == 2 and "no slice is configured" in answer.err, answer
+    with template(postgres_server, tmp_path_factory.mktemp("template")) as name:
         yield name
+
+
+@contextmanager
+def template(server: str, folder: Path) -> Iterator[str]:
+    """The name of a PostgreSQL database with Dagster's tables, made once: making them takes longer than most commands."""
+    name = f"template_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        answer = _terminal(folder, _dagster_url(server, name), None)("verify", "all")
+        assert answer.code == 2 and "no slice is configured" in answer.err, answer
+    yield name
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -45,11 +53,19 @@ def nothing_left() -> Iterator[None]:
 @pytest.fixture
 def dagster_url(postgres_server: str, dagster_template: str) -> Iterator[str]:
     """DAGSTER_POSTGRES_URL of a fresh database."""
+    with dagster_database(postgres_server, dagster_template) as url:
+        yield url
+
+
+@contextmanager
+def dagster_database(server: str, template: str) -> Iterator[str]:
+    """DAGSTER_POSTGRES_URL of a copy of a template. Dropped after the block."""
     name = f"test_{secrets.token_hex(6)}"
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(dagster_template)}
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
-        yield _dagster_url(postgres_server, name)
+    yield _dagster_url(server, name)
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

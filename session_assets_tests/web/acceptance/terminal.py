@@ -18,6 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from session_assets_tests.faults import modes
 from session_assets_tests.fork_server import CONTEXT, READ_AT_IMPORT
 
 _started: list[Running] = []
@@ -136,11 +137,15 @@ def _command(arguments: list[str], variables: dict[str, str], streams: Path) -> 
 
     os.environ.clear()
     os.environ.update(SET_AT_IMPORT | variables)
+    if modes.VARIABLE in variables:
+        modes.obey_modes()
     if any(variables.get(name) != value for name, value in READ_AT_IMPORT.items()):
         for name in [one for one in sys.modules if one.startswith("session_assets.")]:
             del sys.modules[name]
     for descriptor, name in ((1, "out"), (2, "err")):
-        opened = os.open(streams.with_suffix(f".{name}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        is_shown = name == "err" or modes.NO_OUTPUT not in variables
+        path = streams.with_suffix(f".{name}") if is_shown else os.devnull
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, descriptor)
     sys.argv = ["session-assets", *arguments]
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
