@@ -50,18 +50,17 @@ def collection_lock(
     """Hold the locks of some partitions of a collection, all or none. Raises `LockHeld` naming the holder."""
     keys = {_number(collection, partition): partition for partition in partitions}
     with connected(f"{purpose} pid {os.getpid()} on {socket.gethostname()}"[:63], env) as connection:
-        connection.execute(_PROBED)
-        refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
-        if refused:
-            holder = connection.execute(_HOLDER, [_ALIVE, refused[0]]).fetchone()
-            connection.execute("SELECT pg_advisory_unlock_all()")
-            raise LockHeld(f"{collection}, partition {keys[refused[0]]} is locked by: {_told(holder)}")
+        with _explained():
+            connection.execute(_PROBED)
+            refused = [row[0] for row in connection.execute(_TAKE, [sorted(keys)])]
+            if refused:
+                holder = connection.execute(_HOLDER, [_ALIVE, refused[0]]).fetchone()
+                connection.execute("SELECT pg_advisory_unlock_all()")
+                raise LockHeld(f"{collection}, partition {keys[refused[0]]} is locked by: {_told(holder)}")
         with _signs_of_life(connection):
             yield
-        try:
+        with _explained():
             connection.execute("SELECT 1")  # fails when the server dropped us, and our locks, in between
-        except psycopg.OperationalError as error:
-            raise _unavailable(error) from None
 
 
 def _told(holder: tuple[Any, ...] | None) -> str:
@@ -108,11 +107,10 @@ def connected(name: str, env: Mapping[str, str] | None = None) -> psycopg.Connec
     """A connection to the Dagster database, each statement its own transaction. Raises as `require_dagster_database`."""
     url = dagster_url(env)
     try:
-        connection = WatchedConnection.connect(url, autocommit=True, application_name=name, **kept_alive(url))
-        connection.watch(VARIABLE, url)
-        return connection
-    except psycopg.OperationalError as error:
-        raise _unavailable(error) from None
+        with _explained():
+            connection = WatchedConnection.connect(url, autocommit=True, application_name=name, **kept_alive(url))
+            connection.watch(VARIABLE, url)
+            return connection
     except psycopg.ProgrammingError:  # its text would show the URL
         raise UsageError(f"{VARIABLE} is not a PostgreSQL URL. Correct it and try again.") from None
 
@@ -123,6 +121,15 @@ def dagster_url(env: Mapping[str, str] | None = None) -> str:
     if not url:
         raise NotConfigured(VARIABLE, "The Dagster database")
     return url.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A block that asks the Dagster database. Raises `StoreUnavailable` if that is lost."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise _unavailable(error) from None
 
 
 def _unavailable(error: psycopg.Error) -> StoreUnavailable:

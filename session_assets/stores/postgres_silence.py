@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import ref
 
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 
+from session_assets.io_calls import CallFailed, io_call
 from session_assets.stores import silence
 
 _Result = TypeVar("_Result")
+_SERVER = "postgresql"
 _CONNECT_SECONDS = 5
 _WORKS = (
     "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'"
@@ -54,10 +56,24 @@ class WatchedConnection(psycopg.Connection[Any]):
         silence.watch(self)
         (self._pid,) = self.execute(_PID).fetchone() or (0,)  # a pooler made up the first one
 
+    @classmethod
+    def connect(cls, *arguments: Any, **options: Any) -> Self:
+        try:
+            with io_call(_SERVER, "connect"):
+                return super().connect(*arguments, **options)
+        except CallFailed as failed:
+            raise _failure(failed) from None
+
     def wait(self, gen: PQGen[_Result], *arguments: Any, **options: Any) -> _Result:
         self._since = time.monotonic()
         try:
-            return super().wait(gen, *arguments, **options)
+            with io_call(self.variable or _SERVER, getattr(gen, "__name__", "wait").strip("_")):
+                return super().wait(gen, *arguments, **options)
+        except CallFailed as failed:
+            gen.close()
+            if failed.mode != "full":
+                self.pgconn.finish()
+            raise _failure(failed) from None
         finally:
             self._since = None
 
@@ -69,6 +85,14 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def works(self) -> bool:
         return works(self._url, self._pid)
+
+
+def _failure(failed: CallFailed) -> psycopg.Error:
+    """What psycopg raises for it."""
+    if failed.mode == "full":
+        return psycopg.errors.DiskFull(f"could not extend file: {failed.strerror}")
+    said = {"refused": failed.strerror, "timeout": "connection timeout expired"}
+    return psycopg.OperationalError(said.get(failed.mode) or "server closed the connection unexpectedly")
 
 
 class DagsterCalls:
