@@ -6,7 +6,7 @@
     `refused`     not done; nor is any later call to the same server or storage
     `lost`        done, and its answer does not come
     `timeout`     not done, and nobody says so in time
-    `full`        a full disk: not done; nor is any later call of the same kind
+    `full`        not done; nor is any later call of the same kind to the storage, or any later call to the same server
     `kill`        SIGKILL to this process before the call
     `kill-after`  SIGKILL after it
 * `count=PATH`: a line for each call is added to PATH: process, number, server, kind, and what it is about.
@@ -103,10 +103,8 @@ def _mode(spec: str, server: str, kind: str, about: str) -> Mode | None:
         if path := pairs.pop("count", None):
             _note(path, f"{os.getpid()}\t{_calls.made}\t{server}\t{kind}\t{about}\n")
         mode = _known(pairs.get(str(_calls.made)))
-        if mode == "refused":
-            _calls.broken[server,] = mode
-        elif mode == "full":
-            _calls.broken[server, kind] = mode
+        if mode in ("refused", "full"):
+            _calls.broken[(server, kind) if mode == "full" and server in FILES else (server,)] = mode
         return mode or _calls.broken.get((server,)) or _calls.broken.get((server, kind))
 
 

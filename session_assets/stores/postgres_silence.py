@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self, TypeVar
 from weakref import ref
 
@@ -10,11 +11,12 @@ import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 
-from session_assets.io_calls import CallFailed, io_call
+from session_assets.io_calls import CallFailed, armed, io_call
 from session_assets.stores import silence
 
 _Result = TypeVar("_Result")
 _SERVER = "postgresql"
+_ENDS = ("commit_gen", "rollback_gen")
 _CONNECT_SECONDS = 5
 _WORKS = (
     "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'"
@@ -67,7 +69,7 @@ class WatchedConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[_Result], *arguments: Any, **options: Any) -> _Result:
         self._since = time.monotonic()
         try:
-            with io_call(self.variable or _SERVER, getattr(gen, "__name__", "wait").strip("_")):
+            with self._counted(gen) if armed() else nullcontext():
                 return super().wait(gen, *arguments, **options)
         except CallFailed as failed:
             gen.close()
@@ -76,6 +78,12 @@ class WatchedConnection(psycopg.Connection[Any]):
             raise _failure(failed) from None
         finally:
             self._since = None
+
+    def _counted(self, gen: PQGen[Any]) -> AbstractContextManager[None]:
+        kind = getattr(gen, "__name__", "wait").strip("_")
+        if kind in _ENDS and self.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            return nullcontext()  # there is no transaction, and the server is not asked
+        return io_call(self.variable or _SERVER, kind)
 
     def wait_since(self) -> float | None:
         return self._since

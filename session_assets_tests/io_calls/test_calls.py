@@ -18,6 +18,7 @@ from session_assets_tests.counts import FULL
 from session_assets_tests.io_calls.conftest import Prepared
 from session_assets_tests.io_calls.scenes import STEPS, Scene
 from session_assets_tests.io_calls.work import Call, Ended
+from session_assets_tests.web.acceptance.terminal import KILLED
 
 GO_ON = "Nothing is lost: mend it and run the same command again."
 FAILS = ("refused", "lost", "timeout", "full")
@@ -33,51 +34,53 @@ pytestmark = pytest.mark.usefixtures("short_transactions")
 
 @pytest.mark.parametrize(("slice_", "step"), CASES if FULL else CHOSEN)
 def test_each_call_fails_once(prepared: Prepared, record_property: Recorded, slice_: str, step: str) -> None:
-    scene = prepared(slice_, step)
-
-    def fails(number: int) -> Ended:
-        ended = scene.run(step, f"{number}={FAILS[number % len(FAILS)]}")
-        if ended.code != 0:
-            assert_clear(ended)
-            assert scene.finish(step).code == 0
-        return ended
-
-    tried(scene, step, fails, record_property)
+    tried(prepared(slice_, step), step, FAILS, record_property)
 
 
 @pytest.mark.parametrize(("slice_", "step"), CASES if FULL else CHOSEN)
 def test_each_call_is_once_the_last_of_its_process(
     prepared: Prepared, record_property: Recorded, slice_: str, step: str
 ) -> None:
-    scene = prepared(slice_, step)
-
-    def is_killed(number: int) -> Ended:
-        ended = scene.run(step, f"{number}={KILLS[number % len(KILLS)]}")
-        if ended.was_killed:
-            assert scene.finish(step).code == 0
-        else:
-            assert ended.code == 0, ended
-        return ended
-
-    tried(scene, step, is_killed, record_property)
+    tried(prepared(slice_, step), step, KILLS, record_property)
 
 
-def tried(scene: Scene, step: str, attempt: Callable[[int], Ended], record_property: Recorded) -> None:
+def tried(scene: Scene, step: str, modes: Sequence[str], record_property: Recorded) -> None:
     """Try a step with a fault at each of the numbers; each time it ends as an uninterrupted one."""
-    usual, met = scene.right[step].calls, set[tuple[str, str, str]]()
+    usual, met, wrong = scene.right[step].calls, set[tuple[str, str, str]](), list[str]()
     number = 0
     for number in numbers(len(usual)):
+        fault = f"{number}={modes[number % len(modes)]}"
         scene.go_back(step)
-        ended = attempt(number)
-        assert scene.state(step) == scene.goals[step], (number, ended)
+        ended = scene.run(step, fault)
         if len(ended.calls) < number:
-            break  # it made fewer
+            assert (ended.code, scene.state(step)) == (0, scene.goals[step]), ended
+            break
         met |= named(ended.calls[number - 1 : number])
-    record_property(
-        "calls", f"{scene.slice_}, {step}: {len(usual)} calls if nothing fails, tried up to number {number}"
-    )
+        if why := fault_of(scene, step, ended):
+            wrong.append(f"{fault}, {ended.calls[number - 1]}: {why}")
+    told = f"{scene.slice_}, {step}: {len(usual)} calls if nothing fails, {modes[0]} … up to number {number}"
+    record_property("calls", f"{told}, {len(wrong)} wrong")
+    assert not wrong, "\n\n".join([told, *wrong])
     if FULL:
         assert named(usual) <= met, named(usual) - met
+
+
+def fault_of(scene: Scene, step: str, ended: Ended) -> str:
+    """What is wrong after a step in which a call failed, or was the last one; empty if nothing is."""
+    if ended.code not in (0, KILLED) and not is_clear(ended):
+        return f"not told in one clear line: {ended}"
+    if ended.code != 0 and (again := scene.finish(step)).code != 0:
+        return f"{ended}, then {again}"
+    found, goal = repr(scene.state(step)), repr(scene.goals[step])
+    if found == goal:
+        return ""
+    same = next((at for at, pair in enumerate(zip(found, goal, strict=False)) if pair[0] != pair[1]), 0)
+    place = max(same - 100, 0)
+    return f"{ended}; it ends as …{found[place : place + 400]}…, not as …{goal[place : place + 400]}…"
+
+
+def is_clear(ended: Ended) -> bool:
+    return ended.code == StoreUnavailable.exit_code and ended.error.endswith(GO_ON) and "\n" not in ended.error
 
 
 def numbers(count: int) -> Iterator[int]:
@@ -90,9 +93,3 @@ def numbers(count: int) -> Iterator[int]:
 def named(calls: Sequence[Call]) -> set[tuple[str, str, str]]:
     """Calls without what differs from run to run."""
     return {(one.server, one.kind, _OWN.sub("#", one.about)) for one in calls}
-
-
-def assert_clear(ended: Ended) -> None:
-    assert ended.code == StoreUnavailable.exit_code, ended
-    assert ended.error.endswith(GO_ON), ended
-    assert "\n" not in ended.error, ended

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import secrets
-import signal
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from pymongo import common
 
 from session_assets.changes import revert as revert_module
 from session_assets.changes import session as session_module
@@ -33,7 +34,7 @@ from session_assets.io_calls import VARIABLE
 from session_assets.kintell import importing
 from session_assets.kintell.assets import open_imports, options_of
 from session_assets.kintell.results import publish
-from session_assets.stores import cosmos_transport, kintell_outbox, postgres
+from session_assets.stores import cosmos_changes, cosmos_transport, kintell_outbox, mongo_changes, postgres
 from session_assets.stores.kintell_revert import Undo
 from session_assets.web.assets import SESSIONS as WEB
 from session_assets_tests.fork_server import CONTEXT
@@ -81,10 +82,6 @@ class Ended:
     told: str
     calls: list[Call] = field(repr=False)
 
-    @property
-    def was_killed(self) -> bool:
-        return self.code == -signal.SIGKILL
-
 
 def run(work: Work, folder: Path, fault: str = "") -> Ended:
     """Do the work once. `fault` is `N=MODE`."""
@@ -127,7 +124,8 @@ def _work(work: Work, spec: str, answer: str) -> None:
     session_module._PARTITIONS_AT_ONCE = 1
     session_module.apply_part = revert_module.apply_part = partial(apply_part, workers=1)
     importing._PAUSES, postgres._PAUSES = (0.01,) * 3, (0.01,) * 5  # a server that is lost stays so
-    cosmos_transport._FIRST_PAUSE = cosmos_transport._LONGEST_PAUSE = 0.01
+    mongo_changes._FIRST_PAUSE = common.MIN_HEARTBEAT_INTERVAL = 0.01
+    cosmos_transport._LONGEST_PAUSE = cosmos_changes._LONGEST_PAUSE = 0.01
     kintell_outbox._PAUSES, kintell_outbox._PAGE = (0.01,) * len(kintell_outbox._PAUSES), 12
     told: dict[str, Any]
     try:
