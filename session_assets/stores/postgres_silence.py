@@ -81,8 +81,9 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def _counted(self, gen: PQGen[Any]) -> AbstractContextManager[None]:
         kind = getattr(gen, "__name__", "wait").strip("_")
-        if kind in _ENDS and self.pgconn.transaction_status == pq.TransactionStatus.IDLE:
-            return nullcontext()  # there is no transaction, and the server is not asked
+        is_idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        if kind.startswith("set_") or (kind in _ENDS and is_idle):
+            return nullcontext()  # the server is not asked
         return io_call(self.variable or _SERVER, kind)
 
     def wait_since(self) -> float | None:
