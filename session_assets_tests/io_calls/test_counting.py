@@ -34,18 +34,20 @@ def write(storage: Storage, spec: str, monkeypatch: pytest.MonkeyPatch) -> list[
 
 
 @pytest.mark.parametrize(
-    ("mode", "could", "there"),
+    ("fault", "could", "there"),
     [
-        ("refused", [True, False, False], ["a"]),
-        ("full", [True, False, False], ["a"]),
-        ("timeout", [True, False, True], ["a", "c"]),
-        ("lost", [True, False, True], ["a", "b", "c"]),
+        ("4=refused", [True, False, False], ["a"]),
+        ("4=full", [True, False, False], ["a"]),
+        ("4=timeout", [True, False, True], ["a", "c"]),
+        ("4=lost", [True, False, True], ["a", "b", "c"]),
+        ("3=refused", [True, False, False], ["a"]),
+        ("3=lost", [True, False, True], ["a", "c"]),
     ],
 )
 def test_a_call_fails_in_its_mode(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch, mode: str, could: list[bool], there: list[str]
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, fault: str, could: list[bool], there: list[str]
 ) -> None:
-    assert write(storage, f"4={mode}", monkeypatch) == could
+    assert write(storage, fault, monkeypatch) == could
     assert storage.names("") == there
 
 
