@@ -38,7 +38,7 @@ STEPS = {
     "contest": LOOP,
     "identity": LOOP,
     "kintell": ("import", "publish", "revert of import"),
-    "flow": ("expand, backfill", "contract", "revert of contract", "revert of backfill"),
+    "flow": ("expand, backfill", "contract", "revert of contract", "revert of backfill", "revert of expand"),
 }
 _BEFORE = {"contract": "rehearsal"}
 """Steps that are done before another one, and not tried themselves."""

@@ -27,6 +27,7 @@ from session_assets.contest.assets import SESSIONS as CONTEST
 from session_assets.drops.folder import drop_key, fingerprint
 from session_assets.errors import LockHeld, SessionAssetsError
 from session_assets.flow.assets import open_flow
+from session_assets.flow.model import EXPAND
 from session_assets.graph.environment import Environment
 from session_assets.graph.loop import ApplyConfig, Loop, RevertConfig, apply_loop, revert_loop
 from session_assets.identity.assets import USER_SESSIONS
@@ -192,6 +193,14 @@ def _undo(step: str, work: Work) -> str:
     return ""
 
 
+def _undo_expand(work: Work) -> str:
+    flow = _flow(work)
+    with flow.reading() as opened:
+        step = opened.steps.newest(EXPAND)
+    flow.undo(step.id)
+    return ""
+
+
 _STEPS: dict[str, Callable[[Work], str]] = {
     "plan": _plan,
     "apply": _apply,
@@ -204,4 +213,5 @@ _STEPS: dict[str, Callable[[Work], str]] = {
     "contract": lambda work: _flow(work).contract().id,
     "revert of contract": partial(_undo, "contract"),
     "revert of backfill": partial(_undo, "expand, backfill"),
+    "revert of expand": _undo_expand,
 }
