@@ -27,6 +27,7 @@ from session_assets.disk import number_of, refused
 from session_assets.durable import copy, private_folder, sync, written
 from session_assets.errors import SessionAssetsError, StoreUnavailable, UsageError
 from session_assets.failpoints import failpoint
+from session_assets.io_calls import io_call
 from session_assets.masking import one_line, safe_text
 from session_assets.parsed import parsed_json, parsed_parquet
 from session_assets.settings import Settings
@@ -59,9 +60,9 @@ class Storage:
     def scratch(self) -> Iterator[Path]:
         """A private local folder for spilled data, removed at the end. A disk that refuses it is told as `StoreUnavailable`."""
         with self._spilling():
-            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._sweep()
-            folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix=f"{os.getpid()}-"))
+            with self._making("folder"):
+                self._sweep()
+                folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix=f"{os.getpid()}-"))
             try:
                 yield folder
             finally:
@@ -75,6 +76,19 @@ class Storage:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
+    def _making(self, kind: str) -> Iterator[None]:
+        """A block that makes something in the folder for temporary files: whatever the system says is about that folder."""
+        try:
+            with io_call("scratch", kind):
+                self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+                yield
+        except OSError as error:
+            raise self._not_spilled(error.strerror or str(error)) from error
+
+    def _not_spilled(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable("The folder for temporary files", HOME, f"{why}, in {self._scratch}")
+
+    @contextmanager
     def _spilling(self) -> Iterator[None]:
         """A block that writes to the folder for temporary files; other files that it works on are not meant."""
         try:
@@ -85,13 +99,14 @@ class Storage:
             file, why = getattr(error, "filename", None), refused(error)
             if why is None or (file and not Path(os.fsdecode(file)).is_relative_to(self._scratch)):
                 raise
-            raise StoreUnavailable("The folder for temporary files", HOME, f"{why}, in {self._scratch}") from error
+            raise self._not_spilled(why) from error
 
     @contextmanager
-    def _using(self) -> Iterator[None]:
+    def _using(self, kind: str, name: str = "") -> Iterator[None]:
         """A block that works on files below the base."""
         try:
-            yield
+            with io_call("storage", kind, name):
+                yield
         except (FileNotFoundError, SessionAssetsError):
             raise
         except Exception as error:
@@ -108,7 +123,7 @@ class Storage:
 
     def require_usable(self) -> None:
         """Raise `StoreUnavailable` if nothing can be read or written below the base. Changes nothing."""
-        with self._using():
+        with self._using("look"):
             if not self._local:
                 self._base.exists()
                 return
@@ -124,7 +139,7 @@ class Storage:
 
     def put(self, name: str, source: Path) -> None:
         """Move a finished local file to its name, durably, replacing what was there."""
-        with self._using():
+        with self._using("put", name):
             self._put(name, source)
 
     def _put(self, name: str, source: Path) -> None:
@@ -154,12 +169,12 @@ class Storage:
 
     def read_bytes(self, name: str) -> bytes:
         """The bytes of a name; raises FileNotFoundError."""
-        with self._using():
+        with self._using("read", name):
             return self.path(name).read_bytes()
 
     def sha256(self, name: str) -> str:
         """The digest of the bytes of a name, in bounded memory; raises FileNotFoundError."""
-        with self._using(), self.path(name).open("rb") as file:
+        with self._using("digest", name), self.path(name).open("rb") as file:
             return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
     def write_json(self, name: str, value: Any) -> None:
@@ -187,9 +202,9 @@ class Storage:
     def _temporary(self) -> Iterator[Path]:
         """A private local file, which is gone at the end unless it was put to its place."""
         with self._spilling():
-            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(dir=self._scratch)
-            os.close(handle)
+            with self._making("file"):
+                handle, name = tempfile.mkstemp(dir=self._scratch)
+                os.close(handle)
             try:
                 yield Path(name)
             finally:
@@ -199,19 +214,19 @@ class Storage:
         """The frame of a name; raises FileNotFoundError, and `DamagedFile` if it is none."""
         if not self._local:
             return parsed_parquet(name, self.read_bytes(name))
-        with self._using():
+        with self._using("read", name):
             return parsed_parquet(name, str(self.path(name)))
 
     def names(self, folder: str) -> list[str]:
         """Names of the entries directly below a folder, sorted; empty when it does not exist."""
-        with self._using():
+        with self._using("list", folder):
             path = self.path(folder)
             if not path.exists():
                 return []
             return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
 
     def exists(self, name: str) -> bool:
-        with self._using():
+        with self._using("exists", name):
             return self.path(name).exists()
 
     def remove(self, folder: str) -> None:
@@ -225,7 +240,7 @@ class Storage:
         if first is not None:
             self.remove_file(f"{folder}/{first}")
             failpoint("remove.rest")
-        with self._using():
+        with self._using("remove", folder):
             path = self.path(folder)
             if not path.exists():
                 return
@@ -236,7 +251,7 @@ class Storage:
 
     def remove_file(self, name: str) -> None:
         """Remove a file that may be gone already, durably."""
-        with self._using():
+        with self._using("remove", name):
             path = self.path(name)
             if path.exists():
                 path.unlink()
@@ -248,7 +263,7 @@ class Storage:
 
         Where a store does not tell, that is now: nothing counts as old.
         """
-        with self._using():
+        with self._using("modified", name):
             path = self.path(name)
             if not path.exists():
                 return 0.0

@@ -43,6 +43,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: place.get(item.path.relative_to(here).as_posix(), len(LONGEST)))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many calls there are to be failed and killed at."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "calls" and report.when == "call":
+                terminalreporter.write_line(value)
+
+
 @pytest.fixture(scope="session")
 def shared_home() -> Iterator[SharedHome]:
     """The folder for homes of this test run."""

@@ -25,6 +25,7 @@ import session_assets.definitions  # noqa: E402, F401
 import session_assets_tests.changes.killed  # noqa: E402
 import session_assets_tests.flow.killed  # noqa: E402
 import session_assets_tests.flow.stored_killed  # noqa: E402
+import session_assets_tests.io_calls.work  # noqa: E402
 import session_assets_tests.kintell.killed  # noqa: E402
 import session_assets_tests.stores.cosmos_loop  # noqa: E402
 import session_assets_tests.web.acceptance.terminal  # noqa: E402, F401

@@ -146,6 +146,40 @@ class RevertConfig(dg.Config):
     batch_size: int = 0  # 0: that of the collection
 
 
+def revert_loop(loop: Loop, environment: Environment, config: RevertConfig, run_id: str, log: Any) -> None:
+    """Undo a plan, or look what that would undo. Raises `RowsLeft` where documents are left."""
+    ledger = loop.ledger(environment)
+    plan = ledger.plan(config.plan_id)
+    if config.dry_run:
+        report = preview(ledger, plan, loop.store())
+    else:
+        keys = [part.partition for part in plan.parts]
+        progress = LogProgress(log.info, "rows undone")
+        done = 0
+
+        def tell(outcomes: Any) -> None:
+            nonlocal done
+            done += sum(outcomes.counts.values())
+            progress(done, plan.rows)
+
+        with loop.lock(ledger, keys, f"revert {loop.name}"):
+            report = revert(
+                ledger,
+                plan,
+                loop.store(),
+                run_id=run_id,
+                batch_size=config.batch_size or loop.batch_size,
+                progress=tell,
+            )
+    summary = {"loop": loop.name, "plan_id": plan.plan_id, "dry_run": config.dry_run, **report.as_dict()}
+    environment.report(run_id, "revert", summary)
+    log.info(f"undone: {report.undoable}, left: {report.refused_count} {dict(report.left) or ''}")
+    raise_for(report.damaged, f"revert {loop.name}")
+    left = report.unexplained or (0 if config.dry_run else report.refused_count)
+    if left:
+        raise RowsLeft(left, report.undoable)
+
+
 def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
     """The undo of a slice's plans as a run."""
     by_name = {loop.name: loop for loop in loops}
@@ -153,42 +187,7 @@ def revert_job(slice_name: str, loops: Iterable[Loop]) -> dg.JobDefinition:
     @dg.op(name=f"revert_{slice_name}_plan")
     def revert_plan(context: dg.OpExecutionContext, config: RevertConfig) -> None:
         keep_connections(context.instance)
-        loop, environment = by_name[config.loop], Environment.load()
-        ledger = loop.ledger(environment)
-        plan = ledger.plan(config.plan_id)
-        if config.dry_run:
-            report = preview(ledger, plan, loop.store())
-        else:
-            keys = [part.partition for part in plan.parts]
-            progress = LogProgress(context.log.info, "rows undone")
-            done = 0
-
-            def tell(outcomes: Any) -> None:
-                nonlocal done
-                done += sum(outcomes.counts.values())
-                progress(done, plan.rows)
-
-            with loop.lock(ledger, keys, f"revert {loop.name}"):
-                report = revert(
-                    ledger,
-                    plan,
-                    loop.store(),
-                    run_id=context.run_id,
-                    batch_size=config.batch_size or loop.batch_size,
-                    progress=tell,
-                )
-        summary = {
-            "loop": loop.name,
-            "plan_id": plan.plan_id,
-            "dry_run": config.dry_run,
-            **report.as_dict(),
-        }
-        environment.report(context.run_id, "revert", summary)
-        context.log.info(f"undone: {report.undoable}, left: {report.refused_count} {dict(report.left) or ''}")
-        raise_for(report.damaged, f"revert {loop.name}")
-        left = report.unexplained or (0 if config.dry_run else report.refused_count)
-        if left:
-            raise RowsLeft(left, report.undoable)
+        revert_loop(by_name[config.loop], Environment.load(), config, context.run_id, context.log)
 
     @dg.job(
         name=f"{slice_name}_revert",

@@ -16,6 +16,8 @@ from typing import Any
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
+from session_assets.io_calls import CallFailed, io_call
+
 _PATIENCE = 120.0  # seconds that one request waits in all because of throttling
 _READS, _FIRST_PAUSE, _LONGEST_PAUSE = 7, 0.05, 3.0
 _READING = 60.0  # seconds after which a read does not go again: each try may take half a minute without a byte
@@ -105,7 +107,7 @@ class Transport(AsyncHttpTransport[Any, Any]):
         while True:
             self._usage.waited += await self._budget.wait()
             try:
-                response = await self._inner.send(request, **options)
+                response = await self._sent(request, **options)
             except (ServiceRequestError, ServiceResponseError):
                 self._usage.requests += 1
                 now = time.monotonic()
@@ -132,6 +134,14 @@ class Transport(AsyncHttpTransport[Any, Any]):
                 if not reads and response.status_code in (409, 412, 449):
                     self._usage.conflicts += 1
                 return response
+
+    async def _sent(self, request: Any, **options: Any) -> Any:
+        try:
+            with io_call("cosmos", request.method, "query" if _QUERY in request.headers else ""):
+                return await self._inner.send(request, **options)
+        except CallFailed as failed:
+            lost = failed.mode in ("lost", "timeout")
+            raise (ServiceResponseError if lost else ServiceRequestError)(str(failed), error=failed) from failed
 
     def _count(self, response: Any) -> None:
         self._usage.requests += 1

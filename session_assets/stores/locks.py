@@ -63,14 +63,6 @@ def collection_lock(
             connection.execute("SELECT 1")  # fails when the server dropped us, and our locks, in between
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise _unavailable(error) from None
-
-
 def _told(holder: tuple[Any, ...] | None) -> str:
     """Who holds a lock, and what to do: wait for one that is at work, look after one that is not heard of any more."""
     if holder is None:
@@ -115,11 +107,10 @@ def connected(name: str, env: Mapping[str, str] | None = None) -> psycopg.Connec
     """A connection to the Dagster database, each statement its own transaction. Raises as `require_dagster_database`."""
     url = dagster_url(env)
     try:
-        connection = WatchedConnection.connect(url, autocommit=True, application_name=name, **kept_alive(url))
-        connection.watch(VARIABLE, url)
-        return connection
-    except psycopg.OperationalError as error:
-        raise _unavailable(error) from None
+        with _explained():
+            connection = WatchedConnection.connect(url, autocommit=True, application_name=name, **kept_alive(url))
+            connection.watch(VARIABLE, url)
+            return connection
     except psycopg.ProgrammingError:  # its text would show the URL
         raise UsageError(f"{VARIABLE} is not a PostgreSQL URL. Correct it and try again.") from None
 
@@ -130,6 +121,15 @@ def dagster_url(env: Mapping[str, str] | None = None) -> str:
     if not url:
         raise NotConfigured(VARIABLE, "The Dagster database")
     return url.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A block that asks the Dagster database. Raises `StoreUnavailable` if that is lost."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise _unavailable(error) from None
 
 
 def _unavailable(error: psycopg.Error) -> StoreUnavailable:

@@ -26,6 +26,7 @@ from session_assets.stores import silence
 from session_assets.stores.bson_batch import Batch
 from session_assets.stores.bson_documents import RAW_VALUES
 from session_assets.stores.bson_frames import Field, documents_of, frame_of, keys_of, read_frame
+from session_assets.stores.mongo_calls import counted
 from session_assets.stores.mongo_silence import MongoCalls, application_name, unsaid
 
 _T = TypeVar("_T")
@@ -60,7 +61,7 @@ def database(variable: str, default: str, env: Mapping[str, str] | None = None) 
         try:
             options, name = unsaid(uri, _TIMEOUTS), application_name()
             calls = MongoCalls(variable, uri, name, options)
-            client = MongoClient(uri, appname=name, tz_aware=True, event_listeners=[calls], **options)
+            client = MongoClient(uri, appname=name, tz_aware=True, event_listeners=[calls], **options, **counted())
         except (InvalidURI, ConfigurationError, ValueError) as error:
             raise UsageError(f"{variable} is not a MongoDB URI: {safe_text(error)}") from None
         if not client.write_concern.acknowledged:

@@ -40,6 +40,7 @@ from session_assets.stores.mongo_snapshot import NO_TRANSACTIONS, Change, NoTran
 from session_assets.stores.mongo_statements import guard, is_altered, is_pipeline, statement
 
 _RETRIES = 5
+_FIRST_PAUSE = 0.2  # seconds
 _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_COMMAND = 12 * 1024 * 1024
 _NAME = 8  # bytes of an element's number in a list
@@ -297,7 +298,7 @@ class MongoStore:
             except ConnectionFailure as error:
                 if number == _RETRIES - 1:
                     raise unavailable(self._variable, error) from error
-                time.sleep(0.2 * 2**number)
+                time.sleep(_FIRST_PAUSE * 2**number)
         raise AssertionError("unreachable")
 
 

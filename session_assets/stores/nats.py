@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from nats import errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import api
 from nats.js import errors as js_errors
@@ -19,6 +18,7 @@ from nats.js import errors as js_errors
 from session_assets.errors import NotConfigured, StoreUnavailable, UsageError
 from session_assets.failpoints import armed, failpoint
 from session_assets.masking import one_line, safe_text
+from session_assets.stores.nats_calls import client
 
 VARIABLE = "NATS_URL"
 STREAM = "KINTELL"
@@ -93,7 +93,7 @@ class JetStream:
     def __init__(self, subjects: Iterable[str], env: Mapping[str, str] | None = None) -> None:
         self._servers = _servers(os.environ if env is None else env)
         self._subjects = sorted(set(subjects))
-        self._client = Client()
+        self._client = client()
         self._last_error: Exception | None = None
         self.stream = ""
         self.read = 0
@@ -235,20 +235,20 @@ def _servers(env: Mapping[str, str]) -> list[str]:
 
 
 async def _look() -> None:
-    client = Client()
+    asking = client()
     last: list[Exception] = []
 
     async def note(error: Exception) -> None:
         last.append(error)
 
     try:
-        await client.connect(
+        await asking.connect(
             _servers(os.environ), connect_timeout=3, allow_reconnect=False, max_reconnect_attempts=1, error_cb=note
         )
-        await client.jetstream(timeout=3).account_info()
+        await asking.jetstream(timeout=3).account_info()
     finally:
         with suppress(errors.Error, OSError):
-            await client.close()
+            await asking.close()
 
 
 def unreachable() -> str | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self, TypeVar
 from weakref import ref
 
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 
+from session_assets.io_calls import CallFailed, armed, io_call
 from session_assets.stores import silence
 
 _Result = TypeVar("_Result")
+_SERVER = "postgresql"
+_ENDS = ("commit_gen", "rollback_gen")
 _CONNECT_SECONDS = 5
 _WORKS = (
     "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'"
@@ -67,12 +71,33 @@ class WatchedConnection(psycopg.Connection[Any]):
         silence.watch(self)
         (self._pid,) = self.execute(_PID).fetchone() or (0,)  # a pooler made up the first one
 
+    @classmethod
+    def connect(cls, *arguments: Any, **options: Any) -> Self:
+        try:
+            with io_call(_SERVER, "connect"):
+                return super().connect(*arguments, **options)
+        except CallFailed as failed:
+            raise _failure(failed) from None
+
     def wait(self, gen: PQGen[_Result], *arguments: Any, **options: Any) -> _Result:
         self._since = time.monotonic()
         try:
-            return super().wait(gen, *arguments, **options)
+            with self._counted(gen) if armed() else nullcontext():
+                return super().wait(gen, *arguments, **options)
+        except CallFailed as failed:
+            gen.close()
+            if failed.mode != "full":
+                self.pgconn.finish()
+            raise _failure(failed) from None
         finally:
             self._since = None
+
+    def _counted(self, gen: PQGen[Any]) -> AbstractContextManager[None]:
+        kind = getattr(gen, "__name__", "wait").strip("_")
+        is_idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        if kind.startswith("set_") or (kind in _ENDS and is_idle):
+            return nullcontext()  # the server is not asked
+        return io_call(self.variable or _SERVER, kind)
 
     def wait_since(self) -> float | None:
         return self._since
@@ -82,6 +107,14 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def works(self) -> bool:
         return works(self._url, self._pid)
+
+
+def _failure(failed: CallFailed) -> psycopg.Error:
+    """What psycopg raises for it."""
+    if failed.mode == "full":
+        return psycopg.errors.DiskFull(f"could not extend file: {failed.strerror}")
+    said = {"refused": failed.strerror, "timeout": "connection timeout expired"}
+    return psycopg.OperationalError(said.get(failed.mode) or "server closed the connection unexpectedly")
 
 
 class DagsterCalls:

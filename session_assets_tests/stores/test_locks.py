@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from session_assets import io_calls
 from session_assets.errors import LockHeld, StoreUnavailable
 from session_assets.stores import locks
 from session_assets.stores.locks import VARIABLE, collection_lock
@@ -60,6 +61,17 @@ def test_a_lock_whose_holder_is_silent_says_how_to_free_it(
             operator.execute("SELECT pg_terminate_backend(%s, 5000)", [int(pid[1])])
         with collection_lock("web.sessions", ["p"], "plan web", env):
             pass
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_database_that_is_lost_on_the_way_is_told(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """To connect, who we are, keep-alive, the lock, a sign of life, and the look at the end."""
+    monkeypatch.setattr(io_calls, "_calls", io_calls._Calls())
+    monkeypatch.setenv(io_calls.VARIABLE, f"{number}=lost")
+    with pytest.raises(StoreUnavailable, match=VARIABLE), collection_lock("web.sessions", ["p"], "plan web", env):
+        pass
 
 
 def test_the_server_is_asked_to_look_after_the_connection(env: dict[str, str]) -> None:
