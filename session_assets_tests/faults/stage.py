@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,30 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psycopg
-import pymongo
 import pytest
-from psycopg import sql
 
 from session_assets.durable import own_folder
 from session_assets.embedded.servers import Servers
-from session_assets.stores.cosmos_account import disconnect
-from session_assets.stores.cosmos_containers import drop_database
-from session_assets.stores.cosmos_settings import DATABASE
 from session_assets.stores.locks import VARIABLE as DAGSTER_VARIABLE
-from session_assets_tests.conftest import with_database
 from session_assets_tests.faults import home, modes
 from session_assets_tests.faults.cells import DAGSTER, HOME, NATS, STORE, Cell
 from session_assets_tests.faults.proxy import Proxy
 from session_assets_tests.faults.steps import Scene, scene_of
 from session_assets_tests.faults.troubles import OF_SERVERS, OfNetwork, OfServer, Trouble
 from session_assets_tests.kintell.streams import fresh_stream
+from session_assets_tests.slices.fresh import SERVERS, fresh_variables
 from session_assets_tests.slices.worlds import Variables
 from session_assets_tests.web.acceptance.conftest import Open, dagster_database, template
 from session_assets_tests.web.acceptance.terminal import Terminal
 
 Between = Callable[[str], tuple[Proxy, str]]
-SERVERS = {"web": "mongodb", "contest": "mongodb", "identity": "cosmos", "kintell": "postgresql", "flow": "postgresql"}
 _HASTY = "serverSelectionTimeoutMS=500&connectTimeoutMS=500"
 
 
@@ -158,31 +150,5 @@ class Stage:
         return self._ends.enter_context(dagster_database(self._own.postgres, self._own.template))
 
     def _fresh(self, slice_: str, *, is_own: bool) -> Variables:
-        """Variables of an empty database for a slice; the first is the address of its server."""
-        name, server = f"test_{secrets.token_hex(6)}", SERVERS[slice_]
-        own = self._own.variables(server) if is_own else {}
-        if slice_ == "identity":
-            server_of_all: Variables = self._shared("cosmos_server")
-            found = {one: (own or server_of_all)[one] for one in server_of_all}
-            variables = {**found, DATABASE: name}
-            self._ends.callback(disconnect, variables)
-            self._ends.callback(drop_database, variables)
-            return variables
-        if server == "postgresql":
-            url = own["FLOW_DATABASE_URL"] if own else self._shared("postgres_server")
-            _on(url, "CREATE DATABASE {}", name)
-            self._ends.callback(_on, url, "DROP DATABASE {} WITH (FORCE)", name)
-            return {f"{slice_.upper()}_DATABASE_URL": with_database(url, name)}
-        uri = own["WEB_MONGO_URI"] if own else self._shared("mongo_server")
-        self._ends.callback(_drop, uri, name)
-        return {f"{slice_.upper()}_MONGO_URI": with_database(uri, name)}
-
-
-def _on(server: str, statement: str, name: str) -> None:
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
-
-
-def _drop(uri: str, name: str) -> None:
-    with pymongo.MongoClient[dict[str, object]](uri) as client:
-        client.drop_database(name)
+        own = self._own.variables(SERVERS[slice_]) if is_own else {}
+        return fresh_variables(slice_, self._shared, self._ends, own)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
 
-from session_assets_tests.faults.test_faults import Fresh, fresh  # noqa: F401 - a fixture
 from session_assets_tests.io_calls.scenes import SCENES, Scene
 from session_assets_tests.kintell.streams import fresh_stream
+from session_assets_tests.slices.fresh import fresh_variables
 from session_assets_tests.web.acceptance.conftest import (  # noqa: F401 - fixtures
     dagster_template,
     dagster_url,
@@ -26,15 +27,15 @@ HASTY = "serverSelectionTimeoutMS=500&connectTimeoutMS=500"
 @pytest.fixture
 def prepared(
     request: pytest.FixtureRequest,
-    fresh: Fresh,  # noqa: F811
     dagster_url: str,  # noqa: F811
     tmp_path: Path,
 ) -> Iterator[Prepared]:
     """The target of a slice, ready for one of its steps."""
     made: list[Scene] = []
+    ends = ExitStack()
 
     def prepare(slice_: str, step: str) -> Scene:
-        variables = fresh(slice_)
+        variables = fresh_variables(slice_, request.getfixturevalue, ends)
         if slice_ in ("web", "contest"):
             variables = {name: f"{uri}&{HASTY}" for name, uri in variables.items()}
         if slice_ == "kintell":
@@ -49,6 +50,7 @@ def prepared(
     yield prepare
     for scene in made:
         scene.close()
+    ends.close()
 
 
 @pytest.fixture

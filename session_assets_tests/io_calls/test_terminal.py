@@ -13,7 +13,7 @@ import pytest
 
 from session_assets.io_calls import VARIABLE
 from session_assets_tests.counts import FULL
-from session_assets_tests.faults.test_faults import DONE, GO_ON
+from session_assets_tests.faults.trial import DONE, GO_ON
 from session_assets_tests.io_calls.conftest import Prepared
 from session_assets_tests.io_calls.scenes import Scene
 from session_assets_tests.io_calls.test_calls import CASES, FAILS, KILLS, TODAY
