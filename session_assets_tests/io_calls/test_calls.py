@@ -1,14 +1,13 @@
 """Each call to a store or a file fails once, and is the last of its process once, as SQLite tests itself.
 
 After each: the error is one clear line, and the same work, done again, ends as if nothing had happened. The full run tries every
-call until a run makes fewer; the default one a call of one step of each slice, which the day chooses.
+call until a run makes fewer; the default one a call of one step of each slice, which a seed chooses.
 """
 
 from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -24,8 +23,9 @@ GO_ON = "Nothing is lost: mend it and run the same command again."
 FAILS = ("refused", "lost", "timeout", "full")
 KILLS = ("kill", "kill-after")
 CASES = [(slice_, step) for slice_, steps in STEPS.items() for step in steps]
-TODAY = int(time.time()) // 86_400
-CHOSEN = [(slice_, random.Random(f"{TODAY} {slice_}").choice(steps)) for slice_, steps in STEPS.items()]
+SEED = "every call"
+"""Chooses the calls of the default run: the same on each day, so that a red run is that of a change."""
+CHOSEN = [(slice_, random.Random(f"{SEED} {slice_}").choice(steps)) for slice_, steps in STEPS.items()]
 _OWN = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{6,}|[0-9]+"
 )  # ids of a run, of a plan, of a part
@@ -89,7 +89,7 @@ def numbers(count: int) -> Iterator[int]:
     """Which calls are tried: without an end in the full run."""
     if FULL:
         yield from range(1, 100_000)
-    yield from random.Random(TODAY).sample(range(1, count + 1), 1)
+    yield from random.Random(SEED).sample(range(1, count + 1), 2)
 
 
 def named(calls: Sequence[Call]) -> set[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """The same at the terminal: every twentieth call of a command fails, or is its last one.
 
-The full run goes through each command in strides of twenty, the default one tries one call of one command, which the day chooses.
+The full run goes through each command in strides of twenty, the default one tries one call of one command, which a seed chooses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from session_assets_tests.counts import FULL
 from session_assets_tests.faults.trial import DONE, GO_ON
 from session_assets_tests.io_calls.conftest import Prepared
 from session_assets_tests.io_calls.scenes import Scene
-from session_assets_tests.io_calls.test_calls import CASES, FAILS, KILLS, TODAY
+from session_assets_tests.io_calls.test_calls import CASES, FAILS, KILLS, SEED
 from session_assets_tests.io_calls.work import BATCH
 from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.terminal import KILLED, Answer, Terminal
@@ -39,7 +39,7 @@ _TERMINAL = [case for case in CASES if case[1] in COMMANDS]
 pytestmark = pytest.mark.usefixtures("short_transactions")
 
 
-@pytest.mark.parametrize(("slice_", "step"), _TERMINAL if FULL else random.Random(TODAY).sample(_TERMINAL, 1))
+@pytest.mark.parametrize(("slice_", "step"), _TERMINAL if FULL else random.Random(SEED).sample(_TERMINAL, 1))
 def test_each_command_goes_on_after_a_call_that_failed(
     prepared: Prepared,
     open_terminal: Open,
@@ -59,7 +59,7 @@ def test_each_command_goes_on_after_a_call_that_failed(
     assert scene.state(step) == scene.goals[step]
     calls = len(counted.read_text().splitlines())
     record_property("calls", f"{slice_}, {step} at the terminal: {calls} calls if nothing fails")
-    chance = random.Random(f"{TODAY} {slice_} {step}")
+    chance = random.Random(f"{SEED} {slice_} {step}")
     numbers = [*range(chance.randint(1, STRIDE), calls + 1, STRIDE)]
     for place, number in enumerate(numbers if FULL else [chance.choice(numbers)]):
         mode = (FAILS + KILLS)[place % len(FAILS + KILLS)] if FULL else chance.choice(FAILS + KILLS)
