@@ -1,4 +1,4 @@
-"""A sealed file with any one bit flipped, or cut at any place, is damaged; whoever reads it need not know its keys."""
+"""A sealed file with any one bit flipped, or cut at any place, is damaged: also for a reader that does not know its keys."""
 
 from __future__ import annotations
 

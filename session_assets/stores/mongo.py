@@ -199,9 +199,25 @@ class MongoSource:
     def odd_ids(self, field: str, *, quickly: bool) -> int:
         """How many documents hold neither a text, an ObjectId nor nothing in a field.
 
-        `quickly` leaves out arrays and symbols: then an index on the field answers, otherwise all documents are read.
+        `quickly`: an index on the field answers if it says that it holds no array; symbols are left out then. Otherwise all
+        documents are read.
         """
-        return self.count({field: {"$type": _NO_IDS if quickly else [*_NO_IDS, *_NO_IDS_UNTOLD]}})
+        told: dict[str, Any] = {field: {"$type": _NO_IDS}}
+        if quickly and self._is_plain(told):
+            return self.count(told)
+        return self.count({field: {"$type": [*_NO_IDS, *_NO_IDS_UNTOLD]}})
+
+    def _is_plain(self, query: dict[str, Any]) -> bool:
+        """Whether only an index answers a query, and one that never held an array."""
+        explain = {"explain": {"find": self.collection.name, "filter": query}, "verbosity": "queryPlanner"}
+        plan = attempt(self.variable, lambda: self.collection.database.command(explain))["queryPlanner"]
+        stages = [*_stages(plan)]
+        scans = [one for one in stages if one["stage"] == "IXSCAN"]
+        return (
+            bool(scans)
+            and not any(one["isMultiKey"] for one in scans)
+            and "COLLSCAN" not in {one["stage"] for one in stages}
+        )
 
     def holds_any(self, query: Mapping[str, Any] | None = None) -> bool:
         """Whether there is a document (that matches); an estimate may be wrong after a crash of the server."""
@@ -278,3 +294,16 @@ class _Batches(RawBatchCursor):
         document = _decode_selective(_RawArrayBSONDocument(response.payload_document, options), user_fields, options)
         _convert_raw_document_lists_to_streams(document)
         return [document]
+
+
+def _stages(plan: Any) -> Iterator[Mapping[str, Any]]:
+    """The stages of the plans that the server would follow, on all shards."""
+    if isinstance(plan, Mapping):
+        if "stage" in plan:
+            yield plan
+        for name, part in plan.items():
+            if name != "rejectedPlans":
+                yield from _stages(part)
+    elif isinstance(plan, list):
+        for part in plan:
+            yield from _stages(part)

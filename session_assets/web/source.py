@@ -64,7 +64,7 @@ class WebSource:
     def holdings(self, most: float, *, quickly: bool = True) -> list[Holding]:
         """Both collections, each with its documents. If more than `most` of the events (a share) may be odd, they are counted.
 
-        `quickly`: if the events were not read, those with an array as session_id are not counted.
+        `quickly`: if the events were not read, an index on their session_id may answer.
         """
         field, odd = self._shape.events.stored("session_id"), self._odd_ids
         if odd is None or odd > most * self._events.estimated_count():

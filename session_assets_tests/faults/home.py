@@ -84,7 +84,7 @@ class FullDisk(Trouble):
 
 
 class ReadOnly(Trouble):
-    """The disk is mounted anew, read-only; what is open for writing stays so."""
+    """The disk is mounted again, read-only; what is open for writing stays so."""
 
     def __init__(self, disk: Disk) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from bson import ObjectId
 
+from session_assets.stores.mongo_indexes import create_event_indexes
 from session_assets_tests.counts import some
 from session_assets_tests.web.acceptance.documents import DAYS, Web, add_orphans, dump, fill
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
@@ -206,6 +207,20 @@ def test_a_single_session_that_nobody_understands_is_no_evidence(cli: Terminal, 
     for command in ("verify", "plan", "apply"):
         refused = cli(command, "web", "--session", one["session_id"])
         assert refused.code == 1 and "has no events" in refused.out + refused.err, refused
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+@pytest.mark.parametrize("odd", [7001, ["s"]], ids=["number", "array"])
+def test_a_look_at_one_session_sees_that_events_are_odd(cli: Terminal, web: Web, odd: object, is_indexed: bool) -> None:
+    """An index answers for numbers at once. It mixes arrays with texts, and says so: then the events are read."""
+    fill(web, 6, wrong=1)
+    chosen = ("plan", "web", "--session", f"65{0:022x}")
+    if is_indexed:
+        create_event_indexes(web)
+    assert cli(*chosen).code == 0
+    web.events.insert_one({"session_id": odd, "timestamp": DAYS[0], "page": "/"})
+    refused = cli(*chosen)
+    assert refused.code == 1 and "no evidence" in refused.err and "events.session_id" in refused.err, refused
 
 
 def test_events_that_name_their_session_by_a_number_are_no_evidence(cli: Terminal, web: Web) -> None:
