@@ -86,9 +86,11 @@ def _scan(lines: list[bytes], first: int, mark: bytes, limit: int) -> _Scan | No
         content = _content(line)
         if place == first:
             content = content.removeprefix(_MARK)
-        if state == "quoted" and b'"' not in content:
-            value += line
-            continue
+        if b'"' not in content:
+            if state == "quoted":
+                value += line
+                continue
+            return _Scan(place, content.split(mark), True)  # only the first line gets here
         at = 0
         while at < len(content):
             byte = content[at : at + 1]

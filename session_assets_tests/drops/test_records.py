@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from session_assets.drops import content, limits
 from session_assets.kintell.reader import CsvFile
 from session_assets.web.drops import check_drop
-from session_assets.web.mapping import parse_mapping
+from session_assets.web.mapping import DropMapping, parse_mapping
 from session_assets.web.readers import Drop
 from session_assets.web.reasons import OF_PROBLEM
 from session_assets_tests.counts import FULL, times
@@ -19,40 +21,49 @@ from session_assets_tests.drops.state_machine import Record, account
 _PARTS = 10
 
 
-def by_kintell(path: Path) -> list[Record]:
-    found: list[Record] = []
+def by_kintell(path: Path) -> Iterator[Record]:
+    number = 0
     for _, frame in CsvFile(path, required=()).frames():
         for row, line, lines, problem, _, fields in frame.iter_rows():
-            found.append(Record(line, lines, problem, None if fields is None else tuple(fields)))
-            assert row == len(found)
-    return found
+            number += 1
+            assert row == number
+            yield Record(line, lines, problem, None if fields is None else tuple(fields))
 
 
-def by_web(path: Path, delimiter: str) -> tuple[list[Record], int]:
-    """The records, and the number of them that the check of the whole file counted."""
+def mapping_with(delimiter: str) -> DropMapping:
     names = {"session": "c0", "timestamp": "c0", "timestamp_unit": "s", "event_type_value": "pageview"}
-    mapping = parse_mapping(names | {"delimiter": delimiter})
-    found: dict[int, Record] = {}
-    for read in Drop(path, mapping).records():
+    return parse_mapping(names | {"delimiter": delimiter})
+
+
+def by_web(path: Path, delimiter: str) -> Iterator[tuple[int, Record]]:
+    """Each record with its number."""
+    for read in Drop(path, mapping_with(delimiter)).records():
         for row, line, lines, fields in read.values.select("row", "line", "lines", "fields").iter_rows():
-            found[row] = Record(line, lines, None, tuple(fields))
+            yield row, Record(line, lines, None, tuple(fields))
         for row, line, lines, reason in read.rejected.select("row", "line", "lines", "reason").iter_rows():
-            found[row] = Record(line, lines, reason, None)
-    summary = check_drop(path, mapping)
+            yield row, Record(line, lines, reason, None)
+
+
+def counted_by_web(path: Path, delimiter: str) -> int:
+    """How many records the check of the whole file counts."""
+    summary = check_drop(path, mapping_with(delimiter))
     assert summary.rows == summary.events + sum(summary.rejected.values())
-    assert list(found) == sorted(found) or sorted(found) == [*range(1, len(found) + 1)]
-    return [found[row] for row in sorted(found)], summary.rows
+    return summary.rows
 
 
-def assert_accounted(path: Path, made: Made) -> list[Record]:
+def assert_accounted(path: Path, made: Made) -> None:
+    """Record by record, so that a large file is held once."""
     path.write_bytes(made.data)
     wanted = account(made.content, made.delimiter, made.width, limits.RECORD_LIMIT)
-    assert by_kintell(path) == wanted
-    in_words = [
-        Record(one.line, one.lines, str(OF_PROBLEM[one.problem]) if one.problem else None, one.values) for one in wanted
-    ]
-    assert by_web(path, made.delimiter) == (in_words, len(wanted))
-    return wanted
+    for found, one in zip(by_kintell(path), wanted, strict=True):
+        assert found == one
+    seen = bytearray(len(wanted) + 1)
+    for row, found in by_web(path, made.delimiter):
+        one = wanted[row - 1]
+        assert found == replace(one, problem=str(OF_PROBLEM[one.problem]) if one.problem else None)
+        seen[row] += 1
+    assert seen[1:] == bytes([1]) * len(wanted)
+    assert counted_by_web(path, made.delimiter) == len(wanted)
 
 
 @pytest.mark.parametrize("part", range(_PARTS))
