@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,53 +16,64 @@ OURS = "session_assets_flow"
 """All that the migration makes in a database begins so."""
 
 _KINDS = {"p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
-_TABLE = "SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace" \
-    " WHERE c.oid = to_regclass(%s)"  # fmt: skip
 _COLUMNS = """
-    SELECT a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
-           a.attgenerated <> '' OR a.attidentity <> '', col_description(a.attrelid, a.attnum),
-           CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END, a.attacl::text,
-           array_remove(ARRAY[
-               'SET STATISTICS ' || nullif(a.attstattarget, -1), 'SET (' || array_to_string(a.attoptions, ', ') || ')',
-               'SET STORAGE ' || CASE WHEN a.attstorage <> t.typstorage THEN CASE a.attstorage
-                   WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
-               'SET COMPRESSION ' || CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END], NULL)
+    SELECT coalesce(jsonb_agg(jsonb_build_array(
+        a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
+        a.attgenerated <> '' OR a.attidentity <> '', col_description(a.attrelid, a.attnum),
+        CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END, a.attacl::text,
+        array_remove(ARRAY[
+            'SET STATISTICS ' || nullif(a.attstattarget, -1), 'SET (' || array_to_string(a.attoptions, ', ') || ')',
+            'SET STORAGE ' || CASE WHEN a.attstorage <> t.typstorage THEN CASE a.attstorage
+                WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
+            'SET COMPRESSION ' || CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END], NULL)
+    ) ORDER BY a.attnum), '[]')
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 """
 _INDEXES = """
-    SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisprimary,
-           ARRAY(SELECT a.attname FROM unnest(i.indkey) WITH ORDINALITY k (num, place)
-                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num ORDER BY k.place),
-           ARRAY(SELECT DISTINCT refobjsubid FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = i.indexrelid
-                 AND refobjid = i.indrelid AND refobjsubid > 0),
-           EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')),
-           obj_description(i.indexrelid), i.indpred IS NOT NULL OR i.indkey[0] = 0
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s ORDER BY 1
+    SELECT coalesce(jsonb_agg(jsonb_build_array(
+        x.relname, pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisprimary,
+        ARRAY(SELECT a.attname FROM unnest(i.indkey) WITH ORDINALITY k (num, place)
+              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num ORDER BY k.place),
+        ARRAY(SELECT DISTINCT refobjsubid FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = i.indexrelid
+              AND refobjid = i.indrelid AND refobjsubid > 0),
+        EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')),
+        obj_description(i.indexrelid), i.indpred IS NOT NULL OR i.indkey[0] = 0
+    ) ORDER BY x.relname), '[]')
+    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid
 """
 _CONSTRAINTS = """
-    SELECT k.conname, k.contype::text, pg_get_constraintdef(k.oid), k.convalidated,
-           ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u (num, place)
-                 JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.place),
-           (SELECT format('%%I.%%I', n.nspname, f.relname) FROM pg_class f JOIN pg_namespace n ON n.oid = f.relnamespace
-            WHERE f.oid = k.confrelid),
-           ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u (num, place)
-                 JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place),
-           obj_description(k.oid, 'pg_constraint')
-    FROM pg_constraint k WHERE k.conrelid = %s AND k.contype <> 'n' ORDER BY 1
+    SELECT coalesce(jsonb_agg(jsonb_build_array(
+        k.conname, k.contype::text, pg_get_constraintdef(k.oid), k.convalidated,
+        ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u (num, place)
+              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.place),
+        (SELECT format('%%I.%%I', m.nspname, f.relname) FROM pg_class f JOIN pg_namespace m ON m.oid = f.relnamespace
+         WHERE f.oid = k.confrelid),
+        ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u (num, place)
+              JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place),
+        obj_description(k.oid, 'pg_constraint')
+    ) ORDER BY k.conname), '[]')
+    FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n'
 """
 _STATISTICS = """
-    SELECT format('%%I.%%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid), nullif(s.stxstattarget, -1),
-           ARRAY(SELECT refobjsubid FROM pg_depend WHERE classid = 'pg_statistic_ext'::regclass AND objid = s.oid
-                 AND refobjid = s.stxrelid AND refobjsubid > 0),
-           obj_description(s.oid, 'pg_statistic_ext')
-    FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE s.stxrelid = %s ORDER BY 1
+    SELECT coalesce(jsonb_agg(jsonb_build_array(
+        format('%%I.%%I', m.nspname, s.stxname), pg_get_statisticsobjdef(s.oid), nullif(s.stxstattarget, -1),
+        ARRAY(SELECT refobjsubid FROM pg_depend WHERE classid = 'pg_statistic_ext'::regclass AND objid = s.oid
+              AND refobjid = s.stxrelid AND refobjsubid > 0),
+        obj_description(s.oid, 'pg_statistic_ext')
+    ) ORDER BY m.nspname, s.stxname), '[]')
+    FROM pg_statistic_ext s JOIN pg_namespace m ON m.oid = s.stxnamespace WHERE s.stxrelid = c.oid
+"""
+_TABLES = f"""
+    SELECT w.name, c.oid, n.nspname, c.relname, c.relkind::text, ({_COLUMNS}), ({_INDEXES}), ({_CONSTRAINTS}), ({_STATISTICS})
+    FROM unnest(%s::text[]) w (name) JOIN pg_class c ON c.oid = to_regclass(w.name) JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 _DEPENDENTS = """
-    SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
-    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %s AND d.refobjsubid = %s
-      AND NOT (d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_index WHERE indexrelid = d.objid))
+    SELECT DISTINCT w.place, pg_describe_object(d.classid, d.objid, d.objsubid)
+    FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY w (relation, number, place)
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = w.relation AND d.refobjsubid = w.number
+    WHERE NOT (d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_index WHERE indexrelid = d.objid))
       AND NOT (d.classid = 'pg_constraint'::regclass
                AND EXISTS (SELECT FROM pg_constraint k
                            WHERE k.oid = d.objid AND k.conrelid = d.refobjid AND d.refobjsubid = ANY (k.conkey)))
@@ -70,7 +82,11 @@ _DEPENDENTS = """
       AND NOT (d.classid = 'pg_trigger'::regclass
                AND EXISTS (SELECT FROM pg_trigger x WHERE x.oid = d.objid AND x.tgname LIKE %s))
       AND NOT (d.classid = 'pg_class'::regclass AND d.objid = d.refobjid) AND d.classid <> 'pg_statistic_ext'::regclass
-    ORDER BY 1
+    ORDER BY 1, 2
+"""
+_HIDING = """
+    SELECT row_security_active(relation), EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
+    FROM unnest(%s::oid[]) WITH ORDINALITY w (relation, place) ORDER BY place
 """
 
 
@@ -188,40 +204,56 @@ class Table:
 
 def read_table(connection: psycopg.Connection, name: str) -> Table:
     """A table by its name, with its schema or by the search path. Raises `UsageError` where it cannot be migrated."""
-    found = connection.execute(_TABLE, [name]).fetchone()
-    if found is None:
-        raise UsageError(
-            f"The database has no table {name}. Describe its schema in flow/model.py, or choose another one."
-        )
-    oid, schema, relation, kind = found
+    return read_tables(connection, [name])[name]
+
+
+def read_tables(connection: psycopg.Connection, names: Sequence[str], *, required: bool = True) -> dict[str, Table]:
+    """Several at once. If they are not required, those that do not exist are left out."""
+    rows = {name: row for name, *row in connection.execute(_TABLES.encode(), [list(names)])}
+    found: dict[str, Table] = {}
+    for name in names:
+        if name in rows:
+            found[name] = _table(name, *rows[name])
+        elif required:
+            raise UsageError(
+                f"The database has no table {name}. Describe its schema in flow/model.py, or choose another one."
+            )
+    return found
+
+
+def _table(name: str, oid: int, schema: str, relation: str, kind: str, *parts: list[list[Any]]) -> Table:
     if kind != "r":
         raise UsageError(
             f"{name} is {_KINDS.get(kind, 'something else')}: only ordinary tables can be migrated. Describe the table that holds"
             " its rows in flow/model.py. Nothing was changed."
         )
-    columns = {row[0]: Column(*row) for row in connection.execute(_COLUMNS, [oid])}
-    indexes = [Index(*row) for row in connection.execute(_INDEXES, [oid])]
-    constraints = [Constraint(*row) for row in connection.execute(_CONSTRAINTS, [oid])]
-    statistics = [Statistics(*row) for row in connection.execute(_STATISTICS, [oid])]
+    columns = {row[0]: Column(*row) for row in parts[0]}
+    constraints = [Constraint(*row) for row in parts[2]]
     key = next((one.columns for one in constraints if one.kind == "p"), [])
-    return Table(oid, schema, relation, columns, indexes, constraints, statistics, [columns[one] for one in key])
+    return Table(oid, schema, relation, columns, [Index(*row) for row in parts[1]], constraints,
+                 [Statistics(*row) for row in parts[3]], [columns[one] for one in key])  # fmt: skip
 
 
-def dependents(connection: psycopg.Connection, table: Table, column: str) -> list[str]:
-    """What would keep a column from being dropped, or would not come back: views, policies, triggers, generated columns."""
-    rows = connection.execute(_DEPENDENTS, [table.oid, table.columns[column].number, f"zz_{OURS}%"])
-    return [row[0] for row in rows]
+def dependents(connection: psycopg.Connection, *columns: tuple[Table, str]) -> list[list[str]]:
+    """For each column, what would keep it from being dropped, or would not come back: views, policies, triggers, …"""
+    found: list[list[str]] = [[] for _ in columns]
+    numbers = [table.columns[name].number for table, name in columns]
+    rows = connection.execute(_DEPENDENTS, [[table.oid for table, _ in columns], numbers, f"zz_{OURS}%"])
+    for place, text in rows:
+        found[place - 1].append(text)
+    return found
 
 
-def hidden_rows(connection: psycopg.Connection, table: Table) -> list[str]:
+def hidden_rows(connection: psycopg.Connection, tables: Sequence[Table]) -> list[str]:
     """Why statements on a table would not mean just its own rows, all of them: rows or values would be lost unseen."""
-    row = connection.execute(
-        "SELECT row_security_active(%(oid)s), EXISTS (SELECT FROM pg_inherits WHERE %(oid)s IN (inhrelid, inhparent))",
-        {"oid": table.oid},
-    ).fetchone()
-    assert row is not None
-    hides = [f"row-level security hides rows of {table.name} from this account"] if row[0] else []
-    return hides + ([f"{table.name} inherits from a table, or is inherited from"] if row[1] else [])
+    found: list[str] = []
+    rows = connection.execute(_HIDING, [[one.oid for one in tables]]).fetchall()
+    for table, (is_hiding, inherits) in zip(tables, rows, strict=True):
+        if is_hiding:
+            found.append(f"row-level security hides rows of {table.name} from this account")
+        if inherits:
+            found.append(f"{table.name} inherits from a table, or is inherited from")
+    return found
 
 
 def fingerprint(tables: list[Table]) -> str:

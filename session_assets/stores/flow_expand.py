@@ -119,9 +119,8 @@ def _require_no_readers(work: Work) -> None:
         found |= {row[0] for row in work.connection.execute(_READERS, [place.archive.as_string(work.connection)])}
         for name, _ in _names(work, place, _ADDED_COLUMN):
             if name in place.table.columns:
-                found |= {
-                    one.removeprefix("rule _RETURN on ") for one in dependents(work.connection, place.table, name)
-                }
+                depending = dependents(work.connection, (place.table, name))[0]
+                found |= {one.removeprefix("rule _RETURN on ") for one in depending}
     if not found:
         return
     legacy = {one for one in found if one.startswith(f"view {LEGACY_SCHEMA}.")}

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from session_assets.errors import UsageError
 from session_assets.flow.model import Linked, Migration
-from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
+from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_tables
 from session_assets.stores.flow_types import can_be_compared, is_text, is_time
 
 Fragment = sql.Composable
@@ -168,8 +168,10 @@ class Layout:
 
     def __init__(self, connection: psycopg.Connection, migration: Migration) -> None:
         self.migration = migration
-        flows = read_table(connection, migration.flows.name)
-        self.flows, self.sessions = flows, read_table(connection, migration.sessions.name)
+        named = [migration.flows.name, migration.sessions.name, *(one.name for one in migration.linked)]
+        tables = read_tables(connection, named)
+        flows = tables[migration.flows.name]
+        self.flows, self.sessions = flows, tables[migration.sessions.name]
         self.schema = flows.schema
         self.flow = migration.flows.flow
         self.flows_ident = sql.Identifier(flows.schema, flows.name)
@@ -177,14 +179,19 @@ class Layout:
         self.made = self.own(f"{OURS}_made")
         self._need(flows, migration.flows.flow, migration.flows.created, migration.flows.status, *migration.flows.scope)
         self._need(self.sessions, migration.sessions.key, migration.sessions.title)
-        self.places = [self._place(connection, one) for one in migration.tables]
-        self.has_made = _exists(connection, self.schema, f"{OURS}_made")
+        archives = {
+            one.name: _full(self.schema, own_name("archive", tables[one.name].name)) for one in migration.tables
+        }
+        made = _full(self.schema, f"{OURS}_made")
+        ours = read_tables(connection, [*archives.values(), made], required=False)
+        self.places = [self._place(one, tables[one.name], ours.get(archives[one.name])) for one in migration.tables]
+        self.has_made = made in ours
         self.flow_type = flows.columns[self.flow].type
         self.session_type = self.places[0].old_type
         self.misunderstood = list(self._misunderstood())
         self.obstacles = [*self.misunderstood, *(one for place in self.places for one in place.misunderstood)]
-        self.obstacles += [text for place in self.places for text in _obstacles(connection, place)]
-        self.obstacles += [text for table in self.tables for text in hidden_rows(connection, table)]
+        self.obstacles += _obstacles(connection, [one for one in self.places if one.has_old])
+        self.obstacles += hidden_rows(connection, self.tables)
         if not any(one.columns == [self.flow] and one.is_valid for one in _unique(flows)):
             self.obstacles.append(f"{migration.flows.name}.{self.flow} is not unique")
 
@@ -218,18 +225,14 @@ class Layout:
         """Places whose rows get flow ids."""
         return [one for one in self.places if one.follows]
 
-    def _place(self, connection: psycopg.Connection, linked: Linked) -> Place:
-        table = read_table(connection, linked.name)
-        name = own_name("archive", table.name)
-        archive = (
-            read_table(connection, f'"{self.schema}"."{name}"') if _exists(connection, self.schema, name) else None
-        )
+    def _place(self, linked: Linked, table: Table, archive: Table | None) -> Place:
         place = Place(self, linked, table, archive)
         if not place.keys:
             raise UsageError(f"{linked.name} has no primary key: rows could not be told apart. Give it one.")
         if not place.has_old and archive is None:
             raise UsageError(
-                f"{linked.name} has neither its column {linked.old} nor its archive {name}. If the migration was contracted here,"
+                f"{linked.name} has neither its column {linked.old} nor its archive {own_name('archive', table.name)}. If the"
+                " migration was contracted here,"
                 " somebody dropped the archive: restore it from a backup. Else describe the schema in flow/model.py."
             )
         if linked.fate == "archive":
@@ -268,12 +271,8 @@ def converted(value: Fragment, source: str, target: str) -> sql.Composed:
     return q("CAST({v} AS {kind})", v=value, kind=kind)
 
 
-def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:
-    found = connection.execute(
-        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
-        [schema, name],
-    )
-    return found.fetchone() is not None
+def _full(schema: str, name: str) -> str:
+    return f'"{schema}"."{name}"'
 
 
 def _unique(table: Table) -> list[Any]:
@@ -282,17 +281,18 @@ def _unique(table: Table) -> list[Any]:
     return [*constraints, *indexes]
 
 
-def _obstacles(connection: psycopg.Connection, place: Place) -> list[str]:
+def _obstacles(connection: psycopg.Connection, places: list[Place]) -> list[str]:
     """Why an old column could not be dropped, or would not come back as it was."""
-    if not place.has_old:
-        return []
-    old, where = place.linked.old, f"{place.name}.{place.linked.old}"
-    column = place.table.columns[old]
-    found = [f"{one} depends on {where}" for one in dependents(connection, place.table, old)]
-    if old in place.keys:
-        found.append(f"{where} is part of the primary key")
-    if column.is_computed:
-        found.append(f"{where} is generated")
-    if column.grants:
-        found.append(f"{where} has privileges of its own")
+    found: list[str] = []
+    depending = dependents(connection, *((one.table, one.linked.old) for one in places))
+    for place, names in zip(places, depending, strict=True):
+        old, where = place.linked.old, f"{place.name}.{place.linked.old}"
+        column = place.table.columns[old]
+        found += [f"{one} depends on {where}" for one in names]
+        if old in place.keys:
+            found.append(f"{where} is part of the primary key")
+        if column.is_computed:
+            found.append(f"{where} is generated")
+        if column.grants:
+            found.append(f"{where} has privileges of its own")
     return found
