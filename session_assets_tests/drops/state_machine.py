@@ -70,15 +70,15 @@ def _is_joined(lines: list[bytes], first: int, last: int, mark: bytes, width: in
     """Whether more than half of the lines between are records on their own."""
     alone = 0
     for place in range(first + 1, last):
-        scan = _scan(lines[: place + 1], place, mark, limit) if len(lines[place]) <= limit else None
+        scan = _scan(lines, place, mark, limit, place + 1) if len(lines[place]) <= limit else None
         alone += scan is not None and scan.is_clean and len(scan.values) == width
     return 2 * alone > last - first - 1 > 0
 
 
-def _scan(lines: list[bytes], first: int, mark: bytes, limit: int) -> _Scan | None:
-    """The record that begins with a line; None where its quotes do not match within the limit."""
+def _scan(lines: list[bytes], first: int, mark: bytes, limit: int, end: int | None = None) -> _Scan | None:
+    """The record that begins with a line; None where its quotes do not match within the limit, or before the line `end`."""
     values, value, state, is_clean, size = list[bytes](), bytearray(), "start", True, 0
-    for place in range(first, len(lines)):
+    for place in range(first, len(lines) if end is None else end):
         line = lines[place]
         size += len(line)
         if size > limit:
