@@ -28,7 +28,7 @@ class Made:
 
 
 def generated(number: int, size: int | None = None) -> Made:
-    """A file by its number; of about `size` bytes, else mostly of some kilobytes."""
+    """A file by its number; of about `size` bytes (within a few per cent if it is large), else mostly of some kilobytes."""
     chance = random.Random(number)
     width = chance.choice(WIDTHS)
     delimiter = chance.choice([",", ",", ";", "\t"]) if width > 1 else ","
@@ -38,6 +38,8 @@ def generated(number: int, size: int | None = None) -> Made:
     wanted = size or chance.choice([300, 3_000, 20_000, 60_000, 90_000])
     rows = max(1, wanted // (width * 5))
     bank = [_row(chance, width, delimiter, quoting) for _ in range(min(rows, 2_000))]
+    if size is not None:
+        rows = 1 + size * len(bank) // sum(len(line) + len(end) for line in bank)
     strays, lines = 0, list[bytes]()
     for place in range(rows):
         line = bank[place] if place < len(bank) else chance.choice(bank)

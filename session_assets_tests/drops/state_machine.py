@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A record of a file: its first physical line (from 1), how many it holds, and its values or what is wrong with it."""
 
     line: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,7 @@ def assert_accounted(path: Path, made: Made) -> None:
     seen = bytearray(len(wanted) + 1)
     for row, found in by_web(path, made.delimiter):
         one = wanted[row - 1]
-        assert found == replace(one, problem=str(OF_PROBLEM[one.problem]) if one.problem else None)
+        assert found == (one._replace(problem=str(OF_PROBLEM[one.problem])) if one.problem else one)
         seen[row] += 1
     assert seen[1:] == bytes([1]) * len(wanted)
     assert counted_by_web(path, made.delimiter) == len(wanted)
@@ -90,4 +89,6 @@ def test_neither_blocks_nor_limits_change_the_account(
 @pytest.mark.skipif(not FULL, reason="the size of a full run")
 @pytest.mark.parametrize("number", range(20))
 def test_large_files_are_accounted_for(tmp_path: Path, number: int) -> None:
-    assert_accounted(tmp_path / "a.csv", generated(2_000_000 + number, 130_000_000))
+    made = generated(2_000_000 + number, 106_000_000)
+    assert len(made.data) >= 100_000_000
+    assert_accounted(tmp_path / "a.csv", made)
