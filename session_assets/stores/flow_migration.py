@@ -152,14 +152,14 @@ class Flow:
             return step
 
     def contract(self) -> StepRecord:
-        """Drop the old columns. Raises `GatesShut`."""
+        """Drop the old columns; done already, by the record and by the tables, it is the same step. Raises `GatesShut`."""
         with self.holding() as work:
             self._settle()
-            at = version(work)
-            if at == REVISIONS[CONTRACT]:
-                raise PlanRefused(not_contracted(work) or "Contract is completed already.")
-            self._require_open_gates()
-            move(self, REVISIONS[CONTRACT])
+            if version(work) != REVISIONS[CONTRACT]:
+                self._require_open_gates()
+                move(self, REVISIONS[CONTRACT])
+            elif reason := not_contracted(work):
+                raise PlanRefused(reason)
             step = self.work.steps.newest(CONTRACT, "completed")
             assert step is not None
             return step

@@ -38,6 +38,8 @@ def test_the_way_there_and_back_in_a_terminal(cli: Terminal, stored: Guide) -> N
     assert [one["name"] for one in cli("plan", "flow/contract", "--json").body["gates"]] == ["staging"]
     contract = cli("apply", "flow/contract", "--waive-staging", "a test", "--json")
     assert contract.code == 0, contract
+    again = cli("apply", "flow/contract", "--json")  # as somebody does whose connection was lost at the very end
+    assert (again.code, again.body["plan_id"]) == (0, contract.body["plan_id"])
     assert cli("verify", "flow").code == 0
     assert cli("plan", "flow").code == 2
     dry = cli("revert", "flow", "--plan-id", contract.body["plan_id"], "--dry-run", "--json")
