@@ -8,9 +8,12 @@ from typing import Any, Literal
 from session_assets.changes.evidence import STATES
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
+from session_assets.flow.obstacle import REFUSED
 from session_assets.graph.causes import is_of_check
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.target import StepTarget
+
+_REPORTS = ("obstacles", "plan", "step", "gates", "verify")
 
 
 def work(
@@ -40,6 +43,8 @@ def work(
     body = _body(runner, target, command, run_id)
     if is_of_check(error) and body["checks"]:
         error = None  # the table of checks says more
+    if body["obstacles"] and error and error.startswith(REFUSED):
+        error = f"{REFUSED}: see its obstacles above. Nothing was changed."
     if body.get("gates"):
         error = "Contract is refused, nothing was changed." if error else None  # the story has the reasons
     failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
@@ -79,7 +84,7 @@ def _config(target: StepTarget, command: str, waived_by: str | None) -> dict[str
 
 
 def _body(runner: Runner, target: StepTarget, command: str, run_id: str) -> dict[str, Any]:
-    reports = {one: runner.environment.reported(run_id, one) or {} for one in ("plan", "step", "gates", "verify")}
+    reports = {one: runner.environment.reported(run_id, one) or {} for one in _REPORTS}
     seen = reports["plan"] or reports["verify"]
     body: dict[str, Any] = {
         "slice": target.name,
@@ -97,6 +102,7 @@ def _body(runner: Runner, target: StepTarget, command: str, run_id: str) -> dict
             for check in (runner.environment.reported(run_id, one) or {}).get("checks", [])
         ],
         "is_step": True,
+        "obstacles": reports["obstacles"].get("obstacles", []),
     }
     if reports["plan"]:
         body |= {name: reports["plan"][name] for name in ("tables", "to_make", "lists")}

@@ -16,9 +16,11 @@ from session_assets.graph.environment import Environment
 from session_assets.graph.markdown import md, md_table, prose
 from session_assets.graph.tables import column_schema
 from session_assets.masking import safe_text
+from session_assets.storage import file_name
 from session_assets.stores.flow_changes import Counted, changes, classes, inventory, session_map
 from session_assets.stores.flow_gates import GatesShut
 from session_assets.stores.flow_migration import Flow
+from session_assets.stores.flow_obstacles import refuse_obstacles
 from session_assets.stores.flow_steps import StepRecord, describe
 
 OWNERS = ["team:data-platform"]
@@ -51,7 +53,7 @@ def open_flow(context: Any = None, waived_by: str | None = None) -> Flow:
 def session_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Tables and columns that hold session ids, by exact names: types, counts, indexes, foreign keys."""
     environment, flow = Environment.load(), open_flow(context)
-    _look(environment, flow, context)
+    _require_clear_way(environment, flow, context)
     with flow.reading() as work:
         found = inventory(work)
         fingerprint, obstacles = work.layout.fingerprint, work.layout.obstacles
@@ -122,7 +124,7 @@ def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         for place in work.layout.followed:
             counted[place.name] = Counted()
             for number, page in enumerate(changes(work, place, mapped, counted[place.name])):
-                environment.storage.write_parquet(f"{folder}/{place.name}-{number:05d}.parquet", page)
+                environment.storage.write_parquet(f"{folder}/{file_name(place.name)}-{number:05d}.parquet", page)
                 samples.append(page.group_by("reason", maintain_order=True).head(2))
     reasons = sum((one.reasons for one in counted.values()), start=Counted().reasons)
     to_make = mapped.filter(pl.col("state") == "to_make").height
@@ -160,7 +162,7 @@ def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 def backfilled_tables(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Expand and backfill: flow columns, triggers and the archive are added, rows get their flows. Goes on where it stopped."""
     environment, flow = Environment.load(), open_flow(context)
-    _look(environment, flow, context)
+    _require_clear_way(environment, flow, context)
     return _finished(context, flow.apply())
 
 
@@ -249,6 +251,16 @@ def _look(environment: Environment, flow: Flow, context: dg.AssetExecutionContex
     look = Look(environment, flow, context.run_id, context.run.tags)
     look.refuse()
     return look
+
+
+def _require_clear_way(environment: Environment, flow: Flow, context: dg.AssetExecutionContext) -> None:
+    """Report all obstacles at once; raises what `_look` raises, and `Obstructed` if one of them stops expand or backfill."""
+    found = flow.obstacles()
+    environment.report(context.run_id, "obstacles", {"obstacles": [vars(one) for one in found]})
+    for one in found:
+        context.log.warning(safe_text(f"{one.object}: {one.why}. {one.remedy}"))
+    _look(environment, flow, context)
+    refuse_obstacles(found)
 
 
 def _require_old_columns(flow: Flow) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 
 from session_assets.errors import UsageError
+from session_assets.flow.model import DESCRIBE
+from session_assets.flow.table_names import quoted
 
 OURS = "session_assets_flow"
 """All that the migration makes in a database begins so."""
@@ -186,18 +188,21 @@ class Table:
         }
 
 
+def find_table(connection: psycopg.Connection, name: str) -> tuple[int, str, str, str] | None:
+    """Oid, schema, name and kind of a table by its written name; None where there is none."""
+    return connection.execute(_TABLE, [quoted(name)]).fetchone()
+
+
 def read_table(connection: psycopg.Connection, name: str) -> Table:
-    """A table by its name, with its schema or by the search path. Raises `UsageError` where it cannot be migrated."""
-    found = connection.execute(_TABLE, [name]).fetchone()
+    """A table by its written name. Raises `UsageError` where it cannot be migrated."""
+    found = find_table(connection, name)
     if found is None:
-        raise UsageError(
-            f"The database has no table {name}. Describe its schema in flow/model.py, or choose another one."
-        )
+        raise UsageError(f"The database has no table {name}. {DESCRIBE}, or choose another database.")
     oid, schema, relation, kind = found
     if kind != "r":
         raise UsageError(
-            f"{name} is {_KINDS.get(kind, 'something else')}: only ordinary tables can be migrated. Describe the table that holds"
-            " its rows in flow/model.py. Nothing was changed."
+            f"{name} is {_KINDS.get(kind, 'something else')}: only ordinary tables can be migrated. {DESCRIBE}"
+            " by the tables that hold its rows. Nothing was changed."
         )
     columns = {row[0]: Column(*row) for row in connection.execute(_COLUMNS, [oid])}
     indexes = [Index(*row) for row in connection.execute(_INDEXES, [oid])]

@@ -10,7 +10,7 @@ import polars as pl
 from psycopg import sql
 
 from session_assets.errors import PlanRefused
-from session_assets.flow.model import CHANGES, INVENTORY, LISTED, MAP, made_flow_id
+from session_assets.flow.model import CHANGES, DESCRIBE, INVENTORY, LISTED, MAP, made_flow_id
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_made import lacking
 from session_assets.stores.flow_work import Work
@@ -46,7 +46,7 @@ def session_map(work: Work) -> pl.DataFrame:
     if odd:
         raise PlanRefused(
             f"Nothing was planned: {'; '.join(odd)}. Give the columns types that can be compared, or describe the columns"
-            " that hold the ids in flow/model.py."
+            f" that hold the ids. {DESCRIBE}."
         )
     rows = work.connection.execute(
         q(_MAP, session=work.migration.flows.session, flow=layout.flow, created=work.migration.flows.created,

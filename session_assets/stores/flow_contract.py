@@ -10,7 +10,8 @@ from session_assets.errors import SessionAssetsError
 from session_assets.failpoints import failpoint
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_expand import drop_index
-from session_assets.stores.flow_layout import Place, own_name, q
+from session_assets.stores.flow_layout import Place, q
+from session_assets.stores.flow_own_names import own_name
 from session_assets.stores.flow_recount_schema import unarchived
 from session_assets.stores.flow_triggers import drop_triggers
 from session_assets.stores.flow_waits import patiently, short

@@ -12,7 +12,9 @@ from session_assets.failpoints import failpoint
 from session_assets.flow.compat_model import LEGACY_SCHEMA
 from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_catalog import OURS, dependents
-from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, own_name, q, raw
+from session_assets.stores.flow_described import keep_description
+from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, q, raw
+from session_assets.stores.flow_own_names import own_name
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -139,6 +141,7 @@ def _require_no_readers(work: Work) -> None:
 def _our_tables(work: Work) -> None:
     layout = work.layout
     with short(work.connection, work.limits):
+        keep_description(work.steps, work.migration)
         work.connection.execute(
             q(_MADE, made=layout.made, flow_type=raw(layout.flow_type), session_type=raw(layout.session_type))
         )

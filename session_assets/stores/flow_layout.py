@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
@@ -10,14 +10,15 @@ import psycopg
 from psycopg import sql
 
 from session_assets.errors import UsageError
-from session_assets.flow.model import Linked, Migration
+from session_assets.flow.model import DESCRIBE, Linked, Migration
+from session_assets.flow.table_names import parts, written
 from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
+from session_assets.stores.flow_own_names import own_name, tag
 from session_assets.stores.flow_types import can_be_compared, is_text, is_time
 
 Fragment = sql.Composable
 REMADE_ARCHIVE = "remade_archive"
 """Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
-_LONGEST = 63  # bytes of an identifier
 _GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
 
 
@@ -40,7 +41,8 @@ class Place:
         self.layout, self.linked, self.table, self.archive_table = layout, linked, table, archive
         self.name = linked.name
         self.ident = sql.Identifier(table.schema, table.name)
-        self.archive = layout.own(own_name("archive", table.name))
+        self.tag = layout.tag(table)
+        self.archive = layout.own(own_name("archive", self.tag))
         self.keys = [one.name for one in table.key]
         self.archive_keys = [f"key{number}" for number in range(1, len(self.keys) + 1)]
         self.has_old = linked.old in table.columns
@@ -54,7 +56,7 @@ class Place:
             return self.table.columns[self.linked.old].type
         if self.archive_table is not None:
             return self.archive_table.columns["old_value"].type
-        raise UsageError(f"{self.name} has no column {self.linked.old}. Describe its schema in flow/model.py.")
+        raise UsageError(f"{self.name} has no column {self.linked.old}. {DESCRIBE}.")
 
     @property
     def flow_type(self) -> str:
@@ -175,6 +177,7 @@ class Layout:
         self.flows_ident = sql.Identifier(flows.schema, flows.name)
         self.sessions_ident = sql.Identifier(self.sessions.schema, self.sessions.name)
         self.made = self.own(f"{OURS}_made")
+        self._names = Counter(parts(one.name)[1] for one in migration.tables)
         self._need(flows, migration.flows.flow, migration.flows.created, migration.flows.status, *migration.flows.scope)
         self._need(self.sessions, migration.sessions.key, migration.sessions.title)
         self.places = [self._place(connection, one) for one in migration.tables]
@@ -201,6 +204,10 @@ class Layout:
             if name is not None and name in table.columns and not is_time(table.columns[name].type):
                 yield f"{table.name}.{name} is {table.columns[name].type}, which is no time"
 
+    def tag(self, table: Table) -> str:
+        """What objects of ours that belong to a table are called after: its name, unique also where another schema has it."""
+        return tag(table.schema, table.name, is_shared=self._names[table.name] > 1)
+
     def own(self, name: str) -> sql.Identifier:
         """An object of ours, in the schema of the flows."""
         return sql.Identifier(self.schema, name)
@@ -220,17 +227,15 @@ class Layout:
 
     def _place(self, connection: psycopg.Connection, linked: Linked) -> Place:
         table = read_table(connection, linked.name)
-        name = own_name("archive", table.name)
-        archive = (
-            read_table(connection, f'"{self.schema}"."{name}"') if _exists(connection, self.schema, name) else None
-        )
+        name = own_name("archive", self.tag(table))
+        archive = read_table(connection, written(self.schema, name)) if _exists(connection, self.schema, name) else None
         place = Place(self, linked, table, archive)
         if not place.keys:
             raise UsageError(f"{linked.name} has no primary key: rows could not be told apart. Give it one.")
         if not place.has_old and archive is None:
             raise UsageError(
                 f"{linked.name} has neither its column {linked.old} nor its archive {name}. If the migration was contracted here,"
-                " somebody dropped the archive: restore it from a backup. Else describe the schema in flow/model.py."
+                f" somebody dropped the archive: restore it from a backup. Else: {DESCRIBE}."
             )
         if linked.fate == "archive":
             self._need(table, *([linked.flow] if linked.named else []))
@@ -242,15 +247,7 @@ class Layout:
     def _need(table: Table, *names: str) -> None:
         for name in names:
             if name not in table.columns:
-                raise UsageError(f"{table.name} has no column {name}. Describe its schema in flow/model.py.")
-
-
-def own_name(kind: str, table: str) -> str:
-    """The name of something of ours that belongs to a table, within PostgreSQL's limit."""
-    name = f"{OURS}_{kind}_{table}"
-    if len(name.encode()) <= _LONGEST:
-        return name
-    return f"{OURS}_{kind}_{table[:16]}_{hashlib.sha256(table.encode()).hexdigest()[:8]}"
+                raise UsageError(f"{table.name} has no column {name}. {DESCRIBE}.")
 
 
 def converted(value: Fragment, source: str, target: str) -> sql.Composed:

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
-from session_assets.flow.model import Migration, made_flow_id
+from session_assets.flow.model import DESCRIBE, Migration, made_flow_id
 from session_assets.stores.flow_layout import Layout, Place, converted, q, raw
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_waits import patiently, short
@@ -44,10 +44,9 @@ def lacking(work: Work) -> Iterator[list[tuple[Any, str | None, bool, bool]]]:
         settled = q("coalesce(s.{created} < now() - {age}, true)", created=sessions.created,
                     age=sql.SQL("make_interval(secs => {})").format(sql.Literal(work.limits.settle_minutes * 60)))  # fmt: skip
     missing = sql.SQL(" OR ").join(
-        [sql.SQL("{} IS NULL").format(sql.Identifier("s", one)) for one in _required_scope(layout)]
-        or [sql.SQL("false")]
+        [sql.SQL("{} IS NULL").format(sql.Identifier("s", one)) for one in required_scope(layout)] or [sql.SQL("false")]
     )
-    statement = q(_LACKING, settled=settled, missing=missing, title=sessions.title, **_parts(layout))
+    statement = q(_LACKING, settled=settled, missing=missing, title=sessions.title, **session_parts(layout))
     last = None
     while True:
         rows = work.connection.execute(statement, [last, last, work.limits.batch]).fetchall()
@@ -64,7 +63,7 @@ def make_flows(work: Work, step: StepRecord) -> int:
     count = 0
     for page in lacking(work):
         wanted = [
-            (str(key), made_flow_id(key), title or str(key)) for key, title, settled, no in page if settled and not no
+            (str(key), made_flow_id(key), str(title or key)) for key, title, settled, no in page if settled and not no
         ]
         if wanted:
             count += patiently(
@@ -77,7 +76,7 @@ def make_flows(work: Work, step: StepRecord) -> int:
 
 def require_fillable(work: Work) -> None:
     """Raises `PlanRefused` where a flow would lack a column that must have a value."""
-    filled = {name for name, _ in _values(work.layout, "")}
+    filled = {name for name, _ in values_of_made(work.layout, "")}
     lacks = [
         one.name
         for one in work.layout.flows.columns.values()
@@ -86,18 +85,18 @@ def require_fillable(work: Work) -> None:
     if lacks:
         raise PlanRefused(
             f"A flow cannot be made: {work.migration.flows.name}.{', '.join(lacks)} must have a value."
-            " Give it in `literals` of flow/model.py."
+            f" Give it a value in `literals`. {DESCRIBE}."
         )
 
 
 def _make(work: Work, step: StepRecord, wanted: list[tuple[str, str, str]]) -> int:
     layout = work.layout
-    pairs = _values(layout, _time(step.started_at))
+    pairs = values_of_made(layout, _time(step.started_at))
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in pairs)
     values = sql.SQL(", ").join(value for _, value in pairs)
     statement = q(
         _MAKE, columns=columns, values=values, record=layout.made, flow=layout.flow,
-        session_name=sql.Literal(work.migration.flows.session), **_parts(layout),
+        session_name=sql.Literal(work.migration.flows.session), **session_parts(layout),
     )  # fmt: skip
     with short(work.connection, work.limits):
         done = work.connection.execute(statement, [*map(list, zip(*wanted, strict=True)), step.id]).rowcount
@@ -115,7 +114,8 @@ def _make(work: Work, step: StepRecord, wanted: list[tuple[str, str, str]]) -> i
     return done
 
 
-def _parts(layout: Layout) -> dict[str, Any]:
+def session_parts(layout: Layout) -> dict[str, Any]:
+    """Parts of statements about sessions `s` and their flows."""
     sessions, flows = layout.migration.sessions, layout.migration.flows
     kind = layout.sessions.columns[sessions.key].type
     return {
@@ -128,7 +128,7 @@ def _parts(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _values(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
+def values_of_made(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
     """Columns of a flow that is made, with their values, of those that the table has."""
     migration: Migration = layout.migration
     flows, sessions = migration.flows, migration.sessions
@@ -151,7 +151,8 @@ def _values(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
     ]
 
 
-def _required_scope(layout: Layout) -> list[str]:
+def required_scope(layout: Layout) -> list[str]:
+    """Columns of a session without which no flow can be made for it."""
     return [one for one in layout.migration.flows.scope if layout.flows.columns[one].not_null]
 
 
@@ -159,4 +160,4 @@ def _time(moment: datetime) -> str:
     return moment.isoformat()
 
 
-__all__ = ["Place", "lacking", "make_flows", "require_fillable"]
+__all__ = ["Place", "lacking", "make_flows", "require_fillable", "required_scope", "session_parts", "values_of_made"]

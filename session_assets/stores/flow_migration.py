@@ -13,6 +13,7 @@ from typing import Any
 from session_assets.changes.owner import Accepts
 from session_assets.errors import PlanRefused, UsageError
 from session_assets.failpoints import failpoint
+from session_assets.flow.description import Described, described
 from session_assets.flow.model import (
     BACKFILL,
     CONTRACT,
@@ -29,9 +30,11 @@ from session_assets.flow.model import (
 from session_assets.stores.flow_alembic import move, version
 from session_assets.stores.flow_backfill import backfill
 from session_assets.stores.flow_contract import contract
+from session_assets.stores.flow_described import forget_description, require_same_description
 from session_assets.stores.flow_expand import expand, undo_expand
 from session_assets.stores.flow_gates import Gate, GatesShut, digest_of, original_shapes, shut_gates
 from session_assets.stores.flow_left import left_rows
+from session_assets.stores.flow_obstacles import Obstacle, find_obstacles, looked_at, refuse_obstacles
 from session_assets.stores.flow_owner import require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
@@ -64,8 +67,10 @@ class Flow:
         waived_by: str | None = None,
         say: Say = _quiet,
         accepted: Accepts | None = None,
+        described: Described | None = None,
     ) -> None:
         self.database, self.migration, self.limits = database, migration, limits or Limits()
+        self.described = described or Described(migration)
         self.staging, self.waived_by, self.say, self.accepted = staging, waived_by, say, accepted
         self._work: Work | None = None
 
@@ -76,16 +81,19 @@ class Flow:
         waived_by: str | None = None,
         accepted: Accepts | None = None,
     ) -> Flow:
-        """Raises `NotConfigured` where FLOW_DATABASE_URL is unset. Connects to nothing."""
+        """Raises `NotConfigured` where FLOW_DATABASE_URL is unset, `UsageError` for a wrong FLOW_SCHEMA. Connects to nothing."""
         env = os.environ if env is None else env
+        found = described(env)
         staging = Database.from_env(STAGING_VARIABLE, env) if env.get(STAGING_VARIABLE) else None
         return Flow(
             Database.from_env(VARIABLE, env),
+            found.migration,
             limits=Limits.from_env(env),
             staging=staging,
             waived_by=waived_by or env.get("FLOW_WAIVE_STAGING") or None,
             say=say,
             accepted=accepted,
+            described=found,
         )
 
     # -- opening -------------------------------------------------------------------------------------------------------
@@ -105,7 +113,8 @@ class Flow:
             require_sessions(self.database, connection)
             with self.database.lock(LOCK, "flow migration", "The flow migration"):
                 require_own_steps(connection, self.migration, self.accepted)
-                self._work = Work(connection, self.migration, self.limits, self.say)
+                require_same_description(connection, self.migration)
+                self._work = looked_at(connection, self.described, self.limits, self.say)
                 try:
                     yield self._work
                 finally:
@@ -143,6 +152,7 @@ class Flow:
                     raise PlanRefused(
                         "A contract is half done. Finish it (`apply flow/contract`), or revert it, first."
                     )
+                refuse_obstacles(self.obstacles())
                 self.run_expand()  # somebody may have dropped a trigger, a column or an archive by hand
                 self.run_backfill(again=True)
             else:
@@ -163,6 +173,11 @@ class Flow:
             step = self.work.steps.newest(CONTRACT, "completed")
             assert step is not None
             return step
+
+    def obstacles(self) -> list[Obstacle]:
+        """All that expand, backfill or a later step would meet, found in one snapshot; those of the description first."""
+        with self.database.connected("flow obstacles") as connection:
+            return find_obstacles(connection, self.described, self.limits)
 
     def gates(self) -> list[Gate]:
         """The gates of contract that are shut now."""
@@ -204,6 +219,7 @@ class Flow:
     def run_expand(self) -> None:
         if self._is_done(EXPAND):
             return
+        refuse_obstacles(self.obstacles())
         self._run(EXPAND, lambda _: expand(self.work))
 
     def run_backfill(self, *, again: bool = False) -> None:
@@ -238,6 +254,7 @@ class Flow:
         self._run(f"undo of {EXPAND}", lambda _: undo_expand(self.work))
         for place in self.work.layout.places:
             self.work.steps.forget(place.name, "original")
+        forget_description(self.work.steps)
         self.work.steps.undone(EXPAND, REHEARSAL)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
