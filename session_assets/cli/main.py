@@ -37,6 +37,7 @@ _COMMANDS = {
     "summary": "summary",
     "target": "target",
     "ledger": "ledger",
+    "flow": "flow",
     "api": "api",
     "demo": "demo",
 }
