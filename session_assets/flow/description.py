@@ -25,6 +25,10 @@ from session_assets.masking import safe_text
 Path_ = tuple[str | int, ...]
 _LARGEST = 1 << 20
 _PAGE = "docs/flow.md, Another schema"
+_KINDS = {
+    "string_type": "a text", "list_type": "a list", "bool_type": "true or false", "too_short": "a list of at least one",
+    "string_too_short": "a text that is not empty", "string_too_long": "a text of at most 63 characters",
+}  # fmt: skip
 _TEXT = "put it in quotes if it is meant as a text"
 
 
@@ -141,7 +145,7 @@ def _told(error: ErrorDetails) -> str:
         return f"it must be {context['expected']}, not {safe_text(repr(given))}"
     if kind == "string_pattern_mismatch":
         return f"it must be SET NULL or NO ACTION, not {safe_text(repr(given))}"
-    what = {"string_type": "a text", "list_type": "a list", "bool_type": "true or false"}.get(kind)
+    what = _KINDS.get(kind)
     if what is None:
         what = (
             "`field: value` lines"

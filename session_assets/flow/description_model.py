@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from session_assets.flow import model
 from session_assets.flow.table_names import LONGEST, parts, written
 
 QUESTION = "?"
 """What `session-assets flow describe` writes where a person has to decide."""
-Column = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
+
+
+def _without_percent(name: str) -> str:
+    if "%" in name:
+        raise ValueError("a name with a percent sign cannot be migrated: rename it first")
+    return name
+
+
+Column = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_without_percent)]
 
 
 class _Part(BaseModel):
@@ -28,7 +36,7 @@ class _Table(_Part):
     @field_validator("table")
     @classmethod
     def _is_a_name(cls, name: str) -> str:
-        return written(*parts(name))
+        return _without_percent(written(*parts(name)))
 
 
 class SessionsPart(_Table):

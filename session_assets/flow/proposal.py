@@ -62,6 +62,11 @@ class Proposal:
             start = next(number for number, line in enumerate(at) if not line.lstrip().startswith("#"))
             at[start] = f"  - {at[start].lstrip()}"
             lines += at
+        if not self.linked:
+            lines += [
+                "  # QUESTION: no table was found whose rows point at sessions: describe one",
+                f'  - "{QUESTION}"',
+            ]
         lines += [f"# left out: {one}" for one in self.left_out]
         return "\n".join(lines) + "\n"
 

@@ -102,12 +102,12 @@ def inventory(work: Work) -> pl.DataFrame:
     """Columns of the described tables that the migration is about (INVENTORY), with exact names and counts."""
     rows = []
     sessions, flows = work.migration.sessions, work.migration.flows
-    described = [(work.layout.sessions, {sessions.key: "key"})]
+    described = [(sessions.name, work.layout.sessions, {sessions.key: "key"})]
     for place in work.layout.places:
         roles = {**dict.fromkeys(flows.scope, "scope"), **dict.fromkeys(place.keys, "key"), place.linked.flow: "flow",
                  place.linked.old: "old"}  # fmt: skip
-        described.append((place.table, roles))
-    for table, roles in described:
+        described.append((place.name, place.table, roles))
+    for shown, table, roles in described:
         names = [name for name in roles if name in table.columns]
         counts = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in names)
         found = work.connection.execute(
@@ -118,9 +118,7 @@ def inventory(work: Work) -> pl.DataFrame:
             column = table.columns[name]
             indexes = ", ".join(one.name for one in table.indexes if name in one.columns)
             keys = ", ".join(one.definition for one in table.constraints if one.kind == "f" and name in one.columns)
-            rows.append(
-                (table.name, name, column.type, not column.not_null, roles[name], found[0], non_null, indexes, keys)
-            )
+            rows.append((shown, name, column.type, not column.not_null, roles[name], found[0], non_null, indexes, keys))
     return pl.DataFrame(rows, schema=INVENTORY, orient="row")
 
 

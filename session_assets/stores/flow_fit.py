@@ -12,10 +12,15 @@ from session_assets.flow.model import CONTRACT
 from session_assets.flow.obstacle import Obstacle
 from session_assets.flow.table_names import parts, written
 from session_assets.stores.flow_catalog import Table, find_table, read_table
+from session_assets.stores.flow_rights import PAGE
 from session_assets.stores.flow_steps import steps_of
 
 Tables = dict[str, Table]
 """Those that are there, by their written name."""
+_USAGE = """
+    SELECT has_schema_privilege(oid, 'USAGE'), quote_ident(nspname), quote_ident(current_user) FROM pg_namespace
+    WHERE nspname = %s
+"""
 _SIMILAR = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE lower(c.relname) = lower(%s) AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -33,6 +38,9 @@ def unfit_parts(connection: psycopg.Connection, described: Described) -> tuple[l
     seen: dict[int, str] = {}
     for path, name in paths:
         where = described.where(*path, "table")
+        if closed := _closed(connection, name):
+            found += [closed] if closed not in found else []
+            continue
         table = find_table(connection, name)
         if table is None:
             found.append(Obstacle(name, "the database has no such table", _similar(connection, name, where)))
@@ -48,6 +56,18 @@ def unfit_parts(connection: psycopg.Connection, described: Described) -> tuple[l
             found.append(Obstacle(name, str(error).rstrip("."), f"Change {where}"))
     found += _columns(connection, described, tables)
     return found, tables
+
+
+def _closed(connection: psycopg.Connection, name: str) -> Obstacle | None:
+    """The schema of a table, if the account may not look into it: asking for the table would fail then."""
+    row = connection.execute(_USAGE, [parts(name)[0]]).fetchone()
+    if row is None or row[0]:
+        return None
+    schema, role = row[1:]
+    return Obstacle(
+        f"schema {schema}", f"the account {role} lacks USAGE on it, so nothing in it can be seen",
+        f"GRANT USAGE ON SCHEMA {schema} TO {role} ({PAGE})",
+    )  # fmt: skip
 
 
 def _similar(connection: psycopg.Connection, name: str, where: str) -> str:

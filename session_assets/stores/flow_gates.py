@@ -16,6 +16,7 @@ from session_assets.masking import safe_text
 from session_assets.stores.flow_alembic import version
 from session_assets.stores.flow_layout import q
 from session_assets.stores.flow_recount import recount, unmapped_share
+from session_assets.stores.flow_rights import rights_of
 from session_assets.stores.flow_shown import dropped_by_hand, how_to_restore, is_contracted
 from session_assets.stores.flow_work import Work
 
@@ -186,6 +187,8 @@ def _staging(work: Work, staging: StagingRecord | None, waived_by: str | None) -
 def _obstacles(work: Work) -> Iterator[Gate]:
     if work.layout.obstacles:
         yield Gate("obstacles", "; ".join(work.layout.obstacles), "Remove what stands in the way")
+    for one in rights_of(work):
+        yield Gate("rights", f"{one.object}: {one.why}", one.remedy)
 
 
 __all__ = ["CONTRACT", "Gate", "GatesShut", "StagingRecord", "digest_of", "original_shapes", "shut_gates"]

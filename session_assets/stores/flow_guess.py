@@ -5,6 +5,7 @@ every part comes with its reason, and where a person has to decide, the part is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import psycopg
@@ -16,7 +17,7 @@ from session_assets.flow.proposal import Part, Proposal
 from session_assets.masking import safe_text
 from session_assets.stores.flow_guess_catalog import Col, Tab, read_catalogue
 from session_assets.stores.flow_guess_linked import Linking, linked_parts
-from session_assets.stores.flow_layout import q
+from session_assets.stores.flow_layout import q, raw
 from session_assets.stores.flow_types import can_be_compared
 
 _TITLES = ("name", "title", "label")
@@ -30,9 +31,13 @@ def guess(connection: psycopg.Connection, sessions: str | None = None, flows: st
     try:
         tables = read_catalogue(connection)
         found, why = _sessions(tables, sessions)
-        key = next(iter(dict.fromkeys(theirs for _, _, theirs in _pointers(tables, found))), found.primary) or ""
+        key, keys = _key(tables, found)
         names = _names(tables, found)
         flow_table, flow, flow_why = _flows(tables, found, names, flows)
+        if not flow_table.unique:
+            raise UsageError(
+                f"{flow_table.name} has no unique column that could be the id of a flow. Name another: --flows TABLE."
+            )
         own = _pointing(flow_table, found, key, names)
         if not own:
             raise UsageError(
@@ -43,7 +48,7 @@ def guess(connection: psycopg.Connection, sessions: str | None = None, flows: st
         scope, left_out = _scope(found, flow_table, {key, flow, session})
         linking = Linking(connection, found, key, flow_table, flow, names, scope)
         return Proposal(
-            [*_of_sessions(found, key, why)],
+            _of_sessions(found, key, keys, why),
             [*_of_flows(connection, flow_table, found, (flow, session), scope, flow_why, (own, left_out))],
             *linked_parts(linking, tables),
         )
@@ -62,6 +67,17 @@ def _pointers(tables: dict[str, Tab], target: Tab) -> list[tuple[Tab, str, str]]
         for name, (table, theirs) in one.keys.items()
         if table == target.name and one is not target
     ]
+
+
+def _key(tables: dict[str, Tab], sessions: Tab) -> tuple[str, list[str]]:
+    """The column of sessions that most foreign keys point at, and all that any of them points at."""
+    counts = Counter(theirs for _, _, theirs in _pointers(tables, sessions))
+    key = counts.most_common(1)[0][0] if counts else sessions.primary
+    if key is None:
+        raise UsageError(
+            f"{sessions.name} has no primary key of one column, so nothing points at its rows. Name another table."
+        )
+    return key, list(counts)
 
 
 def _names(tables: dict[str, Tab], sessions: Tab) -> set[str]:
@@ -157,10 +173,12 @@ def _ask(what: str, candidates: list[str], tables: Iterable[str]) -> str:
 # -- their parts -------------------------------------------------------------------------------------------------------
 
 
-def _of_sessions(table: Tab, key: str, why: str) -> list[Part]:
+def _of_sessions(table: Tab, key: str, keys: list[str], why: str) -> list[Part]:
+    asked = f"foreign keys point at {' and '.join(keys)}. Which is it? Below it is taken to be {key}"
+    told = "the column that foreign keys point at" if keys else "the primary key; no foreign key points at this table"
     return [
         Part("table", table.name, why),
-        Part("key", key, "the column that foreign keys point at" if key else ""),
+        Part("key", key, told) if len(keys) < 2 else Part("key", QUESTION, asked),
         _one("title", _titles(table, key), "which column names a session?", key),
         _one("created", _times(table), "which column says when a session came? Without one: null", None),
     ]
@@ -267,6 +285,10 @@ def _scope(sessions: Tab, flows: Tab, taken: set[str]) -> tuple[list[str], list[
 def _values(connection: psycopg.Connection, table: Tab, column: object) -> str:
     if not isinstance(column, str) or column not in table.columns:
         return ""
+    if table.columns[column].is_enum:
+        kind = raw(table.columns[column].base)
+        rows = connection.execute(q("SELECT unnest(enum_range(CAST(NULL AS {kind})))::text", kind=kind)).fetchall()
+        return f"There are {', '.join(safe_text(row[0]) for row in rows)}"
     rows = connection.execute(
         q("SELECT DISTINCT v FROM (SELECT {column}::text AS v FROM {table} LIMIT 10000) s"
           " WHERE v IS NOT NULL ORDER BY 1 LIMIT {n}",

@@ -1,4 +1,4 @@
-"""The tables of a database with what tells how they hang together: columns, keys, and keys of one column to other tables."""
+"""The tables of a database with what tells how they hang together: columns, keys, and foreign keys."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _COLUMNS = """
     WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
 """
 _KEYS = """
-    SELECT k.conrelid, a.attname, k.confrelid, b.attname FROM pg_constraint k
-    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
-    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
-    WHERE k.contype = 'f' AND cardinality(k.conkey) = 1 AND k.conrelid = ANY (%s) ORDER BY k.conrelid, k.conname
+    SELECT k.conrelid, a.attname, k.confrelid, b.attname, cardinality(k.conkey) = 1 FROM pg_constraint k
+    CROSS JOIN unnest(k.conkey, k.confkey) u (own, theirs)
+    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.own
+    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.theirs
+    WHERE k.contype = 'f' AND k.conrelid = ANY (%s) ORDER BY cardinality(k.conkey), k.conrelid, k.conname
 """
 _UNIQUE = """
     SELECT i.indrelid, a.attname, i.indisprimary FROM pg_index i JOIN pg_attribute a
@@ -66,7 +67,7 @@ class Col:
 
 @dataclass
 class Tab:
-    """A table. `keys`: the target of each column that is a foreign key of its own."""
+    """A table. `keys`: what each column points at that is a foreign key, or the part of one that is an id."""
 
     name: str
     ident: sql.Identifier
@@ -91,7 +92,9 @@ def read_catalogue(connection: psycopg.Connection) -> dict[str, Tab]:
     for oid, name, is_primary in connection.execute(_UNIQUE, [oids]).fetchall():
         tables[oid].unique += [name] if name not in tables[oid].unique else []
         tables[oid].primary = name if is_primary else tables[oid].primary
-    for oid, name, target, theirs in connection.execute(_KEYS, [oids]).fetchall():
-        if target in tables:
+    for oid, name, target, theirs, is_alone in connection.execute(_KEYS, [oids]).fetchall():
+        if target in tables and (
+            is_alone or theirs in tables[target].unique
+        ):  # of several columns, the one that is an id
             tables[oid].keys.setdefault(name, (tables[target].name, theirs))
     return {one.name: one for one in tables.values()}

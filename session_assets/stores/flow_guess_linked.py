@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from session_assets.flow.description_model import QUESTION
 from session_assets.flow.proposal import Part
@@ -14,6 +15,7 @@ from session_assets.stores.flow_layout import converted, q
 from session_assets.stores.flow_types import can_be_compared, is_text
 
 _SAMPLE = 1000
+_LONGEST = "30s"
 _HELD = """
     SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {sessions} s WHERE s.{key} = {as_session})),
            count(*) FILTER (WHERE EXISTS (SELECT FROM {flows} f WHERE f.{flow} = {as_flow}))
@@ -52,19 +54,29 @@ class Linking:
         flow = self.flows.columns[self.flow] if self.is_known else None
         if flow is not None and can_be_compared(kind, flow.type):
             as_flow = converted(value, kind, flow.type)
-        row = self.connection.execute(
+        row = self._asked(
             q(_HELD, sessions=self.sessions.ident, key=self.key, flows=self.flows.ident, as_session=as_session, as_flow=as_flow,
               flow=self.flow if flow is not None else self.flows.unique[0], column=column, table=table.ident,
               sample=sql.Literal(_SAMPLE))
-        ).fetchone()  # fmt: skip
-        assert row is not None
-        return row[0], row[1], row[2]
+        )  # fmt: skip
+        return (0, 0, 0) if row is None else (row[0], row[1], row[2])
 
     def has_unnamed(self, table: Tab, column: str) -> bool:
-        row = self.connection.execute(
+        if table.columns[column].not_null:
+            return False
+        row = self._asked(
             q("SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NULL)", table=table.ident, column=column)
-        ).fetchone()
-        return row is not None and row[0]
+        )
+        return row is None or row[0]
+
+    def _asked(self, query: sql.Composed) -> tuple[Any, ...] | None:
+        """The answer to a query, None where it takes too long: a person is asked then."""
+        try:
+            with self.connection.transaction():
+                self.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST)))
+                return self.connection.execute(query).fetchone()
+        except errors.QueryCanceled:
+            return None
 
 
 def linked_parts(linking: Linking, tables: dict[str, Tab]) -> tuple[list[list[Part]], list[str]]:
@@ -73,7 +85,12 @@ def linked_parts(linking: Linking, tables: dict[str, Tab]) -> tuple[list[list[Pa
     for one in tables.values():
         if one is linking.flows:
             continue
-        keys = [name for name, (target, _) in one.keys.items() if target == linking.sessions.name]
+        keys = [name for name, target in one.keys.items() if target == (linking.sessions.name, linking.key)]
+        left_out += [
+            f"{one.name}.{name}: it points at {theirs} of {table}, not at {linking.key}"
+            for name, (table, theirs) in one.keys.items()
+            if table == linking.sessions.name and theirs != linking.key
+        ]
         named = [
             name
             for name in one.columns
@@ -147,7 +164,9 @@ def _fate(linking: Linking, table: Tab, old: str, held: tuple[int, int, int], *,
         parts.append(Part("fate", fate, f"the ids are {column.type}: a column {flow} of this type takes the place"))
     else:
         fate = "fill"
-        parts.append(Part("fate", fate, f"{flow} is {'there' if there else 'added'}, and is filled where it is empty"))
+        key = "; contract makes a foreign key of it if you add on_delete: SET NULL, or NO ACTION"
+        told = f"{flow} is {'there' if there else 'added'}, and is filled where it is empty"
+        parts.append(Part("fate", fate, told + (key if flow not in table.keys else "")))
     parts.append(Part("flow", flow))
     if not is_sure and flows:
         parts.append(Part("holds_flow_ids", True, f"{flows} of {number} values are flows already"))

@@ -1,6 +1,7 @@
 """Whether the table of flows takes the flows that backfill would make, tried by expressions only: nothing is inserted.
 
-What a read-only look cannot try (triggers, exclusion constraints, defaults that draw a number) is left to a rehearsal.
+What a read-only look cannot try is left out: triggers, exclusion constraints, and defaults and constraints that call a volatile
+function, which may act outside of the database.
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ _LABELS = """
     ON t.oid = a.atttypid JOIN pg_enum e ON e.enumtypid IN (t.oid, t.typbasetype) WHERE a.attrelid = %s AND a.attname = %s
 """
 _ALWAYS = "SELECT attname FROM pg_attribute WHERE attrelid = %s AND (attgenerated <> '' OR attidentity = 'a')"
-_CHECKS = (
-    "SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conrelid = %s AND contype = 'c' ORDER BY 1"
-)
+_CHECKS = """
+    SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint k WHERE conrelid = %s AND contype = 'c' AND NOT EXISTS (
+        SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid WHERE d.classid = 'pg_constraint'::regclass
+        AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass AND p.provolatile = 'v')
+"""
+_VOLATILE = """
+    SELECT a.attname FROM pg_attrdef x JOIN pg_attribute a ON a.attrelid = x.adrelid AND a.attnum = x.adnum
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = x.oid AND d.refclassid = 'pg_proc'::regclass
+    JOIN pg_proc p ON p.oid = d.refobjid WHERE x.adrelid = %s AND p.provolatile = 'v'
+"""
 _MADE = """
     SELECT {columns} FROM (
         SELECT gen_random_uuid()::text AS flow, coalesce(x.{title}::text, x.{key}::text) AS title, x.{key} AS own
@@ -83,7 +91,7 @@ def _path(work: Work, name: str) -> tuple[str | int, ...]:
 
 def _values(work: Work, described: Described) -> Iterator[Obstacle]:
     flows, columns = work.migration.flows, work.layout.flows.columns
-    ids = (*flows.uuids, *([flows.flow] if _count(work) else []))  # where no flow is made, ids of any type will do
+    ids = (*flows.uuids, flows.flow) if _count(work) else ()  # where no flow is made, ids of any type will do
     given = [(name, _ID) for name in ids] + list(flows.literals.items())
     for name, value in given:
         if name not in columns:
@@ -144,8 +152,9 @@ def _parts(work: Work) -> dict[str, Any]:
 def _made(work: Work) -> tuple[sql.Composed, set[str]]:
     """The flows that would be made, as a query, and the columns of which the value is known."""
     known = dict(values_of_made(work.layout, "now"))
+    volatile = {row[0] for row in work.connection.execute(_VOLATILE, [work.layout.flows.oid])}
     for column in work.layout.flows.columns.values():
-        if column.name in known or column.is_computed:
+        if column.name in known or column.is_computed or column.name in volatile:
             continue
         default = sql.SQL("CAST({} AS {})").format(raw(column.default or "NULL"), raw(column.type))
         if column.default is None or _is_readable(work.connection, default):
@@ -177,14 +186,24 @@ def _rows(work: Work, described: Described) -> Iterator[Obstacle]:
     if not _count(work):
         return
     made, known = _made(work)
+    if refusal := _refusal(work, made):
+        yield Obstacle(work.migration.flows.name, f"flows that would be made are refused: {refusal}",
+                       f"Change {described.where('flows')}, or give these sessions flows first")  # fmt: skip
+        return
     flows, table = work.migration.flows.name, work.layout.flows
     change = f"Change {described.where('flows', 'literals')}, or give these sessions flows first"
     expressions: dict[str, str] = dict(work.connection.execute(_CHECKS, [table.oid]).fetchall())
     for one in table.constraints:
         if not set(one.columns) <= known:
             continue
-        if one.kind == "c":
-            count = _try(work, made, q("NOT ({expression})", expression=raw(expressions[one.name])))
+        if one.kind == "c" and one.name in expressions:
+            try:
+                count = _try(work, made, q("NOT ({expression})", expression=raw(expressions[one.name])))
+            except (errors.DataError, errors.RaiseException) as error:
+                refusal = safe_text(error.diag.message_primary or error.sqlstate or "")
+                why = f"{one.definition} cannot be computed for flows that would be made: {refusal}"
+                yield Obstacle(f"constraint {one.name} of {flows}", why, change)
+                continue
             why = f"{count:,} flows that would be made violate {one.definition}"
         elif one.kind == "f" and one.target is not None:
             count = _try(work, made, _dangles(one.target, one.columns, one.target_columns))
@@ -206,6 +225,16 @@ def _rows(work: Work, described: Described) -> Iterator[Obstacle]:
                 f"unique index {index.name} of {flows}",
                 f"{count:,} flows that would be made have the same ({names}) as other flows", change,
             )  # fmt: skip
+
+
+def _refusal(work: Work, made: sql.Composed) -> str:
+    """Why the values of the flows that would be made cannot be computed; empty where they can."""
+    try:
+        with work.connection.transaction():
+            work.connection.execute(q("SELECT count(m::text) FROM ({made}) m", made=made))
+    except (errors.DataError, errors.IntegrityError) as error:
+        return safe_text(error.diag.message_primary or error.sqlstate or "")
+    return ""
 
 
 def _dangles(target: str, own: list[str], theirs: list[str]) -> sql.Composed:

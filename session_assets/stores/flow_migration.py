@@ -38,6 +38,7 @@ from session_assets.stores.flow_obstacles import Obstacle, find_obstacles, looke
 from session_assets.stores.flow_owner import require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
+from session_assets.stores.flow_rights import rights_of
 from session_assets.stores.flow_shown import is_contracted, lacks, not_contracted, remains, require_columns_of_contract
 from session_assets.stores.flow_staging import staging_record
 from session_assets.stores.flow_steps import StepRecord
@@ -124,6 +125,7 @@ class Flow:
     def reading(self) -> Iterator[Work]:
         """One snapshot to read from, without the lock."""
         with self.database.connected("flow reading") as connection:
+            require_same_description(connection, self.migration)
             begin_snapshot(connection, self.migration)
             yield Work(connection, self.migration, self.limits, self.say)
             connection.execute("COMMIT")
@@ -201,6 +203,7 @@ class Flow:
             newest = self._newest()
             if newest is not None and newest.kind != step.kind:
                 raise PlanRefused(f"Undo {newest.kind} first: session-assets revert flow --plan-id {newest.id}")
+            refuse_obstacles(rights_of(work))
             if dry_run:
                 return {"kind": step.kind, **self._preview(step.kind), "left": left_rows(work, step.kind)}
             at = version(work)

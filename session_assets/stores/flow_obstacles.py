@@ -77,7 +77,7 @@ def _all(connection: psycopg.Connection, described: Described, limits: Limits) -
     if isinstance(work, Obstacle):
         yield work
         return
-    yield from (_of_layout(text) for text in work.layout.obstacles)
+    yield from (_of_layout(text, described) for text in work.layout.obstacles)
     if work.layout.places[0].has_old and not work.layout.misunderstood:
         try:
             with connection.transaction():
@@ -96,11 +96,14 @@ def _work(connection: psycopg.Connection, described: Described, limits: Limits) 
         return Obstacle("the described schema", str(error).rstrip("."), "Correct it, then plan again")
 
 
-def _of_layout(text: str) -> Obstacle:
+def _of_layout(text: str, described: Described) -> Obstacle:
     """A sentence of the layout as an obstacle: what it is about comes first in it."""
     text = text.removeprefix("rule _RETURN on ")
     word = min((one for one in _TEXTS if one in text), key=text.index, default="")
     subject = text.partition(word)[0] if word else "the schema"
+    if "cannot be compared" in text or "no time" in text:
+        file = described.file or "a file that FLOW_SCHEMA names"
+        return Obstacle(subject, text, f"Change the type of the column, or describe another column in {file}")
     return Obstacle(subject, text, "Remove what stands in the way, then plan again")
 
 

@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.stores.flow_layout import q
+from session_assets.stores.flow_rights import PAGE
 from session_assets.stores.postgres import Database
 
 Sums = dict[str, tuple[int, str]]
@@ -74,7 +75,8 @@ def scratch_database(database: Database, name: str) -> Iterator[Database]:
             )  # fmt: skip
         except errors.InsufficientPrivilege:
             raise UsageError(
-                f"{database.variable}: the account may not make the scratch database of a rehearsal. Grant it CREATEDB."
+                f"{database.variable}: the account may not make the scratch database of a rehearsal. Grant it CREATEDB"
+                f" ({PAGE})."
             ) from None
         try:
             parts = urlsplit(database.url)

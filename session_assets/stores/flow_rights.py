@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 import psycopg
 
 from session_assets.flow.model import Migration
-from session_assets.flow.obstacle import REHEARSAL, Obstacle
+from session_assets.flow.obstacle import APPLY, REHEARSAL, Obstacle
 from session_assets.stores.flow_catalog import Table
+from session_assets.stores.flow_work import Work
 
 PAGE = "docs/flow.md, Rights and settings"
 _ROLE = "SELECT quote_ident(current_user), rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -18,6 +19,13 @@ _OWNER = """
            has_table_privilege(c.oid, 'SELECT') FROM pg_class c WHERE c.oid = %s
 """
 _REFERENCES = "SELECT has_table_privilege(to_regclass(%s), 'REFERENCES')"
+
+
+def rights_of(work: Work) -> list[Obstacle]:
+    """Rights that the account lacks to change the tables as they are now."""
+    names = [work.migration.sessions.name, *(one.name for one in work.layout.places)]
+    tables = dict(zip(names, work.layout.tables, strict=True))
+    return [one for one in missing_rights(work.connection, work.migration, tables) if one.blocks == APPLY]
 
 
 def missing_rights(

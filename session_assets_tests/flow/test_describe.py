@@ -61,6 +61,36 @@ def test_the_guides_schema_is_found(guide: Guide, tmp_path: Path) -> None:
     assert guide.rows() == before
 
 
+def test_a_key_of_several_columns_points_at_sessions_by_its_id(guide: Guide) -> None:
+    guide.run(
+        "ALTER TABLE data_import_sessions ADD UNIQUE (id, client_account_id);"
+        " CREATE TABLE notes (id int PRIMARY KEY, import_ref uuid, client_account_id uuid,"
+        " FOREIGN KEY (import_ref, client_account_id) REFERENCES data_import_sessions (id, client_account_id))"
+    )
+    notes = describe(guide).stdout.partition("- table: notes")[2].partition("- table")[0]
+    assert "    old: import_ref\n" in notes and "    fate: fill\n" in notes
+
+
+def test_keys_that_point_at_different_columns_are_asked_about(guide: Guide) -> None:
+    guide.run(
+        "ALTER TABLE data_import_sessions ADD code text UNIQUE;"
+        " CREATE TABLE notes (id int PRIMARY KEY, code text REFERENCES data_import_sessions (code))"
+    )
+    text = describe(guide).stdout
+    assert "QUESTION: foreign keys point at id and code" in text and '  key: "?"' in text
+    assert "# left out: notes.code: it points at code of data_import_sessions, not at id" in text
+
+
+def test_what_cannot_be_sessions_or_flows_is_refused(guide: Guide) -> None:
+    guide.run("CREATE TABLE pairs (a int, b int, PRIMARY KEY (a, b))")
+    for option, said in (
+        ("--sessions", "no primary key of one column"),
+        ("--flows", "no unique column that could be the id"),
+    ):
+        refused = describe(guide, option, "pairs")
+        assert refused.returncode == 2 and said in refused.stderr, refused
+
+
 def test_a_file_is_written_once_and_never_over_another(guide: Guide, tmp_path: Path) -> None:
     file = tmp_path / "new.yaml"
     assert describe(guide, "--out", str(file)).returncode == 0

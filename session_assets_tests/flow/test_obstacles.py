@@ -14,6 +14,7 @@ from session_assets.errors import PlanRefused
 from session_assets.flow.description import Described
 from session_assets.flow.model import MIGRATION, Linked, Migration
 from session_assets.flow.obstacle import Obstacle
+from session_assets.stores.flow_gates import GatesShut
 from session_assets.stores.flow_migration import Flow
 from session_assets.stores.flow_obstacles import Obstructed
 from session_assets.stores.postgres import Database
@@ -131,6 +132,20 @@ def test_a_table_that_is_described_by_two_names_and_scope_of_a_linked_table(guid
             "Add region to flows.literals (s.yaml, line 1)",
         ),
         (
+            "CREATE FUNCTION sure(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN IF $1 = 'migrated' THEN"
+            " RAISE EXCEPTION 'not by hand'; END IF; RETURN true; END $$;"
+            " ALTER TABLE discovery_flows ADD CONSTRAINT sane CHECK (sure(status))",
+            "constraint sane of discovery_flows",
+            "CHECK (sure((status)::text)) cannot be computed for flows that would be made: not by hand",
+            "Change flows.literals",
+        ),
+        (
+            "ALTER TABLE data_import_sessions ALTER engagement_id TYPE text USING 'E'",
+            "discovery_flows",
+            "flows that would be made are refused: invalid input syntax for type uuid",
+            "Change flows (s.yaml, line 1)",
+        ),
+        (
             "ALTER TABLE discovery_flows DROP progress_percentage;"
             " ALTER TABLE discovery_flows ADD progress_percentage int GENERATED ALWAYS AS (1) STORED",
             "discovery_flows.progress_percentage",
@@ -205,7 +220,17 @@ def test_a_missing_right_is_named_with_its_object_and_its_page(guide: Guide, own
     assert left["table data_import_sessions"].remedy.startswith(f"GRANT SELECT ON data_import_sessions TO {role}")
     guide.run(f"GRANT SELECT, REFERENCES ON data_import_sessions TO {role}")
     assert obstacles(owner).keys() == {f"account {role}"}
-    owner.flow().apply()
+    step = owner.flow().apply()
+    owner.flow().rehearse(lambda _: {})
+    guide.run(f"ALTER TABLE assets OWNER TO {boss}; GRANT SELECT ON assets TO {role}")
+    with pytest.raises(GatesShut, match=r"rights: table assets: it belongs to .*ALTER TABLE assets OWNER TO"):
+        owner.flow().contract()
+    with pytest.raises(Obstructed, match="table assets: it belongs to"):
+        owner.flow().undo(step.id)
+    guide.run(f"ALTER TABLE assets OWNER TO {role}; REVOKE USAGE ON SCHEMA public FROM PUBLIC, {role}")
+    public = replace(MIGRATION, sessions=replace(MIGRATION.sessions, name="public.data_import_sessions"))
+    assert obstacles(owner, public)["schema public"].remedy == f"GRANT USAGE ON SCHEMA public TO {role} {page}"
+    guide.run("GRANT USAGE ON SCHEMA public TO PUBLIC")
 
 
 def test_another_description_does_not_take_a_begun_migration_over(guide: Guide) -> None:
@@ -216,6 +241,8 @@ def test_another_description_does_not_take_a_begun_migration_over(guide: Guide) 
     for work in (lambda: guide.flow(migration=fewer).apply(), lambda: guide.flow(migration=fewer).contract()):
         with pytest.raises(PlanRefused, match=r"different are: linked llm_usage_logs\. Set FLOW_SCHEMA"):
             work()
+    with pytest.raises(PlanRefused, match="begun with another description"), guide.flow(migration=fewer).reading():
+        raise AssertionError("a verify would not look at all tables")
     other = replace(
         MIGRATION, flows=replace(MIGRATION.flows, active=("busy",), literals={"status": "done", "user_id": "me"})
     )
@@ -227,8 +254,14 @@ def test_another_description_does_not_take_a_begun_migration_over(guide: Guide) 
     guide.flow(migration=fewer).apply()
 
 
-def test_a_default_that_writes_is_not_called(guide: Guide) -> None:
+def test_what_could_write_or_act_outside_is_not_called(guide: Guide) -> None:
     guide.run("ALTER TABLE discovery_flows ADD n bigserial CHECK (n > 0)")
+    guide.run(
+        "CREATE FUNCTION called() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$;"
+        " CREATE FUNCTION called(text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN PERFORM called(); END $$;"
+        " ALTER TABLE discovery_flows ADD outside int; ALTER TABLE discovery_flows ALTER outside SET DEFAULT called(),"
+        " ADD CHECK (outside > 0), ADD CHECK (called(status)) NOT VALID"
+    )
     before = guide.one("SELECT last_value FROM discovery_flows_n_seq")
     assert obstacles(guide) == {}
     assert guide.one("SELECT last_value FROM discovery_flows_n_seq") == before

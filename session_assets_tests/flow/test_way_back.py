@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import session_assets.flow
+from session_assets.embedded.flow_sample import PlantedFlow
 from session_assets.errors import PlanRefused
 from session_assets.stores.flow_migration import Flow
 from session_assets.stores.flow_views import create_views
+from session_assets_tests.flow.journeys import Journeys
 from session_assets_tests.flow.scenario import VARIABLE, Guide, contracted, downgraded
 
 _INI = Path(session_assets.flow.__file__).parent / "migrations" / "alembic.ini"
@@ -123,6 +125,21 @@ def test_alembic_alone_ends_with_our_message_and_without_a_trace(guide: Guide, t
     assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
     assert "constraint known of discovery_flows: 10 flows that would be made violate" in refused.stderr
     assert not guide.all("SELECT FROM pg_trigger WHERE tgname LIKE '%session_assets%'")
+
+
+def test_alembic_follows_the_description_of_another_schema(postgres_url: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flow.md").read_text()
+    (tmp_path / "schema.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    journeys = Journeys(postgres_url)
+    rows, catalogue = journeys.rows(), journeys.catalogue()
+    guide = Guide(postgres_url, PlantedFlow(0))
+    done = alembic(guide, "upgrade", "0002", cwd=tmp_path, FLOW_SCHEMA="schema.yaml")
+    assert done.returncode == 0, done.stderr
+    assert [row for row in journeys.wanted() if row[0] == "Stats.log"] == journeys.all(
+        "SELECT 'Stats.log', part || ' ' || line, journey_key FROM \"Stats\".log ORDER BY 2"
+    )
+    assert alembic(guide, "downgrade", "base", cwd=tmp_path, FLOW_SCHEMA="schema.yaml").returncode == 0
+    assert (journeys.rows(), journeys.catalogue()) == (rows, catalogue)
 
 
 def alembic(
