@@ -19,6 +19,8 @@ from session_assets.stores.flow_types import can_be_compared, is_text, is_time
 Fragment = sql.Composable
 REMADE_ARCHIVE = "remade_archive"
 """Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
+_DIGITS = {"smallint": 4, "integer": 9, "bigint": 18}
+"""How many digits a number of a type may have, whatever they are."""
 _GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
 
 
@@ -258,8 +260,9 @@ def converted(value: Fragment, source: str, target: str) -> sql.Composed:
     if is_text(source) and target == "uuid":
         guid = sql.SQL(_GUID)
         return q("CASE WHEN {v} ~* {guid} THEN CAST({v} AS uuid) END", v=value, guid=guid)
-    if is_text(source) and target in ("integer", "bigint"):
-        return q("CASE WHEN {v} ~ '^[0-9]{{1,9}}$' THEN CAST({v} AS {kind}) END", v=value, kind=kind)
+    if is_text(source) and target in _DIGITS:
+        form = sql.Literal(f"^[0-9]{{1,{_DIGITS[target]}}}$")
+        return q("CASE WHEN {v} ~ {form} THEN CAST({v} AS {kind}) END", v=value, form=form, kind=kind)
     if is_text(target):
         return q("CAST(CAST({v} AS text) AS {kind})", v=value, kind=kind)
     return q("CAST({v} AS {kind})", v=value, kind=kind)

@@ -19,7 +19,7 @@ from session_assets.stores.flow_migration import Flow
 from session_assets.stores.flow_obstacles import Obstructed
 from session_assets.stores.postgres import Database
 from session_assets_tests.flow.journeys import Journeys
-from session_assets_tests.flow.scenario import TABLES, VARIABLE, Guide, unique
+from session_assets_tests.flow.scenario import TABLES, VARIABLE, Guide, contracted, downgraded, unique
 
 
 def obstacles(guide: Guide, migration: Migration = MIGRATION, file: str | None = "s.yaml") -> dict[str, Obstacle]:
@@ -183,6 +183,17 @@ def test_ids_of_flows_may_be_numbers_where_each_session_has_a_flow(guide: Guide)
         " ALTER TABLE flow_deletion_audit ALTER flow_id TYPE bigint USING 0"
     )
     assert obstacles(guide) == {}
+    rows, catalogue, flow = guide.rows(), guide.catalogue(), guide.flow()
+    contracted(flow)
+    first = """
+        SELECT count(*), count(*) FILTER (WHERE t.flow_id = (
+            SELECT f.flow_id FROM discovery_flows f JOIN session_assets_flow_archive_discovery_flows x ON x.key1 = f.id
+            WHERE x.old_value = a.old_value ORDER BY f.created_at, f.flow_id LIMIT 1))
+        FROM access_audit_log t JOIN session_assets_flow_archive_access_audit_log a ON a.key1 = t.id WHERE a.old_value IS NOT NULL
+    """
+    assert guide.all(first) == [(150, 150)]
+    downgraded(flow)
+    assert (guide.rows(), guide.catalogue()) == (rows, catalogue)
 
 
 @pytest.fixture

@@ -87,3 +87,19 @@ def test_a_column_that_must_have_a_value_does_not_come_back_over_newer_rows(othe
         flow.undo(contract)
     other.run("""DELETE FROM batch."Rows" WHERE part = 99""")
     assert flow.undo(contract)["refused"] == []
+
+
+@pytest.mark.parametrize(("kind", "number"), [("bigint", 12_345_678_901), ("smallint", 4321)])
+def test_numbers_that_a_text_column_holds_are_followed_up_to_their_size(other: Guide, kind: str, number: int) -> None:
+    other.run('ALTER TABLE batch."Rows" DROP CONSTRAINT "Rows_load_no_fkey"')
+    for column in ("loads ALTER load_no", 'runs ALTER "Load"', '"Rows" ALTER load_no'):
+        other.run(f"ALTER TABLE batch.{column} TYPE {kind}")
+    other.run(
+        f"INSERT INTO batch.loads VALUES ({number}, 'large', 'tenant 1');"
+        f' INSERT INTO batch.runs (run_key, "Load", tenant, begun, phase) VALUES'
+        f" (md5('large')::uuid, {number}, 'tenant 1', now(), 'done'); INSERT INTO batch.notes VALUES"
+        f" ('large', '{number}'), ('too large', '99999999999999999999')"
+    )
+    other.flow(migration=OTHER).apply()
+    assert other.one("SELECT run_name = md5('large')::uuid::text FROM batch.notes WHERE id = 'large'")
+    assert other.one("SELECT run_name IS NULL FROM batch.notes WHERE id = 'too large'")
