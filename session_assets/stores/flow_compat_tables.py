@@ -5,6 +5,7 @@ Unlike `flow_layout` it asks for nothing that a look-up does not need, and a few
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from session_assets.flow.model import Migration
 from session_assets.flow.table_names import parts
 from session_assets.stores.flow_catalog import OURS, find_table
 from session_assets.stores.flow_own_names import own_name, tag
+from session_assets.stores.flow_types import LARGEST, NUMBER
 
-_WHOLE = ("smallint", "integer", "bigint")
 _COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -86,6 +87,6 @@ def as_id(text: str, kind: str) -> Any:
             return uuid.UUID(text)
         except ValueError:
             return None
-    if kind in _WHOLE:
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    if kind in LARGEST:
+        return int(text) if re.fullmatch(NUMBER, text) and int(text) <= LARGEST[kind] else None
     return text

@@ -80,7 +80,7 @@ def _similar(connection: psycopg.Connection, name: str, where: str) -> str:
 def _columns(connection: psycopg.Connection, described: Described, tables: Tables) -> Iterator[Obstacle]:
     migration = described.migration
     sessions, flows = migration.sessions, migration.flows
-    steps = steps_of(connection, migration)
+    steps = steps_of(connection, migration) if flows.name in tables else None
     is_begun = steps is not None and steps.newest(CONTRACT) is not None  # old columns may be gone then
     given: list[tuple[str, str | None, tuple[str | int, ...], str]] = [
         (sessions.name, sessions.key, ("sessions", "key"), ""),

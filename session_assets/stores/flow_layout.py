@@ -14,13 +14,11 @@ from session_assets.flow.model import DESCRIBE, Linked, Migration
 from session_assets.flow.table_names import parts, written
 from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
 from session_assets.stores.flow_own_names import own_name, tag
-from session_assets.stores.flow_types import can_be_compared, is_text, is_time
+from session_assets.stores.flow_types import LARGEST, NUMBER, can_be_compared, is_text, is_time
 
 Fragment = sql.Composable
 REMADE_ARCHIVE = "remade_archive"
 """Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
-_DIGITS = {"smallint": 4, "integer": 9, "bigint": 18}
-"""How many digits a number of a type may have, whatever they are."""
 _GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
 
 
@@ -260,9 +258,9 @@ def converted(value: Fragment, source: str, target: str) -> sql.Composed:
     if is_text(source) and target == "uuid":
         guid = sql.SQL(_GUID)
         return q("CASE WHEN {v} ~* {guid} THEN CAST({v} AS uuid) END", v=value, guid=guid)
-    if is_text(source) and target in _DIGITS:
-        form = sql.Literal(f"^[0-9]{{1,{_DIGITS[target]}}}$")
-        return q("CASE WHEN {v} ~ {form} THEN CAST({v} AS {kind}) END", v=value, form=form, kind=kind)
+    if is_text(source) and target in LARGEST:
+        text = "CASE WHEN {v} ~ {form} THEN CASE WHEN CAST({v} AS numeric) <= {most} THEN CAST({v} AS {kind}) END END"
+        return q(text, v=value, form=sql.Literal(NUMBER), most=sql.Literal(LARGEST[target]), kind=kind)
     if is_text(target):
         return q("CAST(CAST({v} AS text) AS {kind})", v=value, kind=kind)
     return q("CAST({v} AS {kind})", v=value, kind=kind)

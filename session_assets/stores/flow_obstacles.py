@@ -62,12 +62,12 @@ def looked_at(connection: psycopg.Connection, described: Described, limits: Limi
 
 def _all(connection: psycopg.Connection, described: Described, limits: Limits) -> Iterator[Obstacle]:
     migration = described.migration
-    if changed := changed_description(connection, migration):
+    unfit, tables = unfit_parts(connection, described)
+    if migration.flows.name in tables and (changed := changed_description(connection, migration)):
         yield Obstacle(
             ", ".join(changed), "the migration of this database was begun with another description",
             "Set FLOW_SCHEMA to the one that it was begun with, or take all steps back with that one first",
         )  # fmt: skip
-    unfit, tables = unfit_parts(connection, described)
     yield from unfit
     rights = [*missing_rights(connection, migration, tables)]
     yield from rights

@@ -7,9 +7,12 @@ found looks like nothing wrong.
 from __future__ import annotations
 
 TEXTS = ("text", "character varying", "character", "citext")
-_WHOLE = ("smallint", "integer", "bigint")
+LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+"""Types of whole numbers, each with its largest."""
+NUMBER = "^(0|[1-9][0-9]{0,18})$"
+"""How an id that is a number stands in a text: as the server writes it, so that equal texts are equal ids."""
 _TIMES = ("timestamp", "date")
-_FORMS = {"uuid": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", "number": "^[0-9]{1,18}$"}
+_FORMS = {"uuid": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", "number": NUMBER}
 
 
 def is_text(kind: str) -> bool:
@@ -42,4 +45,4 @@ def is_guid(*kinds: str) -> bool:
 def _kind(name: str) -> str:
     if is_text(name):
         return "text"
-    return "number" if name in _WHOLE else name if name == "uuid" else ""
+    return "number" if name in LARGEST else name if name == "uuid" else ""

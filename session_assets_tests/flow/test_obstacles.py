@@ -239,7 +239,11 @@ def test_a_missing_right_is_named_with_its_object_and_its_page(guide: Guide, own
     with pytest.raises(Obstructed, match="table assets: it belongs to"):
         owner.flow().undo(step.id)
     guide.run(f"ALTER TABLE assets OWNER TO {role}; REVOKE USAGE ON SCHEMA public FROM PUBLIC, {role}")
-    public = replace(MIGRATION, sessions=replace(MIGRATION.sessions, name="public.data_import_sessions"))
+    public = replace(
+        MIGRATION,
+        sessions=replace(MIGRATION.sessions, name="public.data_import_sessions"),
+        flows=replace(MIGRATION.flows, name="public.discovery_flows"),
+    )
     assert obstacles(owner, public)["schema public"].remedy == f"GRANT USAGE ON SCHEMA public TO {role} {page}"
     guide.run("GRANT USAGE ON SCHEMA public TO PUBLIC")
 

@@ -89,7 +89,7 @@ def test_a_column_that_must_have_a_value_does_not_come_back_over_newer_rows(othe
     assert flow.undo(contract)["refused"] == []
 
 
-@pytest.mark.parametrize(("kind", "number"), [("bigint", 12_345_678_901), ("smallint", 4321)])
+@pytest.mark.parametrize(("kind", "number"), [("bigint", 2**63 - 1), ("integer", 2**31 - 1), ("smallint", 2**15 - 1)])
 def test_numbers_that_a_text_column_holds_are_followed_up_to_their_size(other: Guide, kind: str, number: int) -> None:
     other.run('ALTER TABLE batch."Rows" DROP CONSTRAINT "Rows_load_no_fkey"')
     for column in ("loads ALTER load_no", 'runs ALTER "Load"', '"Rows" ALTER load_no'):
@@ -98,8 +98,9 @@ def test_numbers_that_a_text_column_holds_are_followed_up_to_their_size(other: G
         f"INSERT INTO batch.loads VALUES ({number}, 'large', 'tenant 1');"
         f' INSERT INTO batch.runs (run_key, "Load", tenant, begun, phase) VALUES'
         f" (md5('large')::uuid, {number}, 'tenant 1', now(), 'done'); INSERT INTO batch.notes VALUES"
-        f" ('large', '{number}'), ('too large', '99999999999999999999')"
+        f" ('large', '{number}'), ('too large', '{number + 1}'), ('zero', '0{number}')"
     )
     other.flow(migration=OTHER).apply()
     assert other.one("SELECT run_name = md5('large')::uuid::text FROM batch.notes WHERE id = 'large'")
     assert other.one("SELECT run_name IS NULL FROM batch.notes WHERE id = 'too large'")
+    assert other.one("SELECT run_name IS NULL FROM batch.notes WHERE id = 'zero'")
