@@ -89,7 +89,7 @@ def parse(content: str, where: str, file: str) -> Described:
     try:
         root = yaml.compose(content, Loader=yaml.SafeLoader)
         data = yaml.safe_load(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a date that there is not
         raise UsageError(f"{where}: not YAML: {safe_text(' '.join(str(error).split())[:300])}. Correct it.") from None
     if not isinstance(root, MappingNode):
         raise UsageError(

@@ -106,6 +106,8 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("- a", "must hold"),
         ("a: [", "not YAML"),
         ("a: &x [*x]", "s.yaml, line "),
+        ("a: 2024-13-45", "not YAML: month must be in 1..12"),
+        ("? [a]\n: b", "not YAML"),
     ],
 )
 def test_a_file_that_is_no_description(tmp_path: Path, text: str, said: str) -> None:
