@@ -11,6 +11,7 @@ from session_assets.failpoints import failpoint
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_expand import drop_index
 from session_assets.stores.flow_layout import Place, own_name, q
+from session_assets.stores.flow_memory import drop_memory
 from session_assets.stores.flow_recount_schema import unarchived
 from session_assets.stores.flow_triggers import drop_triggers
 from session_assets.stores.flow_waits import patiently, short
@@ -57,6 +58,8 @@ def _drop(work: Work, place: Place) -> None:
     with short(work.connection, work.limits):
         work.connection.execute(q("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", table=place.ident))
         drop_triggers(work.connection, place)
+        if place.name == work.migration.flows.name:
+            drop_memory(work.connection, work.layout)
         if old not in table.columns:
             return
         column = table.columns[old]

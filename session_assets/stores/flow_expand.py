@@ -13,6 +13,7 @@ from session_assets.flow.compat_model import LEGACY_SCHEMA
 from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_catalog import OURS, dependents
 from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, own_name, q, raw
+from session_assets.stores.flow_memory import count_others, create_memory, drop_memory, forget_gone
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -54,7 +55,8 @@ def expand(work: Work) -> dict[str, Any]:
 
 
 def undo_expand(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
-    """Remove what expand added. An archive stays where it alone holds a flow id or an old value.
+    """Remove what expand added. An archive stays where it alone holds a flow id or an old value, and the memory of made flows
+    while one of them is there.
 
     Raises `PlanRefused` where views read what would go.
     """
@@ -74,7 +76,10 @@ def undo_expand(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
         for place in work.layout.places:
             if not kept[place.name] and not stranded(work, place):
                 work.connection.execute(q("DROP TABLE IF EXISTS {archive}", archive=place.archive))
-        work.connection.execute(q("DROP TABLE IF EXISTS {made}", made=work.layout.made))
+        remembered = forget_gone(work)
+    if remembered:
+        made = work.layout.made.as_string(work.connection)
+        work.say(f"{remembered:,} flows that we made are still there: {made} stays and names them")
     failpoint("flow.undo_expand.tables")
     work.reload()
     return {"kept": kept}
@@ -155,7 +160,8 @@ def _our_tables(work: Work) -> None:
                   flow_type=raw(place.flow_type))
             )  # fmt: skip
             if not work.steps.kept("original", place.name):
-                shape = {"shape": place.table.shape(), "rows": count_rows(work, place)}
+                rows = count_others(work) if place is layout.places[0] else count_rows(work, place)
+                shape = {"shape": place.table.shape(), "rows": rows}
                 work.steps.keep(place.name, "original", place.linked.old, shape)
     work.reload()
 
@@ -170,6 +176,8 @@ def _prepare(work: Work, place: Place) -> None:
             )  # fmt: skip
             work.steps.keep(place.name, _ADDED_COLUMN, place.linked.flow)
         create_triggers(work.connection, place)
+        if place is work.layout.places[0]:
+            create_memory(work.connection, work.layout)
 
 
 def _add_index(work: Work, place: Place, name: str, columns: list[str]) -> None:
@@ -223,6 +231,8 @@ def _remove(work: Work, place: Place) -> int:
     with short(work.connection, work.limits):
         work.connection.execute(q("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", table=place.ident))
         drop_triggers(work.connection, place)
+        if place.name == work.migration.flows.name:
+            drop_memory(work.connection, work.layout)
         if flow in added and place.has_flow:
             _keep_flow_ids(work, place)
             work.connection.execute(q("ALTER TABLE {table} DROP COLUMN IF EXISTS {flow}", table=place.ident, flow=flow))

@@ -12,6 +12,7 @@ from psycopg import sql
 from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
 from session_assets.masking import safe_text
 from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, q, raw
+from session_assets.stores.flow_memory import remembered
 from session_assets.stores.flow_unfill import of_made, refused_flows
 from session_assets.stores.flow_work import Work
 
@@ -24,10 +25,11 @@ WORDS = {
     "deleted_since": "somebody deleted it since",
     "in_use": "rows that the application wrote refer to it, and it stays",
     "origin_unknown": "the archive that says whether we wrote its flow id was dropped by hand, so it stays",
+    "remembered": "we made it and it stays; the table of made flows goes on to name it",
     "kept_in_archive": "its flow id is in no other place, so the archive keeps it for the next apply",
 }
 """Why a row is left."""
-HARMLESS = frozenset({"kept_in_archive"})
+HARMLESS = frozenset({"kept_in_archive", "remembered"})
 """Words of rows that lose nothing, and come back by themselves."""
 
 
@@ -55,7 +57,11 @@ def left_rows(work: Work, kind: str) -> list[Left]:
     if kind == CONTRACT:
         return [one for place in work.layout.places for one in _archived_only(work, place)]
     assert kind == EXPAND
-    return [one for place in work.layout.places for one in (*_archived_only(work, place), *_kept_flow_ids(work, place))]
+    flows = [Left("remembered", work.layout.places[0].name, flow) for flow in remembered(work)]
+    found = (
+        one for place in work.layout.places for one in (*_archived_only(work, place), *_kept_flow_ids(work, place))
+    )
+    return [*flows, *found]
 
 
 def _edited(work: Work, place: Place) -> list[Left]:

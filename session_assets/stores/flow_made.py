@@ -32,7 +32,8 @@ _MAKE = """
         ON CONFLICT DO NOTHING RETURNING *
     )
     INSERT INTO {record} (flow_id, session_id, content, step)
-    SELECT f.{flow}, f.{session}, to_jsonb(f) - {session_name}::text, %s FROM made f ON CONFLICT DO NOTHING
+    SELECT f.{flow}, f.{session}, to_jsonb(f) - {session_name}::text, %s FROM made f
+    ON CONFLICT (flow_id) DO UPDATE SET content = EXCLUDED.content, step = EXCLUDED.step
 """
 
 

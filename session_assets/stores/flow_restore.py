@@ -19,6 +19,7 @@ from session_assets.stores.flow_contract import (
 from session_assets.stores.flow_expand import add_indexes, build_index, stranded
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_lost import LOST, lost_values
+from session_assets.stores.flow_memory import create_memory
 from session_assets.stores.flow_triggers import create_triggers
 from session_assets.stores.flow_unfill import next_range
 from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
@@ -141,6 +142,8 @@ def _add_column(work: Work, place: Place) -> None:
                 )  # fmt: skip
         work.reload()
         create_triggers(work.connection, work.place(place.name))
+        if place.name == work.migration.flows.name and work.layout.has_made:
+            create_memory(work.connection, work.layout)
 
 
 def _values(work: Work, place: Place, throttle: Throttle) -> int:

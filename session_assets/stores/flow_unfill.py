@@ -12,6 +12,7 @@ from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
 from session_assets.stores.flow_layout import Place, converted, q
 from session_assets.stores.flow_made import GONE
+from session_assets.stores.flow_memory import require_memory
 from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
@@ -44,6 +45,7 @@ def undo_backfill(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
             "removed": work.one(q("SELECT count(*) FROM {made}", made=work.layout.made)) - len(refused),
             "refused": _told(refused),
         }
+    require_memory(work)
     throttle = Throttle(work.connection, work.limits, work.say)
     taken = {}
     for place in work.layout.followed:
@@ -106,6 +108,9 @@ def _used(work: Work) -> sql.Composed:
     for place in work.layout.places[1:]:
         if not place.has_flow:
             continue
+        if place.archive_table is None:  # expand is undone: only the memory of made flows is left
+            parts.append(_refers(work, place))
+            continue
         mine = sql.SQL("false").format()
         if place.follows:
             mine = q("(a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made})", flow=place.linked.flow,
@@ -116,6 +121,12 @@ def _used(work: Work) -> sql.Composed:
               id=converted(sql.Identifier("m", "flow_id"), work.layout.flow_type, place.flow_type))
         )  # fmt: skip
     return q("({parts})", parts=sql.SQL(" OR ").join(parts))
+
+
+def _refers(work: Work, place: Place) -> sql.Composed:
+    """Whether a row names a flow that we made."""
+    return q("EXISTS (SELECT FROM {table} t WHERE t.{flow} = {id})", table=place.ident, flow=place.linked.flow,
+             id=converted(sql.Identifier("m", "flow_id"), work.layout.flow_type, place.flow_type))  # fmt: skip
 
 
 def of_made(place: Place) -> sql.Composed:
