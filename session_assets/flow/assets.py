@@ -252,7 +252,10 @@ def _look(environment: Environment, flow: Flow, context: dg.AssetExecutionContex
 
 
 def _require_old_columns(flow: Flow) -> None:
-    if flow.state() == "contracted":
+    state = flow.state()
+    if state == "half contracted":
+        raise PlanRefused("A contract is half done. Finish it (`apply flow/contract`), or revert it, first.")
+    if state == "contracted":
         raise PlanRefused("The old columns are gone: there is nothing left to map. The lists of the last plan stay.")
 
 

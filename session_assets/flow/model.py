@@ -239,6 +239,7 @@ class Rule:
     after_contract: str = ""  # the next step then, where it is another
     warns_after_contract: bool = False  # nothing can be applied again then
     goal: str = ""  # what is wanted, where that is not 0 of them
+    shuts_contract: bool = True  # if it is an error
 
     @property
     def wanted(self) -> str:
@@ -283,5 +284,7 @@ RULES = {
              "Correct the rows, then ALTER TABLE … VALIDATE CONSTRAINT."),
         Rule("schema_is_as_its_step", "schema", True, "columns, triggers or indexes are not as the last step left them",
              "Somebody changed the schema by hand: compare with flow/session_inventory."),
+        Rule("conditions_are_restored", "schema", True, "conditions on an old column did not come back with the undo of contract",
+             "Correct the rows that the undo named, then run the statement.", shuts_contract=False),
     )
 }  # fmt: skip

@@ -120,7 +120,7 @@ def _locks(work: Work) -> Iterator[Gate]:
 
 
 def _checks(work: Work) -> Iterator[Gate]:
-    for found in recount(work, [rule.name for rule in RULES.values() if rule.is_error]):
+    for found in recount(work, [rule.name for rule in RULES.values() if rule.is_error and rule.shuts_contract]):
         if found.passed and found.unreadable > work.limits.unreadable_share * (found.read - found.not_applicable):
             yield Gate(
                 f"check_{found.name}", f"too much of it could not be judged: {'; '.join(found.odd)}",

@@ -35,7 +35,14 @@ from session_assets.stores.flow_left import left_rows
 from session_assets.stores.flow_owner import require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
-from session_assets.stores.flow_shown import is_contracted, lacks, not_contracted, remains, require_columns_of_contract
+from session_assets.stores.flow_shown import (
+    dropped_by_hand,
+    is_contracted,
+    lacks,
+    not_contracted,
+    remains,
+    require_columns_of_contract,
+)
 from session_assets.stores.flow_staging import staging_record
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_unfill import undo_backfill
@@ -122,10 +129,16 @@ class Flow:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def state(self) -> str:
-        """new | expanded | backfilled | contracted. Whether it is contracted is seen in the tables, not in the record."""
+        """new | expanded | backfilled | half contracted | contracted.
+
+        It is contracted if the tables show it and the step has ended; half, if columns are gone or not restored to their end.
+        """
         with self.reading() as work:
-            if is_contracted(work):
+            contracted = work.steps.newest(CONTRACT)
+            if is_contracted(work) and not dropped_by_hand(work) and contracted and contracted.state == "completed":
                 return "contracted"
+            if any(remains(work, CONTRACT)):
+                return "half contracted"
             return {None: "new", "0001": "expanded", "0002": "backfilled"}.get(version(work), "backfilled")
 
     def apply(self) -> StepRecord:

@@ -15,6 +15,7 @@ from session_assets.stores.flow_recount_schema import (
     application_triggers,
     archived_values,
     foreign_keys,
+    restored_conditions,
     row_counts,
     schema_of_step,
 )
@@ -202,5 +203,6 @@ _CHECKS: dict[str, Callable[[Work, str], Finding]] = {
     "row_counts": row_counts,
     "foreign_keys_valid": foreign_keys,
     "schema_is_as_its_step": schema_of_step,
+    "conditions_are_restored": restored_conditions,
 }
 assert _CHECKS.keys() == RULES.keys()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from session_assets.flow.model import BACKFILL, CONTRACT
+from session_assets.stores.flow_breaks import told, unmet
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_findings import Finding
 from session_assets.stores.flow_layout import Place, q
@@ -147,5 +148,12 @@ def schema_of_step(work: Work, name: str) -> Finding:
         gone = {one for _, one, _ in work.steps.kept("dropped_index", place.name)} if is_contracted else set()
         wrong += [f"{place.name}: index {one.name} was left" for one in place.table.indexes if one.name in gone]
         wrong += [f"{place.name}: index {one.name} is not valid" for one in place.table.indexes if not one.is_valid]
+    places = len(work.layout.places)
+    return of_tables(Finding(name, not wrong, len(wrong), places, wrong[:_SAMPLE]), places)
+
+
+def restored_conditions(work: Work, name: str) -> Finding:
+    """Constraints, unique indexes and NOT NULL that the undo of contract could not bring back, with the statements for them."""
+    wrong = [told(work, *one) for one in unmet(work) if one[0].has_old]
     places = len(work.layout.places)
     return of_tables(Finding(name, not wrong, len(wrong), places, wrong[:_SAMPLE]), places)

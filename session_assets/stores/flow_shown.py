@@ -14,7 +14,7 @@ from session_assets.errors import PlanRefused
 from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
 from session_assets.stores.flow_backfill import pending
 from session_assets.stores.flow_catalog import OURS
-from session_assets.stores.flow_contract import ADDED_KEY, DROPPED_COLUMN
+from session_assets.stores.flow_kinds import ADDED_KEY, DROPPED_COLUMN
 from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_memory import TRIGGER, is_begun, remembered
 from session_assets.stores.flow_triggers import trigger_names

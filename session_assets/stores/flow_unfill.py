@@ -10,6 +10,7 @@ from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
+from session_assets.stores.flow_breaks import fails_without_flow
 from session_assets.stores.flow_layout import Place, converted, q
 from session_assets.stores.flow_made import GONE
 from session_assets.stores.flow_memory import require_memory
@@ -23,7 +24,7 @@ _NEXT = """
 _TAKE = """
     WITH mine AS MATERIALIZED (
         SELECT {keys_as} FROM {table} t LEFT JOIN {archive} a ON {same}
-        WHERE {within} AND t.{flow} IS NOT NULL AND (a.filled_flow_id = t.{flow} OR {of_made})
+        WHERE {within} AND t.{flow} IS NOT NULL AND (a.filled_flow_id = t.{flow} OR {of_made}) AND NOT {needed}
         FOR NO KEY UPDATE OF t
     ), taken AS (
         UPDATE {table} t SET {flow} = NULL FROM mine m WHERE {of_mine} RETURNING 1
@@ -113,8 +114,8 @@ def _used(work: Work) -> sql.Composed:
             continue
         mine = sql.SQL("false").format()
         if place.follows:
-            mine = q("(a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made})", flow=place.linked.flow,
-                     of_made=of_made(place))  # fmt: skip
+            mine = q("((a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made}) AND NOT {needed})",
+                     flow=place.linked.flow, of_made=of_made(place), needed=fails_without_flow(place))  # fmt: skip
         parts.append(
             q("EXISTS (SELECT FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} = {id} AND NOT {mine})",
               table=place.ident, archive=place.archive, same=place.same_key("t", "a"), flow=place.linked.flow, mine=mine,
@@ -146,8 +147,8 @@ def count_filled(work: Work, place: Place) -> int:
     """Rows that have a flow id which we filled."""
     return work.one(
         q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
-          " AND (a.filled_flow_id = t.{flow} OR {of_made})", table=place.ident, archive=place.archive,
-          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=of_made(place))
+          " AND (a.filled_flow_id = t.{flow} OR {of_made}) AND NOT {needed}", table=place.ident, archive=place.archive,
+          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=of_made(place), needed=fails_without_flow(place))
     )  # fmt: skip
 
 
@@ -195,6 +196,7 @@ def _parts(place: Place) -> dict[str, Any]:
         "same": place.same_key("t", "a"),
         "flow": place.linked.flow,
         "of_made": of_made(place),
+        "needed": fails_without_flow(place),
         "of_mine": place.same_key("t", "m"),
         "of_archive": sql.SQL(" AND ").join(
             sql.SQL("{} = {}").format(sql.Identifier("a", b), sql.Identifier("m", b)) for _, b in names
