@@ -12,6 +12,7 @@ from session_assets.failpoints import failpoint
 from session_assets.flow.compat_model import LEGACY_SCHEMA
 from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_catalog import OURS, dependents
+from session_assets.stores.flow_ids import canonical, has_own_order
 from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, own_name, q, raw
 from session_assets.stores.flow_memory import count_others, create_memory, drop_memory, forget_gone
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
@@ -112,10 +113,21 @@ def add_indexes(work: Work, place: Place) -> None:
     if place.name == flows.name:
         if place.has_old and not place.table.leads(flows.session):
             _add_index(work, place, own_name("session", place.table.name), [flows.session])
+        if place.has_old:
+            _add_canonical_indexes(work, place)
         if any(one.linked.fallback for one in work.layout.places) and not place.table.leads(
             *flows.scope, flows.created
         ):
             _add_index(work, place, own_name("scope", place.table.name), [*flows.scope, flows.created])
+
+
+def _add_canonical_indexes(work: Work, place: Place) -> None:
+    """Where flows name sessions by texts and others by uuids: an index on what all spellings of an id share."""
+    layout, session = work.layout, work.migration.flows.session
+    for by in sorted({layout.rule, *(one.rule for one in layout.places)}):
+        if not has_own_order(layout.session_type, by):
+            name = own_name(f"session_{by}", place.table.name)
+            _add_index(work, place, name, canonical(sql.Identifier(session), layout.session_type, by))
 
 
 def _require_no_readers(work: Work) -> None:
@@ -180,11 +192,11 @@ def _prepare(work: Work, place: Place) -> None:
             create_memory(work.connection, work.layout)
 
 
-def _add_index(work: Work, place: Place, name: str, columns: list[str]) -> None:
+def _add_index(work: Work, place: Place, name: str, what: list[str] | sql.Composed) -> None:
     work.steps.keep(place.name, _ADDED_INDEX, name)
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    columns = sql.SQL(", ").join(map(sql.Identifier, what)) if isinstance(what, list) else q("({what})", what=what)
     statement = q(
-        "CREATE INDEX CONCURRENTLY {name} ON {table} ({columns})", name=name, table=place.ident, columns=names
+        "CREATE INDEX CONCURRENTLY {name} ON {table} ({columns})", name=name, table=place.ident, columns=columns
     )
     build_index(work, place, name, statement)
 

@@ -53,8 +53,8 @@ def _looked(work: Work) -> Iterator[tuple[Place, tuple[int, int, int, int], str]
             q("WITH {links}, r AS ({rows}), o AS (SELECT r.*, {odd} AS odd FROM r) SELECT count(*),"
               " count(*) FILTER (WHERE NOT odd AND r.session IS NULL), count(*) FILTER (WHERE odd),"
               " count(*) FILTER (WHERE NOT odd AND r.session IS NOT NULL AND r.session NOT IN (SELECT session FROM sessions)"
-              " AND r.session NOT IN (SELECT session FROM firsts) AND r.session NOT IN (SELECT flow FROM ids)) FROM o r",
-              links=links(work), rows=rows(work, place), odd=odd.condition)
+              " AND r.session NOT IN (SELECT session FROM firsts) AND r.old_flow NOT IN (SELECT flow FROM ids_of_old)) FROM o r",
+              links=links(work, place), rows=rows(work, place), odd=odd.condition)
         ).fetchone()  # fmt: skip
         assert row is not None
         yield place, (row[0], row[1], row[2], row[3]), odd.told(row[2]) if row[2] else ""

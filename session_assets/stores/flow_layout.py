@@ -12,13 +12,14 @@ from psycopg import sql
 from session_assets.errors import UsageError
 from session_assets.flow.model import Linked, Migration
 from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
-from session_assets.stores.flow_types import can_be_compared, is_text, is_time
+from session_assets.stores.flow_ids import converted, matches, rule
+from session_assets.stores.flow_types import can_be_compared, is_time, length
 
 Fragment = sql.Composable
 REMADE_ARCHIVE = "remade_archive"
 """Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
 _LONGEST = 63  # bytes of an identifier
-_GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
+_UUID = 36  # characters of one as a text
 
 
 def q(text: LiteralString, /, **parts: Fragment | str) -> sql.Composed:
@@ -64,6 +65,11 @@ class Place:
         return self.old_type if self.linked.fate == "replace" else self.layout.flow_type
 
     @property
+    def rule(self) -> str:
+        """How values of the old column are compared with sessions."""
+        return rule(self.old_type, self.layout.session_type, self.layout.key_type)
+
+    @property
     def odd_session(self) -> str:
         """Why values of the old column cannot be compared with sessions; empty where they can."""
         layout = self.layout
@@ -77,10 +83,12 @@ class Place:
     def odd_flow(self) -> str:
         """Why values of the flow column cannot be compared with flows; empty where they can."""
         layout = self.layout
-        if can_be_compared(self.flow_type, layout.flow_type):
-            return ""
         flows = layout.migration.flows
         where = f"{self.name}.{self.linked.flow} is {self.flow_type}"
+        if layout.flow_type == "uuid" and (length(self.flow_type) or _UUID) < _UUID and self.follows:
+            return f"{where}, which is too short for {flows.name}.{flows.flow}: an id has {_UUID} characters"
+        if can_be_compared(self.flow_type, layout.flow_type):
+            return ""
         return f"{where} and {flows.name}.{flows.flow} is {layout.flow_type}, which cannot be compared"
 
     @property
@@ -119,9 +127,9 @@ class Place:
         ours = q("EXISTS (SELECT FROM {made} m WHERE m.flow_id = f.{flow}), ", made=layout.made, flow=layout.flow) \
             if layout.has_made else sql.SQL("")  # fmt: skip
         found = q(
-            "(SELECT f.{flow} FROM {flows} f WHERE f.{session} = {value} ORDER BY {ours}f.{created}, f.{flow} LIMIT 1)",
-            flow=layout.flow, flows=layout.flows_ident, session=layout.migration.flows.session, ours=ours,
-            value=converted(value, self.old_type, layout.session_type), created=layout.migration.flows.created,
+            "(SELECT f.{flow} FROM {flows} f WHERE {same} ORDER BY {ours}f.{created}, f.{flow} LIMIT 1)",
+            flow=layout.flow, flows=layout.flows_ident, ours=ours, same=self.of_session("f", value),
+            created=layout.migration.flows.created,
         )  # fmt: skip
         return self.as_flow(found)
 
@@ -129,10 +137,17 @@ class Place:
         """The flow whose id a value is already."""
         layout = self.layout
         found = q(
-            "(SELECT f.{flow} FROM {flows} f WHERE f.{flow} = {value})",
-            flow=layout.flow, flows=layout.flows_ident, value=converted(value, self.old_type, layout.flow_type),
+            "(SELECT f.{flow} FROM {flows} f WHERE {same} ORDER BY 1 LIMIT 1)", flow=layout.flow, flows=layout.flows_ident,
+            same=matches(sql.Identifier("f", layout.flow), layout.flow_type, value, self.old_type,
+                         rule(self.old_type, layout.flow_type)),
         )  # fmt: skip
         return self.as_flow(found)
+
+    def of_session(self, alias: str, value: Fragment) -> sql.Composed:
+        """Whether a flow is of the session that a value of the old column names."""
+        layout = self.layout
+        column = sql.Identifier(alias, layout.migration.flows.session)
+        return matches(column, layout.session_type, value, self.old_type, self.rule)
 
     def followed(self, value: Fragment) -> sql.Composed:
         """What a value of the old column leads to."""
@@ -177,10 +192,12 @@ class Layout:
         self.made = self.own(f"{OURS}_made")
         self._need(flows, migration.flows.flow, migration.flows.created, migration.flows.status, *migration.flows.scope)
         self._need(self.sessions, migration.sessions.key, migration.sessions.title)
+        self.key_type = self.sessions.columns[migration.sessions.key].type
         self.places = [self._place(connection, one) for one in migration.tables]
         self.has_made = _exists(connection, self.schema, f"{OURS}_made")
         self.flow_type = flows.columns[self.flow].type
         self.session_type = self.places[0].old_type
+        self.rule = rule(self.session_type, self.key_type)
         self.misunderstood = list(self._misunderstood())
         self.obstacles = [*self.misunderstood, *(one for place in self.places for one in place.misunderstood)]
         self.obstacles += [text for place in self.places for text in _obstacles(connection, place)]
@@ -251,21 +268,6 @@ def own_name(kind: str, table: str) -> str:
     if len(name.encode()) <= _LONGEST:
         return name
     return f"{OURS}_{kind}_{table[:16]}_{hashlib.sha256(table.encode()).hexdigest()[:8]}"
-
-
-def converted(value: Fragment, source: str, target: str) -> sql.Composed:
-    """A value in another type; null where a text does not look like one of that type."""
-    if source == target:
-        return sql.Composed([value])
-    kind = raw(target)
-    if is_text(source) and target == "uuid":
-        guid = sql.SQL(_GUID)
-        return q("CASE WHEN {v} ~* {guid} THEN CAST({v} AS uuid) END", v=value, guid=guid)
-    if is_text(source) and target in ("integer", "bigint"):
-        return q("CASE WHEN {v} ~ '^[0-9]{{1,9}}$' THEN CAST({v} AS {kind}) END", v=value, kind=kind)
-    if is_text(target):
-        return q("CAST(CAST({v} AS text) AS {kind})", v=value, kind=kind)
-    return q("CAST({v} AS {kind})", v=value, kind=kind)
 
 
 def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:

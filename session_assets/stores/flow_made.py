@@ -11,7 +11,8 @@ from psycopg import sql
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.flow.model import Migration, made_flow_id
-from session_assets.stores.flow_layout import Layout, Place, converted, q, raw
+from session_assets.stores.flow_ids import converted, matches
+from session_assets.stores.flow_layout import Layout, Place, q, raw
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -20,15 +21,15 @@ GONE = "removed"
 """Stands in place of the step with flows of ours that an undo has deleted, while it looks at rows that got one meanwhile."""
 _LACKING = """
     SELECT s.{key}, s.{title}, {settled}, {missing} FROM {sessions} s
-    WHERE (%s::text IS NULL OR s.{key} > CAST(%s AS {key_type})) AND NOT EXISTS (SELECT FROM {flows} f WHERE f.{session} = {id})
+    WHERE (%s::text IS NULL OR s.{key} > CAST(%s AS {key_type})) AND NOT EXISTS (SELECT FROM {flows} f WHERE {has_flow})
     ORDER BY s.{key} LIMIT %s
 """
 _MAKE = """
     WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) w (session, flow, title)),
     made AS (
         INSERT INTO {flows} AS f ({columns})
-        SELECT {values} FROM wanted w JOIN {sessions} s ON s.{key} = CAST(w.session AS {key_type})
-        WHERE NOT EXISTS (SELECT FROM {flows} f WHERE f.{session} = {id})
+        SELECT DISTINCT ON ({id}) {values} FROM wanted w JOIN {sessions} s ON s.{key} = CAST(w.session AS {key_type})
+        WHERE NOT EXISTS (SELECT FROM {flows} f WHERE {has_flow}) ORDER BY {id}, s.{key}
         ON CONFLICT DO NOTHING RETURNING *
     )
     INSERT INTO {record} (flow_id, session_id, content, step)
@@ -45,8 +46,10 @@ def lacking(work: Work) -> Iterator[list[tuple[Any, str | None, bool, bool]]]:
         settled = q("coalesce(s.{created} < now() - {age}, true)", created=sessions.created,
                     age=sql.SQL("make_interval(secs => {})").format(sql.Literal(work.limits.settle_minutes * 60)))  # fmt: skip
     missing = sql.SQL(" OR ").join(
-        [sql.SQL("{} IS NULL").format(sql.Identifier("s", one)) for one in _required_scope(layout)]
-        or [sql.SQL("false")]
+        [
+            q("{id} IS NULL", id=_parts(layout)["id"]),  # it has no like in the type of the flows' column
+            *(sql.SQL("{} IS NULL").format(sql.Identifier("s", one)) for one in _required_scope(layout)),
+        ]
     )
     statement = q(_LACKING, settled=settled, missing=missing, title=sessions.title, **_parts(layout))
     last = None
@@ -107,11 +110,11 @@ def _make(work: Work, step: StepRecord, wanted: list[tuple[str, str, str]]) -> i
         work.connection.execute(
             q(
                 "INSERT INTO {archive} ({names}, old_value) SELECT {keys}, f.{session} FROM {flows} f JOIN {record} m"
-                " ON m.flow_id = f.{flow} WHERE m.session_id = ANY (%s::{type}[]) ON CONFLICT DO NOTHING",
+                " ON m.flow_id = f.{flow} WHERE m.flow_id = ANY (%s::{type}[]) ON CONFLICT DO NOTHING",
                 archive=place.archive, names=names, keys=place.key_list("f"), session=work.migration.flows.session,
-                flows=layout.flows_ident, record=layout.made, flow=layout.flow, type=raw(layout.session_type),
+                flows=layout.flows_ident, record=layout.made, flow=layout.flow, type=raw(layout.flow_type),
             ),
-            [[session for session, _, _ in wanted]],
+            [[flow for _, flow, _ in wanted]],
         )  # fmt: skip
     return done
 
@@ -126,6 +129,13 @@ def _parts(layout: Layout) -> dict[str, Any]:
         "flows": layout.flows_ident,
         "session": flows.session,
         "id": converted(sql.Identifier("s", sessions.key), kind, layout.session_type),
+        "has_flow": matches(
+            sql.Identifier("f", flows.session),
+            layout.session_type,
+            sql.Identifier("s", sessions.key),
+            kind,
+            layout.rule,
+        ),
     }
 
 
@@ -146,7 +156,12 @@ def _values(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
         before, _, after = template.partition("{}")
         values[title] = sql.SQL("{} || w.title || {}").format(sql.Literal(before), sql.Literal(after))
     return [
-        (name, sql.SQL("CAST({} AS {})").format(value, raw(layout.flows.columns[name].type)))
+        (
+            name,
+            value
+            if name == flows.session
+            else sql.SQL("CAST({} AS {})").format(value, raw(layout.flows.columns[name].type)),
+        )
         for name, value in values.items()
         if name in layout.flows.columns
     ]

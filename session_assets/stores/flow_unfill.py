@@ -11,7 +11,8 @@ from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
 from session_assets.stores.flow_breaks import fails_without_flow
-from session_assets.stores.flow_layout import Place, converted, q
+from session_assets.stores.flow_ids import EXACT, canonical, converted, has_own_order, matches, rule
+from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_made import GONE
 from session_assets.stores.flow_memory import require_memory
 from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
@@ -109,6 +110,9 @@ def _used(work: Work) -> sql.Composed:
     for place in work.layout.places[1:]:
         if not place.has_flow:
             continue
+        by = rule(place.flow_type, work.layout.flow_type)
+        if not has_own_order(place.flow_type, by):
+            parts.append(_spelled_otherwise(place, by))
         if place.archive_table is None:  # expand is undone: only the memory of made flows is left
             parts.append(_refers(work, place))
             continue
@@ -124,6 +128,15 @@ def _used(work: Work) -> sql.Composed:
     return q("({parts})", parts=sql.SQL(" OR ").join(parts))
 
 
+def _spelled_otherwise(place: Place, by: str) -> sql.Composed:
+    """Whether a row of texts names a flow that we made, in another spelling than ours."""
+    flow = sql.Identifier("t", place.linked.flow)
+    return q(
+        "CAST(m.flow_id AS text) IN (SELECT {canonical} FROM {table} t WHERE {canonical} <> {exact})",
+        canonical=canonical(flow, place.flow_type, by), exact=canonical(flow, place.flow_type, EXACT), table=place.ident,
+    )  # fmt: skip
+
+
 def _refers(work: Work, place: Place) -> sql.Composed:
     """Whether a row names a flow that we made."""
     return q("EXISTS (SELECT FROM {table} t WHERE t.{flow} = {id})", table=place.ident, flow=place.linked.flow,
@@ -136,10 +149,11 @@ def of_made(place: Place) -> sql.Composed:
         return sql.SQL("false").format()
     layout = place.layout
     return q(
-        "EXISTS (SELECT FROM {made} d WHERE {flow_id} = t.{flow} AND d.session_id = {session})",
+        "EXISTS (SELECT FROM {made} d WHERE {flow_id} = t.{flow} AND {same})",
         made=layout.made, flow_id=converted(sql.Identifier("d", "flow_id"), layout.flow_type, place.flow_type),
         flow=place.linked.flow,
-        session=converted(sql.Identifier("t", place.linked.old), place.old_type, layout.session_type),
+        same=matches(sql.Identifier("d", "session_id"), layout.session_type, sql.Identifier("t", place.linked.old),
+                     place.old_type, place.rule),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from session_assets_tests.flow.test_kills import state
 def test_alembic_alone_does_not_go_below_a_contract_that_is_half_done(guide: Guide) -> None:
     flow, rows = guide.flow(), guide.rows()
     assert run(Work(guide.url, "up", "flow.contract.assets=kill"))
+    assert flow.state() == "half contracted"
     for revision in ("0001", "base"):
         with flow.holding(), pytest.raises(PlanRefused, match="Undo contract first: session-assets revert flow"):
             move(flow, revision, down=True)
