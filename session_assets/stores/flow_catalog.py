@@ -14,6 +14,7 @@ from session_assets.errors import UsageError
 OURS = "session_assets_flow"
 """All that the migration makes in a database begins so."""
 
+_LONGEST = 63  # bytes of an identifier
 _KINDS = {"p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _TABLE = "SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace" \
     " WHERE c.oid = to_regclass(%s)"  # fmt: skip
@@ -228,3 +229,20 @@ def fingerprint(tables: list[Table]) -> str:
     """Twelve characters that change whenever the shape of a table does."""
     shapes = {f"{one.schema}.{one.name}": one.shape() for one in tables}
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def own_name(kind: str, table: str) -> str:
+    """The name of something of ours that belongs to a table, within PostgreSQL's limit."""
+    name = f"{OURS}_{kind}_{table}"
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{OURS}_{kind}_{table[:16]}_{hashlib.sha256(table.encode()).hexdigest()[:8]}"
+
+
+def made_session(connection: psycopg.Connection, made: str) -> str:
+    """The column of sessions in the table of made flows: earlier versions named it as the columns that contract drops."""
+    found = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'session_id' AND NOT attisdropped",
+        [made],
+    ).fetchone()
+    return found[0] if found else "session"

@@ -14,7 +14,7 @@ from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_catalog import OURS, dependents
 from session_assets.stores.flow_ids import canonical, has_own_order
 from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, own_name, q, raw
-from session_assets.stores.flow_memory import count_others, create_memory, drop_memory, forget_gone
+from session_assets.stores.flow_memory import UNIQUE, count_others, create_memory, drop_memory, forget_gone
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -26,7 +26,8 @@ _READERS = """
 """
 _MADE = """
     CREATE TABLE IF NOT EXISTS {made} (
-        flow_id {flow_type} PRIMARY KEY, session_id {session_type} NOT NULL UNIQUE, content jsonb NOT NULL, step text NOT NULL
+        flow_id {flow_type} PRIMARY KEY, session {session_type} NOT NULL CONSTRAINT {unique} UNIQUE, content jsonb NOT NULL,
+        step text NOT NULL
     )
 """
 _ARCHIVE = """
@@ -157,7 +158,13 @@ def _our_tables(work: Work) -> None:
     layout = work.layout
     with short(work.connection, work.limits):
         work.connection.execute(
-            q(_MADE, made=layout.made, flow_type=raw(layout.flow_type), session_type=raw(layout.session_type))
+            q(
+                _MADE,
+                made=layout.made,
+                unique=UNIQUE,
+                flow_type=raw(layout.flow_type),
+                session_type=raw(layout.session_type),
+            )
         )
         for place in layout.places:
             keys = sql.SQL(", ").join(

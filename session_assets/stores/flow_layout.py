@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
@@ -11,14 +10,22 @@ from psycopg import sql
 
 from session_assets.errors import UsageError
 from session_assets.flow.model import Linked, Migration
-from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_table
+from session_assets.stores.flow_catalog import (
+    OURS,
+    Table,
+    dependents,
+    fingerprint,
+    hidden_rows,
+    made_session,
+    own_name,
+    read_table,
+)
 from session_assets.stores.flow_ids import converted, matches, rule
 from session_assets.stores.flow_types import can_be_compared, is_time, length
 
 Fragment = sql.Composable
 REMADE_ARCHIVE = "remade_archive"
 """Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
-_LONGEST = 63  # bytes of an identifier
 _UUID = 36  # characters of one as a text
 
 
@@ -195,6 +202,7 @@ class Layout:
         self.key_type = self.sessions.columns[migration.sessions.key].type
         self.places = [self._place(connection, one) for one in migration.tables]
         self.has_made = _exists(connection, self.schema, f"{OURS}_made")
+        self.made_session = made_session(connection, self.made.as_string(connection))
         self.flow_type = flows.columns[self.flow].type
         self.session_type = self.places[0].old_type
         self.rule = rule(self.session_type, self.key_type)
@@ -260,14 +268,6 @@ class Layout:
         for name in names:
             if name not in table.columns:
                 raise UsageError(f"{table.name} has no column {name}. Describe its schema in flow/model.py.")
-
-
-def own_name(kind: str, table: str) -> str:
-    """The name of something of ours that belongs to a table, within PostgreSQL's limit."""
-    name = f"{OURS}_{kind}_{table}"
-    if len(name.encode()) <= _LONGEST:
-        return name
-    return f"{OURS}_{kind}_{table[:16]}_{hashlib.sha256(table.encode()).hexdigest()[:8]}"
 
 
 def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:

@@ -32,7 +32,7 @@ _MAKE = """
         WHERE NOT EXISTS (SELECT FROM {flows} f WHERE {has_flow}) ORDER BY {id}, s.{key}
         ON CONFLICT DO NOTHING RETURNING *
     )
-    INSERT INTO {record} (flow_id, session_id, content, step)
+    INSERT INTO {record} (flow_id, session, content, step)
     SELECT f.{flow}, f.{session}, to_jsonb(f) - {session_name}::text, %s FROM made f
     ON CONFLICT (flow_id) DO UPDATE SET content = EXCLUDED.content, step = EXCLUDED.step
 """

@@ -18,6 +18,8 @@ from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
 
 TRIGGER = f"zz_{OURS}_made_update"
+UNIQUE = f"{OURS}_made_session"
+"""The constraint that a session has one flow of ours."""
 _FUNCTION = """
     CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
@@ -53,6 +55,35 @@ def drop_memory(connection: psycopg.Connection, layout: Layout) -> None:
     """Drop the trigger, in the caller's transaction. Idempotent."""
     connection.execute(q("DROP TRIGGER IF EXISTS {name} ON {flows}", name=TRIGGER, flows=layout.flows_ident))
     connection.execute(q("DROP FUNCTION IF EXISTS {name}()", name=_function(layout)))
+
+
+def rename_session(work: Work) -> None:
+    """Let no name of ours be like those that contract drops, whichever version made it: people count them by LIKE."""
+    layout = work.layout
+    if layout.made_session == "session" or not layout.has_made:
+        return
+    unique = work.connection.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype = 'u' AND conname <> %s",
+        [layout.made.as_string(work.connection), UNIQUE],
+    ).fetchall()
+
+    def rename() -> None:
+        with short(work.connection, work.limits):
+            for (name,) in unique:
+                work.connection.execute(
+                    q(
+                        "ALTER TABLE {made} RENAME CONSTRAINT {name} TO {unique}",
+                        made=layout.made,
+                        name=name,
+                        unique=UNIQUE,
+                    )
+                )
+            work.connection.execute(
+                q("ALTER TABLE {made} RENAME {old} TO session", made=layout.made, old=layout.made_session)
+            )
+
+    patiently(work.connection, work.limits, rename, "the table of made flows", [layout.flows.oid], work.say)
+    work.reload()
 
 
 def require_memory(work: Work) -> None:

@@ -32,6 +32,7 @@ from session_assets.stores.flow_contract import contract
 from session_assets.stores.flow_expand import expand, undo_expand
 from session_assets.stores.flow_gates import Gate, GatesShut, digest_of, original_shapes, shut_gates
 from session_assets.stores.flow_left import left_rows
+from session_assets.stores.flow_memory import rename_session
 from session_assets.stores.flow_owner import require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
@@ -259,6 +260,7 @@ class Flow:
         step = self.work.steps.begin(kind)
         failpoint(f"flow.begun.{kind}")
         try:
+            rename_session(self.work)
             counts = run(step)
         except Exception as error:
             if (

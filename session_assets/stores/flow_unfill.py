@@ -152,7 +152,7 @@ def of_made(place: Place) -> sql.Composed:
         "EXISTS (SELECT FROM {made} d WHERE {flow_id} = t.{flow} AND {same})",
         made=layout.made, flow_id=converted(sql.Identifier("d", "flow_id"), layout.flow_type, place.flow_type),
         flow=place.linked.flow,
-        same=matches(sql.Identifier("d", "session_id"), layout.session_type, sql.Identifier("t", place.linked.old),
+        same=matches(sql.Identifier("d", layout.made_session), layout.session_type, sql.Identifier("t", place.linked.old),
                      place.old_type, place.rule),
     )  # fmt: skip
 

@@ -118,7 +118,7 @@ def test_a_row_written_while_made_flows_are_removed_names_none_of_them(
 ) -> None:
     flow = guide.flow()
     flow.apply()
-    session = guide.one("SELECT session_id FROM session_assets_flow_made ORDER BY 1 LIMIT 1")
+    session = guide.one("SELECT session FROM session_assets_flow_made ORDER BY 1 LIMIT 1")
 
     def meanwhile(name: str) -> None:
         if name == "flow.undo_backfill.llm_usage_logs":
