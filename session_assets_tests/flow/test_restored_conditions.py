@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_migration import Flow
+from session_assets_tests.flow.killed import Work, run
 from session_assets_tests.flow.scenario import Guide, contracted, downgraded
 from session_assets_tests.flow.test_way_back import step
 
@@ -66,7 +67,10 @@ def test_what_rows_do_not_hold_for_is_told_before_and_named_until_it_is_there_ag
     flow, catalogue, values = guide.flow(), guide.catalogue(), guide.values()
     contract = contracted(flow)
     guide.run(_SINCE)
-    dry, done = (flow.undo(contract, dry_run=dry_run) for dry_run in (True, False))
+    dry = flow.undo(contract, dry_run=True)
+    assert run(Work(guide.url, "down", "flow.restore.access_audit_log=kill"))
+    assert flow.state() == "half contracted"
+    done = flow.undo(contract)
     flows = {guide.one("SELECT md5('flow' || %s)::uuid::text", [number]) for number in ("1", "2")}
     assert {(one.word, one.table, one.key, one.condition) for one in dry["left"]} == {
         ("check_fails", "access_audit_log", guide.one("SELECT md5('a')::uuid::text"), "one_of_two"),
@@ -136,3 +140,32 @@ def test_rows_that_a_check_forbids_to_be_without_flow_keep_the_one_that_was_fill
 def _left(flow: Flow, dry_run: bool) -> set[tuple[str, str, str]]:
     undone = flow.undo(step(flow, BACKFILL), dry_run=dry_run)
     return {(one.word, one.table, one.key) for one in undone["left"]}
+
+
+_FULL = """
+    DELETE FROM assets WHERE session_id IS NULL;
+    ALTER TABLE data_import_sessions ADD UNIQUE (id, client_account_id);
+    ALTER TABLE assets DROP CONSTRAINT assets_session_id_fkey, ADD CONSTRAINT whole FOREIGN KEY (session_id, client_account_id)
+        REFERENCES data_import_sessions (id, client_account_id) MATCH FULL
+"""
+
+
+def test_a_key_that_wants_all_or_no_columns_comes_back_not_valid_over_rows_that_have_some(guide: Guide) -> None:
+    guide.run(_FULL)
+    flow, catalogue = guide.flow(), guide.catalogue()
+    contract = contracted(flow)
+    guide.run(
+        "INSERT INTO assets (id, name, client_account_id, engagement_id) VALUES"
+        " (md5('newer')::uuid, 'newer', md5('client 1')::uuid, md5('engagement 1')::uuid)"
+    )
+    key = guide.one("SELECT md5('newer')::uuid::text")
+    for dry_run in (True, False):
+        undone = flow.undo(contract, dry_run=dry_run)
+        assert [(one.word, one.key, one.condition) for one in undone["left"]] == [("key_fails", key, "whole")]
+        (statement,) = undone["missing"]
+        assert "is not validated" in statement
+    assert not guide.findings()["conditions_are_restored"].passed
+    guide.run(f"DELETE FROM assets WHERE name = 'newer'; {statement.partition(': ')[2]}")
+    assert guide.findings()["conditions_are_restored"].passed
+    downgraded(flow)
+    assert guide.catalogue() == catalogue
