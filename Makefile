@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UI ?= 1
 TESTS ?= session_assets_tests
-BENCH ?= web identity contest kintell flow_code
+BENCH ?= web identity contest kintell flow_code flow_twin
 
 SLICES := web identity contest kintell flow
 banned = 'lint.flake8-tidy-imports.banned-api."$(1)".msg="see DESIGN: the house"'

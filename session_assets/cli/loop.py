@@ -76,6 +76,8 @@ def plan(
 @click.option("--batch-size", type=click.IntRange(1, 100_000), help="Documents written between two ledger entries.")
 @click.option("--force", is_flag=True, help="Also above SESSION_ASSETS_MAX_CHANGE_SHARE.")
 @click.option("--waive-staging", metavar="NAME", help="Of flow/contract: who does without the proof on staging.")
+@click.option("--waive-twin", metavar="NAME", help="Of flow, flow/contract: who does without the try on a twin.")
+@click.option("--deployed", metavar="DIGEST", help="Of flow/contract: the list of statements that are deployed by now.")
 def apply(
     slice_: str,
     partitions: tuple[str, ...],
@@ -87,6 +89,8 @@ def apply(
     batch_size: int | None,
     force: bool,
     waive_staging: str | None,
+    waive_twin: str | None,
+    deployed: str | None,
 ) -> int:
     """Apply the newest plan that is not applied yet; where there is none, plan first."""
     if dry_run and plan_id:
@@ -94,8 +98,9 @@ def apply(
     if slice_ == "all" and plan_id:
         raise UsageError("--plan-id names a plan of one slice: name the slice instead of all.")
     chosen = Chosen(partitions, sessions, usernames)
+    options = {"waive_staging": waive_staging, "waive_twin": waive_twin, "deployed": deployed}
     if dry_run:
-        return _plan(slice_, as_json, chosen, {"waive_staging": waive_staging})
+        return _plan(slice_, as_json, chosen, options)
     config = {"plan_id": plan_id, "force": force, "batch_size": batch_size or 0}
     return _each(
         slice_,
@@ -103,7 +108,7 @@ def apply(
         "apply",
         chosen,
         lambda runner, target: runner.apply(target, partitions, sessions, config, usernames),
-        config | {"waive_staging": waive_staging},
+        config | options,
     )
 
 

@@ -37,6 +37,7 @@ _COMMANDS = {
     "summary": "summary",
     "target": "target",
     "ledger": "ledger",
+    "flow": "flow",
     "api": "api",
     "demo": "demo",
 }
@@ -79,8 +80,17 @@ def _lost_store(error: Exception) -> SessionAssetsError | None:
     return None if why is None else StoreUnavailable("A disk", "SESSION_ASSETS_HOME or another folder", why)
 
 
+def _unraisable(failed: sys.UnraisableHookArgs) -> None:
+    """What fails while something is cleared away: a lost server in one line, as any other time; the rest as Python shows it."""
+    if isinstance(failed.exc_value, SessionAssetsError):
+        click.echo(f"note: {safe_lines(failed.exc_value)}", err=True)
+    else:
+        sys.__unraisablehook__(failed)
+
+
 def main() -> None:
     """Entry point of `session-assets`."""
+    sys.unraisablehook = _unraisable
     os.umask(0o077)  # whatever a command makes is for its user alone: documents are in ledgers, logs and databases
     warnings.simplefilter("ignore")  # Dagster's, of what is beta: each command that loads the assets would print them
     try:

@@ -26,6 +26,7 @@ def show(result: Result, as_json: bool) -> int:
         return result.exit_code
     console = plain_console()
     body = result.body
+    _show_obstacles(console, body.get("obstacles", []))
     if "read" in body and (body["read"] or body["command"] != "apply"):  # an apply of a plan that waits reads nothing
         console.print(f"{body['slice']}: {_looked_at(body)}", highlight=False, soft_wrap=True)
     if lack := body.get("lack"):
@@ -53,6 +54,17 @@ def show(result: Result, as_json: bool) -> int:
         click.echo(f"error: {safe_lines(result.error)}", err=True)
     console.print(f"run {body['run_id']}", style="dim", highlight=False)
     return result.exit_code
+
+
+def _show_obstacles(console: Console, obstacles: list[dict[str, Any]]) -> None:
+    """What stands in the way, each with why and what to do."""
+    if obstacles:
+        console.print(f"{len(obstacles)} obstacle{'s' * (len(obstacles) > 1)}:", style="red", highlight=False)
+    for one in obstacles:
+        later = "" if one["blocks"] == "apply" else f" (of {one['blocks']})"
+        console.print(f"  {safe_text(one['object'])}{later}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"    why: {safe_text(one['why'])}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"    do:  {safe_text(one['remedy'])}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _looked_at(body: dict[str, Any]) -> str:

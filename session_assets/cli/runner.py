@@ -50,6 +50,9 @@ class Runner:
         warnings.simplefilter("ignore")
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of connections that are lost: an error says so
+        logging.getLogger("sqlalchemy.pool").setLevel(
+            logging.CRITICAL
+        )  # that a lost connection cannot be reset, likewise
         logging.getLogger().addFilter(
             lambda record: record.levelno >= logging.ERROR
         )  # Dagster's tries to connect again

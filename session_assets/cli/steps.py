@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from session_assets.changes.evidence import STATES
 from session_assets.cli.runner import Result, Runner
 from session_assets.errors import UsageError
+from session_assets.flow.obstacle import REFUSED
 from session_assets.graph.causes import is_of_check
 from session_assets.graph.evidence import ALLOW_EMPTY_TAG
 from session_assets.graph.target import StepTarget
+
+STEP_OPTIONS = ("waive_staging", "waive_twin", "deployed")
+"""Options that only steps of a migration take."""
+_REPORTS = ("obstacles", "plan", "step", "gates", "verify", "twin")
 
 
 def work(
@@ -36,10 +41,12 @@ def work(
         word, slice_ = {"verify": "checks", "plan": "dry run"}.get(command, "apply"), target.name.split("/")[0]
         raise UsageError(f"{target.name} has no {word} of its own. Run: session-assets {command} {slice_}")
     tags = {ALLOW_EMPTY_TAG: "true"} if config.get("allow_empty") else {}
-    run_id, error, code = runner.execute(job, tags, _config(target, command, config.get("waive_staging")))
+    run_id, error, code = runner.execute(job, tags, _config(target, command, config))
     body = _body(runner, target, command, run_id)
     if is_of_check(error) and body["checks"]:
         error = None  # the table of checks says more
+    if body["obstacles"] and error and error.startswith(REFUSED):
+        error = f"{REFUSED}: see its obstacles above. Nothing was changed."
     if body.get("gates"):
         error = "Contract is refused, nothing was changed." if error else None  # the story has the reasons
     failed = any(not one["passed"] and one["severity"] == "ERROR" for one in body["checks"])
@@ -68,18 +75,20 @@ def revert(runner: Runner, target: StepTarget, step_id: str, dry_run: bool) -> R
     return Result(body, code, error, [] if error else list(_undone(body)))
 
 
-def _config(target: StepTarget, command: str, waived_by: str | None) -> dict[str, Any]:
+def _config(target: StepTarget, command: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that this command of this target takes. Raises `UsageError` for one that it does not take."""
     op = target.plan_op if command == "plan" else target.apply_op if command == "apply" else None
+    given = {name: config[name] for name in STEP_OPTIONS if config.get(name)}
+    for name in given:
+        if op is None or name not in target.options:
+            raise UsageError(f"--{name.replace('_', '-')} is not for {command} {target.name}.")
     if op is None:
-        if waived_by:
-            raise UsageError(f"--waive-staging is for contract, not for {command} {target.name}.")
         return {}
-    given = dict(target.apply_config) if command == "apply" else {}
-    return {"ops": {op: {"config": given | ({"waive_staging": waived_by} if waived_by else {})}}}
+    return {"ops": {op: {"config": (dict(target.apply_config) if command == "apply" else {}) | given}}}
 
 
 def _body(runner: Runner, target: StepTarget, command: str, run_id: str) -> dict[str, Any]:
-    reports = {one: runner.environment.reported(run_id, one) or {} for one in ("plan", "step", "gates", "verify")}
+    reports = {one: runner.environment.reported(run_id, one) or {} for one in _REPORTS}
     seen = reports["plan"] or reports["verify"]
     body: dict[str, Any] = {
         "slice": target.name,
@@ -97,11 +106,14 @@ def _body(runner: Runner, target: StepTarget, command: str, run_id: str) -> dict
             for check in (runner.environment.reported(run_id, one) or {}).get("checks", [])
         ],
         "is_step": True,
+        "obstacles": reports["obstacles"].get("obstacles", []),
     }
     if reports["plan"]:
         body |= {name: reports["plan"][name] for name in ("tables", "to_make", "lists")}
     if reports["step"]:
         body |= {"plan_id": reports["step"]["id"], "step": reports["step"]}
+    if reports["twin"]:
+        body["twin"] = reports["twin"]
     if reports["gates"]:
         body["gates"] = reports["gates"]["gates"]
     return body
@@ -126,10 +138,12 @@ def _undone(body: dict[str, Any]) -> Iterator[str]:
 def _story(target: StepTarget, body: dict[str, Any]) -> Iterator[str]:
     """What a person reads of a step, beside its counts and checks."""
     slice_ = target.name.split("/")[0]
+    yield from body.get("twin", {}).get("story", ())
     if "to_make" in body:
         yield f"{body['to_make']:,} flows would be made for sessions without one; nothing is written"
         yield f"all changes: {body['lists']['changes']}"
-        yield f"Next: session-assets apply {slice_}"
+        if not body.get("twin", {}).get("obstacles"):
+            yield f"Next: session-assets apply {slice_}"
     step = body.get("step")
     if step:
         yield f"step {step['id']}: {step['kind']} {step['state']}"

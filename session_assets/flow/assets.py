@@ -12,13 +12,16 @@ from session_assets.flow import model
 from session_assets.flow.evidence import Look
 from session_assets.flow.map_target import STORED, keep_target
 from session_assets.flow.rehearsal import rehearse
+from session_assets.flow.twin_record import Waiver, require_twin, try_again
 from session_assets.graph.environment import Environment
 from session_assets.graph.markdown import md, md_table, prose
 from session_assets.graph.tables import column_schema
 from session_assets.masking import safe_text
+from session_assets.storage import file_name
 from session_assets.stores.flow_changes import Counted, changes, classes, inventory, session_map
 from session_assets.stores.flow_gates import GatesShut
 from session_assets.stores.flow_migration import Flow
+from session_assets.stores.flow_obstacles import refuse_obstacles
 from session_assets.stores.flow_steps import StepRecord, describe
 
 OWNERS = ["team:data-platform"]
@@ -34,10 +37,13 @@ def key(name: str) -> dg.AssetKey:
     return dg.AssetKey([model.SLICE, name])
 
 
-def open_flow(context: Any = None, waived_by: str | None = None) -> Flow:
+def open_flow(context: Any = None, waived_by: str | None = None, waiver: Waiver = Waiver()) -> Flow:  # noqa: B008 - frozen
     """Raises `NotConfigured` where FLOW_DATABASE_URL is unset."""
     say = (lambda text: context.log.info(safe_text(text))) if context is not None else (lambda _: None)
-    return Flow.from_env(say=say, waived_by=waived_by, accepted=Accepted(Environment.load().storage))
+    environment = Environment.load()
+    flow = Flow.from_env(say=say, waived_by=waived_by, accepted=Accepted(environment.storage))
+    waiver.give(environment, flow)
+    return flow
 
 
 @dg.asset(
@@ -51,7 +57,7 @@ def open_flow(context: Any = None, waived_by: str | None = None) -> Flow:
 def session_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Tables and columns that hold session ids, by exact names: types, counts, indexes, foreign keys."""
     environment, flow = Environment.load(), open_flow(context)
-    _look(environment, flow, context)
+    _require_clear_way(environment, flow, context)
     with flow.reading() as work:
         found = inventory(work)
         fingerprint, obstacles = work.layout.fingerprint, work.layout.obstacles
@@ -122,7 +128,7 @@ def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         for place in work.layout.followed:
             counted[place.name] = Counted()
             for number, page in enumerate(changes(work, place, mapped, counted[place.name])):
-                environment.storage.write_parquet(f"{folder}/{place.name}-{number:05d}.parquet", page)
+                environment.storage.write_parquet(f"{folder}/{file_name(place.name)}-{number:05d}.parquet", page)
                 samples.append(page.group_by("reason", maintain_order=True).head(2))
     reasons = sum((one.reasons for one in counted.values()), start=Counted().reasons)
     to_make = mapped.filter(pl.col("state") == "to_make").height
@@ -148,19 +154,28 @@ def flow_changes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
 
 
+class ApplyConfig(dg.Config):
+    """By whom the try of the road on a twin is waived."""
+
+    waive_twin: str | None = None
+
+
 @dg.asset(
     key=key("backfilled_tables"),
-    deps=[flow_changes],
+    deps=[flow_changes, key("twin")],
     group_name=model.SLICE,
     owners=OWNERS,
     kinds={"postgresql"},
     pool=POOL,
     metadata={"dagster/column_schema": column_schema(STEPS)},
 )
-def backfilled_tables(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def backfilled_tables(context: dg.AssetExecutionContext, config: ApplyConfig) -> dg.MaterializeResult:
     """Expand and backfill: flow columns, triggers and the archive are added, rows get their flows. Goes on where it stopped."""
-    environment, flow = Environment.load(), open_flow(context)
-    _look(environment, flow, context)
+    environment, flow = Environment.load(), open_flow(context, waiver=Waiver(config.waive_twin))
+    _require_clear_way(environment, flow, context)
+    if flow.before_expand is not None:
+        with flow.reading() as work:
+            require_twin(environment, flow, work, tries=True)
     return _finished(context, flow.apply())
 
 
@@ -177,6 +192,7 @@ def backup_rehearsal(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """A backup of the whole database, restored into a scratch database and compared by counts and checksums."""
     environment, flow = Environment.load(), open_flow(context)
     step = flow.rehearse(lambda step: rehearse(flow.database, environment.storage, step.id, flow.say))
+    try_again(environment, flow, context.run_id)
     return _finished(context, step)
 
 
@@ -185,6 +201,8 @@ class ContractConfig(dg.Config):
 
     contract: bool = False
     waive_staging: str | None = None  # by whom; else the steps must be recorded on FLOW_STAGING_DATABASE_URL
+    waive_twin: str | None = None  # by whom; else the rest of the road must have been tried on a twin
+    deployed: str | None = None  # the list of statements, by its digest, that the application does not send any more
 
 
 @dg.asset(
@@ -198,7 +216,7 @@ class ContractConfig(dg.Config):
 )
 def schema(context: dg.AssetExecutionContext, config: ContractConfig) -> dg.MaterializeResult:
     """The schema and the steps that it went through. With `contract: true` the old columns are dropped, if all gates are open."""
-    flow = open_flow(context, config.waive_staging)
+    flow = open_flow(context, config.waive_staging, Waiver(config.waive_twin, config.deployed))
     if config.contract:
         _look(Environment.load(), flow, context)
         try:
@@ -251,8 +269,21 @@ def _look(environment: Environment, flow: Flow, context: dg.AssetExecutionContex
     return look
 
 
+def _require_clear_way(environment: Environment, flow: Flow, context: dg.AssetExecutionContext) -> None:
+    """Report all obstacles at once; raises what `_look` raises, and `Obstructed` if one of them stops expand or backfill."""
+    found = flow.obstacles()
+    environment.report(context.run_id, "obstacles", {"obstacles": [vars(one) for one in found]})
+    for one in found:
+        context.log.warning(safe_text(f"{one.object}: {one.why}. {one.remedy}"))
+    _look(environment, flow, context)
+    refuse_obstacles(found)
+
+
 def _require_old_columns(flow: Flow) -> None:
-    if flow.state() == "contracted":
+    state = flow.state()
+    if state == "half contracted":
+        raise PlanRefused("A contract is half done. Finish it (`apply flow/contract`), or revert it, first.")
+    if state == "contracted":
         raise PlanRefused("The old columns are gone: there is nothing left to map. The lists of the last plan stay.")
 
 

@@ -28,7 +28,7 @@ NO_ACTIVE, READ = "no_active_references", "code_files_are_read"
 REPORT = "checks_code"
 REFERENCES_FILE, FILES_FILE, TREND_FILE = (f"flow/code_{name}.parquet" for name in ("references", "files", "trend"))
 _SHOWN, _LINES = 20, 12
-_NEXT = "Replace them with the flow's name; what must stay goes on the allow-list, FLOW_CODE_ALLOW (docs/flow_code.md)."
+_NEXT = "Replace them with the flow's name; what must stay goes on the allow-list, FLOW_CODE_ALLOW (docs/flow/code.md)."
 _NEXT_UNREAD = "Correct the files, raise FLOW_CODE_MAX_BYTES, or put them on the allow-list, FLOW_CODE_ALLOW."
 _NO_CODE = f"no file below FLOW_CODE_ROOT is of a language that is tokenized here ({', '.join(LANGUAGES)})"
 

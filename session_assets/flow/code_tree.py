@@ -14,6 +14,9 @@ from session_assets.errors import NotConfigured, UsageError
 from session_assets.flow.code_model import ALLOWED, IDENTIFIERS, SKIPPED, VARIABLE
 from session_assets.flow.code_names import Names
 from session_assets.flow.code_scan import OTHER, Source, language_of
+from session_assets.flow.description import migration
+from session_assets.flow.model import SCHEMA_VARIABLE
+from session_assets.masking import safe_text
 from session_assets.settings import number
 
 
@@ -38,8 +41,8 @@ class CodeSettings:
         root = Path(env[VARIABLE]).absolute()
         if not root.is_dir():
             raise UsageError(f"{VARIABLE} is no folder. Correct it and try again.")
-        names = _listed(env, "FLOW_CODE_IDENTIFIERS", IDENTIFIERS)
-        if not all(name.isascii() and name.isidentifier() for name in names):
+        names = _listed(env, "FLOW_CODE_IDENTIFIERS", ()) or _old_names(env)
+        if not all(map(_is_identifier, names)):
             raise UsageError("FLOW_CODE_IDENTIFIERS must be identifiers separated by commas. Correct it and try again.")
         return CodeSettings(
             root=root,
@@ -119,6 +122,23 @@ class Tree:
 
 
 _SUBMODULE = re.compile(r"^[ \t]*path[ \t]*=[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+
+
+def _old_names(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The guide's names, or with FLOW_SCHEMA its old columns: a search for names that nobody uses would find nothing wrong."""
+    if not env.get(SCHEMA_VARIABLE):
+        return IDENTIFIERS
+    names = tuple(dict.fromkeys(one.old for one in migration(env).tables))
+    if odd := [name for name in names if not _is_identifier(name)]:
+        raise UsageError(
+            f"{SCHEMA_VARIABLE}: the old column {safe_text(odd[0])!r} is no identifier. Say in FLOW_CODE_IDENTIFIERS which"
+            " names the code uses."
+        )
+    return names
+
+
+def _is_identifier(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
 
 
 def _listed(env: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ for it only where somebody asks for that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from session_assets.flow.compat_model import (
@@ -25,13 +25,17 @@ from session_assets.masking import safe_text
 
 @dataclass(frozen=True)
 class NewFlow:
-    """What a flow needs that is created: whose it is, and what it is called."""
+    """What a flow needs that is created: whose it is, and what it is called.
+
+    A field whose column the table of flows does not have is left out. `columns` are further columns, by their names.
+    """
 
     client_account_id: str
     engagement_id: str
     user_id: str
     flow_name: str = "Discovery Flow"
     flow_description: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Lookup(Protocol):

@@ -1,4 +1,4 @@
-"""The nouns of the compatibility layer: where flows stand, its flags, its errors, and how long it is kept. Source: S3."""
+"""The nouns of the compatibility layer: its flags, its errors, and how long it is kept. Source: S3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from session_assets.errors import BadInput, UsageError
-from session_assets.flow.model import MIGRATION
 from session_assets.settings import switch
 
 MIGRATED_ON, MONTHS = "FLOW_MIGRATED_ON", 6
@@ -17,39 +16,6 @@ SESSION, FLOW = "session_id", "flow_id"
 PAIRS = {SESSION: FLOW, "import_session_id": "import_flow_id", "validation_session_id": "validation_flow_id"}
 """Names of a session's id in requests, and those of a flow's."""
 LEGACY_SCHEMA = "session_assets_legacy"
-
-
-@dataclass(frozen=True)
-class Flows:
-    """The table of flows, its columns, and the tables in which the migration keeps what it took away or made."""
-
-    table: str = MIGRATION.flows.name
-    key: str = "id"
-    flow: str = MIGRATION.flows.flow
-    session: str = MIGRATION.flows.session
-    created: str = MIGRATION.flows.created
-    archive: str = f"session_assets_flow_archive_{MIGRATION.flows.name}"
-    made: str = "session_assets_flow_made"
-    steps: str = "session_assets_flow_steps"
-
-
-FLOWS = Flows()
-
-
-@dataclass(frozen=True)
-class Legacy:
-    """A table that had a column of sessions: how to show it once more, from the archive."""
-
-    table: str
-    old: str
-    flow: str = "flow_id"
-
-    @property
-    def archive(self) -> str:
-        return f"session_assets_flow_archive_{self.table}"
-
-
-LEGACY = tuple(Legacy(one.name, one.old, one.flow) for one in MIGRATION.tables)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from session_assets.flow import code_assets, code_model, metrics_assets, steps, stored_assets
+from session_assets.flow import code_assets, code_model, metrics_assets, steps, stored_assets, twin_assets
 from session_assets.flow.assets import ASSETS, key
 from session_assets.flow.checks import CHECKS, STEPS
 from session_assets.flow.health import HEALTH
 from session_assets.flow.model import SLICE, VARIABLE
+from session_assets.flow.twin_record import STEP
 from session_assets.graph.automation import daily, daily_verify
 from session_assets.graph.slice import Slice
 from session_assets.graph.target import StepTarget
@@ -27,10 +28,12 @@ JOBS = [
     dg.define_asset_job(
         "flow_plan",
         selection=dg.AssetSelection.assets(
-            *(key(name) for name in ("session_inventory", "session_flow_map", "changes"))
+            *(key(name) for name in ("session_inventory", "twin", "session_flow_map", "changes"))
         )
-        - dg.AssetSelection.all_asset_checks(),
-        description="The dry run: inventory, map of sessions to flows, and every change. Writes nothing to the database.",
+        - dg.AssetSelection.all_asset_checks()
+        | dg.AssetSelection.checks_for_assets(key("twin")),
+        description="The dry run: inventory, the road tried on a twin, map of sessions to flows, every change. Writes nothing to"
+        " the database.",
     ),
     dg.define_asset_job(
         "flow_apply",
@@ -52,11 +55,12 @@ JOBS = [
     *(job for part in _BESIDE for job in part.JOBS),
 ]
 _MAIN = StepTarget(
-    SLICE, VARIABLE, plan="flow_plan", apply="flow_apply", verify="flow_verify", revert="flow_revert", checks=STEPS
-)
+    SLICE, VARIABLE, plan="flow_plan", apply="flow_apply", verify="flow_verify", revert="flow_revert",
+    checks=(STEP, *STEPS), apply_op="flow__backfilled_tables", options=("waive_twin",),
+)  # fmt: skip
 TARGETS = (
     _MAIN,
-    StepTarget(f"{SLICE}/rehearsal", VARIABLE, apply="flow_rehearsal"),
+    StepTarget(f"{SLICE}/rehearsal", VARIABLE, apply="flow_rehearsal", checks=(STEP,)),
     StepTarget(
         f"{SLICE}/contract",
         VARIABLE,
@@ -66,6 +70,7 @@ TARGETS = (
         plan_op="look_at_gates",
         apply_op="flow__schema",
         apply_config={"contract": True},
+        options=("waive_staging", "waive_twin", "deployed"),
     ),
     *(target for part in _BESIDE for target in part.TARGETS),
 )
@@ -82,7 +87,7 @@ SCHEDULES = [
 ]
 
 DEFINITIONS = dg.Definitions(
-    assets=[*ASSETS, HEALTH, *(asset for part in _BESIDE for asset in part.ASSETS)],
+    assets=[*ASSETS, twin_assets.twin, HEALTH, *(asset for part in _BESIDE for asset in part.ASSETS)],
     asset_checks=[*CHECKS, *(check for part in _BESIDE for check in part.CHECKS)],
     jobs=JOBS,
     schedules=SCHEDULES,

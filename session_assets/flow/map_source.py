@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from session_assets.errors import BadInput, NotConfigured
+from session_assets.flow import description
 from session_assets.flow.model import VARIABLE as DATABASE
 from session_assets.flow.session_map import SessionMap, canonical
 from session_assets.masking import safe_lines, safe_text
@@ -27,7 +28,7 @@ def load_map(env: Mapping[str, str] | None = None) -> SessionMap:
         return SessionMap.of(_file(Path(env[VARIABLE])).iter_rows())
     if not env.get(DATABASE):
         raise NotConfigured(DATABASE, f"The map of sessions to flows (or a file, {VARIABLE})")
-    return SessionMap.of(pairs(Database.from_env(DATABASE, env)))
+    return SessionMap.of(pairs(Database.from_env(DATABASE, env), description.migration(env)))
 
 
 def _file(path: Path) -> pl.DataFrame:

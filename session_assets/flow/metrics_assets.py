@@ -12,11 +12,12 @@ import polars as pl
 from session_assets.changes.evidence import Figures as Counts
 from session_assets.changes.evidence import Lack, Target, lack_of_target
 from session_assets.errors import NotConfigured
+from session_assets.flow import description
 from session_assets.flow.compat_model import MIGRATED_ON, ends_on, migrated_on
 from session_assets.flow.evidence import known_database
 from session_assets.flow.metrics_model import FIGURES, METRICS, SLICE, Metric, metrics
 from session_assets.flow.metrics_samples import Samples, read_samples
-from session_assets.flow.model import MIGRATION, VARIABLE
+from session_assets.flow.model import VARIABLE, Migration
 from session_assets.graph.check_result import ERROR, WARN, CheckResult, reported
 from session_assets.graph.environment import Environment
 from session_assets.graph.evidence import Evidence
@@ -87,19 +88,20 @@ def _measured(environment: Environment) -> tuple[Figures, CheckResult, Lack | No
     except NotConfigured as error:
         return Figures(notes=dict.fromkeys(COUNTED, str(error))), _due(migrated, None), None
     days = max(1, int(number(os.environ, "FLOW_METRICS_DAYS", _DAYS)))
-    found = figures(database, days, number(os.environ, "FLOW_METRICS_SECONDS", _SECONDS))
-    seen = is_contracted(database)
+    migration = description.migration()
+    found = figures(database, days, number(os.environ, "FLOW_METRICS_SECONDS", _SECONDS), migration)
+    seen = is_contracted(database, migration)
     if migrated is None and seen:
-        at = contracted_at(database)
+        at = contracted_at(database, migration)
         migrated = at.astimezone(UTC).date() if at else None
-    return found, _due(migrated, seen), _lack(environment, database)
+    return found, _due(migrated, seen), _lack(environment, database, migration)
 
 
-def _lack(environment: Environment, database: Database) -> Lack | None:
+def _lack(environment: Environment, database: Database, migration: Migration) -> Lack | None:
     """Why the database is no evidence: its tables are missing, or were emptied."""
     known = known_database(environment, database)
     with database.connected("session_assets metrics") as connection:
-        there = holdings(connection, MIGRATION)
+        there = holdings(connection, migration)
     return lack_of_target(Target(known.shown, VARIABLE, there, Evidence(environment, SLICE, VARIABLE, known).seen()))
 
 
@@ -126,7 +128,7 @@ def _check(metric: Metric, row: Mapping[str, Any], samples: Samples, lack: Lack 
     value, note = row["value"], f" ({row['note']})" if row["note"] else ""
     goal = {}
     if value is None:
-        text = f"no data{note}. Nothing can be said of: {metric.wanted}. See docs/flow_metrics.md for where figures come from."
+        text = f"no data{note}. Nothing can be said of: {metric.wanted}. See docs/flow/metrics.md for where figures come from."
     else:
         text = f"{metric.shown(value)} {metric.text}{note}; wanted {metric.wanted}"
         if metric.goal is not None:

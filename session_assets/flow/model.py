@@ -1,7 +1,7 @@
 """The nouns of the flow migration: tables, steps, reasons, checks and limits. Source: seed S3.
 
-`MIGRATION` is the one description of the schema. Types, keys, indexes and foreign keys are read from the catalogue, so that
-another schema is another value of `Migration` and no other code.
+`MIGRATION` describes the guide's schema. Types, keys, indexes and foreign keys are read from the catalogue, so that another
+schema is another value of `Migration` and no other code: `flow.description` gives the one that the settings name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from session_assets.settings import number
 SLICE = "flow"
 VARIABLE = "FLOW_DATABASE_URL"
 STAGING_VARIABLE = "FLOW_STAGING_DATABASE_URL"
+SCHEMA_VARIABLE = "FLOW_SCHEMA"
+DESCRIBE = f"Describe the schema in the file that {SCHEMA_VARIABLE} names (docs/flow/migration.md, Another schema)"
+"""What to do where the database is not as it is described."""
 
 Fate = Literal["archive", "fill", "replace"]
 """What becomes of an old column: kept in the archive only; first followed into `flow_id`; or followed into a new `flow_id`
@@ -28,7 +31,7 @@ _NAMESPACE = uuid.UUID("a3f0c0de-5e55-5a55-8e75-f10e1d000003")
 
 @dataclass(frozen=True)
 class Sessions:
-    """The table of sessions, which stays."""
+    """The table of sessions, which stays. Names of tables are written as `flow.table_names` says."""
 
     name: str
     key: str
@@ -175,11 +178,11 @@ PLANNED = {
     "session_mapped": "takes the flow of its session",
     "session_created": "takes the flow that is made for its session",
     "flow_named": "already named a flow instead of a session",
-    "fallback": "has no session, and takes the latest flow of its client and engagement",
+    "fallback": "has no session, and takes the latest flow of its scope, such as client and engagement",
     "kept": "gets back the flow that it had before an earlier downgrade",
 }
 LISTED = {
-    "orphaned": "has no session, and no flow of its client and engagement is as old",
+    "orphaned": "has no session, and no flow of its scope, such as client and engagement, is as old",
     "unknown_session": "names a session that does not exist",
     "unsettled": "belongs to a session that is too young to be given a flow",
 }
@@ -239,6 +242,7 @@ class Rule:
     after_contract: str = ""  # the next step then, where it is another
     warns_after_contract: bool = False  # nothing can be applied again then
     goal: str = ""  # what is wanted, where that is not 0 of them
+    shuts_contract: bool = True  # if it is an error
 
     @property
     def wanted(self) -> str:
@@ -250,9 +254,9 @@ RULES = {
     rule.name: rule
     for rule in (
         Rule("values_are_understood", "session_flow_map", False, "rows hold ids that nobody can compare",
-             "Give the columns types that can be compared, or describe the right columns in flow/model.py."),
+             f"Give the columns types that can be compared. {DESCRIBE}, if other columns are the right ones."),
         Rule("ambiguous_sessions", "session_flow_map", False, "sessions belong to several flows; the earliest is taken",
-             "Look at flow/session_flow_map; where another flow is right, set flow_id of its rows before contract."),
+             "Look at flow/session_flow_map; where another flow is right, set the flow id of its rows before contract."),
         Rule("orphaned_sessions", "session_flow_map", False, "sessions have no flow",
              "`session-assets apply flow` makes one for each that is settled.", is_progress=True,
              after_contract="They were left out at contract; their rows have no flow."),
@@ -262,13 +266,13 @@ RULES = {
              _AGAIN, is_progress=True, warns_after_contract=True,
              after_contract="Their flow was deleted or cleared since: set another by hand, or leave it."),
         Rule("flow_inconsistencies", "backfilled_tables", True, "rows name a flow that does not exist",
-             "Correct or clear their flow_id, or restore the flow."),
+             "Correct or clear their flow ids, or restore the flow."),
         Rule("flows_agree_with_sessions", "backfilled_tables", False, "rows name a flow of another session",
              "Written by the application, left as it is: look at them before contract."),
-        Rule("no_session_id_as_flow_id", "backfilled_tables", True, "rows hold the id of a session as flow_id",
-             "Correct or clear their flow_id."),
+        Rule("no_session_id_as_flow_id", "backfilled_tables", True, "rows hold the id of a session as their flow id",
+             "Correct or clear their flow ids."),
         Rule("orphaned_assets", "backfilled_tables", False, "rows have no session, and no flow can be found for them",
-             "Set their flow_id by hand, or leave it empty.", is_progress=True),
+             "Set their flow id by hand, or leave it empty.", is_progress=True),
         Rule("mapping_percentage", "backfilled_tables", False, "rows have no flow",
              "Look at flow/changes for what is not mapped, and why.", is_progress=True,
              goal=f"At least {MAPPED_SHARE:.0%} of the rows are mapped to a flow"),
@@ -283,5 +287,7 @@ RULES = {
              "Correct the rows, then ALTER TABLE … VALIDATE CONSTRAINT."),
         Rule("schema_is_as_its_step", "schema", True, "columns, triggers or indexes are not as the last step left them",
              "Somebody changed the schema by hand: compare with flow/session_inventory."),
+        Rule("conditions_are_restored", "schema", True, "conditions on an old column did not come back with the undo of contract",
+             "Correct the rows that the undo named, then run the statement.", shuts_contract=False),
     )
 }  # fmt: skip

@@ -28,15 +28,22 @@ from session_assets.stores.flow_rehearsal import (
 )
 from session_assets.stores.postgres import Database
 from session_assets.stores.postgres_programs import program_environment, run_program
+from session_assets.stores.twin_scratch import MARK
 
 _VERSION = re.compile(r"\) (\d+)")
 FOLDER_VARIABLE = "FLOW_BACKUP_FOLDER"
 
 
-def rehearse(database: Database, storage: Storage, step_id: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Dump, restore, compare. Returns counts for the step's record. Raises `RehearsalFailed`, `UsageError`."""
+def rehearse(
+    database: Database, storage: Storage, step_id: str, say: Callable[[str], None], *, twin: str | None = None
+) -> dict[str, Any]:
+    """Dump, restore, compare. Returns counts for the step's record. Raises `RehearsalFailed`, `UsageError`.
+
+    `twin` is the name of the scratch database if it is a twin that is rehearsed: its dump is no backup, and is not kept.
+    """
     programs = programs_for(server_version(database))
-    with _folder(storage) as folder:
+    own = None if twin else os.environ.get(FOLDER_VARIABLE)
+    with _folder(storage, own) as folder:
         dump = folder / f"flow-{step_id}.dump"
         with snapshot(database) as (name, before):
             say(f"dump of {len(before):,} tables")
@@ -47,7 +54,8 @@ def rehearse(database: Database, storage: Storage, step_id: str, say: Callable[[
                 ["-Fc", f"--snapshot={name}", "--lock-wait-timeout=30s", "-f", str(dump)],
             )
         failpoint("flow.rehearsal.dumped")
-        with scratch_database(database, f"session_assets_rehearsal_{step_id}") as scratch:
+        name = twin or f"session_assets_rehearsal_{step_id}"
+        with scratch_database(database, name, mark=MARK if twin else None) as scratch:
             say(f"restore of {dump.stat().st_size:,} bytes")
             options = ["--exit-on-error", "--no-owner", "--no-privileges", "-d", _name(scratch), str(dump)]
             _run(programs / "pg_restore", scratch, options)
@@ -59,7 +67,7 @@ def rehearse(database: Database, storage: Storage, step_id: str, say: Callable[[
             raise RehearsalFailed(
                 f"The restored backup differs in {', '.join(wrong)}. Do not rely on it; find out why first."
             )
-        kept = str(dump) if os.environ.get(FOLDER_VARIABLE) else None
+        kept = str(dump) if own else None
         size = dump.stat().st_size
     rows = sum(count for count, _ in before.values())
     return {"tables": {one: count for one, (count, _) in before.items()}, "rows": rows, "bytes": size, "kept": kept}
@@ -100,9 +108,8 @@ def _version(program: Path) -> int:
 
 
 @contextmanager
-def _folder(storage: Storage) -> Iterator[Path]:
+def _folder(storage: Storage, own: str | None) -> Iterator[Path]:
     """Where the dump goes: a folder of the user's, to keep it, else one that is removed."""
-    own = os.environ.get(FOLDER_VARIABLE)
     if own:
         folder = Path(own).absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -83,6 +83,8 @@ class StepTarget:
     apply_op: str | None = None
     apply_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What this op is always given: a step that must not happen by the way is asked for by name."""
+    options: tuple[str, ...] = ()
+    """Names of the options of a command that both ops take."""
 
 
 AnyTarget = Target | FileTarget | StepTarget

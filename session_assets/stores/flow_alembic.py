@@ -29,9 +29,12 @@ def move(flow: Flow, revision: str, *, down: bool = False) -> None:
     try:
         (command.downgrade if down else command.upgrade)(config, revision)
     except DBAPIError as error:  # of Alembic's own connection
-        if isinstance(error.orig, psycopg.Error):
-            raise flow.database.explained(error.orig) from None
-        raise
+        raise explained(flow, error) from None
+
+
+def explained(flow: Flow, error: DBAPIError) -> Exception:
+    """An error of Alembic's own connection as one of ours, where it is the driver's."""
+    return flow.database.explained(error.orig) if isinstance(error.orig, psycopg.Error) else error
 
 
 def version(work: Work) -> str | None:

@@ -11,11 +11,17 @@ from typing import Any
 import psycopg
 
 from session_assets.errors import UsageError
+from session_assets.flow.model import DESCRIBE
+from session_assets.flow.table_names import quoted
 
 OURS = "session_assets_flow"
 """All that the migration makes in a database begins so."""
 
 _KINDS = {"p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
+_TABLE = """
+    SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass(%s)
+"""
 _COLUMNS = """
     SELECT coalesce(jsonb_agg(jsonb_build_array(
         a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
@@ -202,30 +208,34 @@ class Table:
         }
 
 
+def find_table(connection: psycopg.Connection, name: str) -> tuple[int, str, str, str] | None:
+    """Oid, schema, name and kind of a table by its written name; None where there is none."""
+    return connection.execute(_TABLE, [quoted(name)]).fetchone()
+
+
 def read_table(connection: psycopg.Connection, name: str) -> Table:
-    """A table by its name, with its schema or by the search path. Raises `UsageError` where it cannot be migrated."""
+    """A table by its written name. Raises `UsageError` where it cannot be migrated."""
     return read_tables(connection, [name])[name]
 
 
 def read_tables(connection: psycopg.Connection, names: Sequence[str], *, required: bool = True) -> dict[str, Table]:
     """Several at once. If they are not required, those that do not exist are left out."""
-    rows = {name: row for name, *row in connection.execute(_TABLES.encode(), [list(names)])}
+    asked = {quoted(name): name for name in names}
+    rows = {asked[name]: row for name, *row in connection.execute(_TABLES.encode(), [list(asked)])}
     found: dict[str, Table] = {}
     for name in names:
         if name in rows:
             found[name] = _table(name, *rows[name])
         elif required:
-            raise UsageError(
-                f"The database has no table {name}. Describe its schema in flow/model.py, or choose another one."
-            )
+            raise UsageError(f"The database has no table {name}. {DESCRIBE}, or choose another database.")
     return found
 
 
 def _table(name: str, oid: int, schema: str, relation: str, kind: str, *parts: list[list[Any]]) -> Table:
     if kind != "r":
         raise UsageError(
-            f"{name} is {_KINDS.get(kind, 'something else')}: only ordinary tables can be migrated. Describe the table that holds"
-            " its rows in flow/model.py. Nothing was changed."
+            f"{name} is {_KINDS.get(kind, 'something else')}: only ordinary tables can be migrated. {DESCRIBE}"
+            " by the tables that hold its rows. Nothing was changed."
         )
     columns = {row[0]: Column(*row) for row in parts[0]}
     constraints = [Constraint(*row) for row in parts[2]]

@@ -10,20 +10,21 @@ import polars as pl
 from psycopg import sql
 
 from session_assets.errors import PlanRefused
-from session_assets.flow.model import CHANGES, INVENTORY, LISTED, MAP, made_flow_id
+from session_assets.flow.model import CHANGES, DESCRIBE, INVENTORY, LISTED, MAP, made_flow_id
+from session_assets.stores.flow_ids import canonical, canonical_text
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_made import lacking
 from session_assets.stores.flow_work import Work
 
 _PAGE = 50_000  # rows read at a time
 _ROWS = """
-    SELECT {key}, t.{old}::text, {before}::text, {after}::text, {reason} FROM {table} t{archive}
+    SELECT {key}, t.{old}::text, {of_session}, {before}::text, {after}::text, {reason} FROM {table} t{archive}
     LEFT JOIN LATERAL (SELECT {mapped} AS flow) m ON true LEFT JOIN LATERAL (SELECT {named} AS flow) n ON true
     LEFT JOIN LATERAL (SELECT CASE WHEN t.{old} IS NULL THEN {fallback} END AS flow) b ON true
     WHERE {before} IS NULL AND (t.{old} IS NOT NULL OR {may_fall})
 """
 _MAP = """
-    SELECT {session}::text, (array_agg({flow}::text ORDER BY {created}, {flow}))[1], count(*) FROM {flows}
+    SELECT {of_session}, (array_agg({flow}::text ORDER BY {created}, {flow}))[1], count(*) FROM {flows}
     WHERE {session} IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 
@@ -46,11 +47,12 @@ def session_map(work: Work) -> pl.DataFrame:
     if odd:
         raise PlanRefused(
             f"Nothing was planned: {'; '.join(odd)}. Give the columns types that can be compared, or describe the columns"
-            " that hold the ids in flow/model.py."
+            f" that hold the ids. {DESCRIBE}."
         )
+    of_session = canonical(sql.Identifier(work.migration.flows.session), layout.session_type, layout.rule)
     rows = work.connection.execute(
-        q(_MAP, session=work.migration.flows.session, flow=layout.flow, created=work.migration.flows.created,
-          flows=layout.flows_ident)
+        q(_MAP, session=work.migration.flows.session, of_session=of_session, flow=layout.flow,
+          created=work.migration.flows.created, flows=layout.flows_ident)
     ).fetchall()  # fmt: skip
     ours = set[str]()
     if layout.has_made:
@@ -69,15 +71,16 @@ def session_map(work: Work) -> pl.DataFrame:
 def changes(work: Work, place: Place, mapped: pl.DataFrame, counted: Counted) -> Iterator[pl.DataFrame]:
     """Rows of a table without flow (CHANGES), in pages; counts them on the way."""
     states = {
-        session: (flow, state) for session, flow, state in mapped.select("session_id", "flow_id", "state").iter_rows()
+        canonical_text(session, place.rule): (flow, state)
+        for session, flow, state in mapped.select("session_id", "flow_id", "state").iter_rows()
     }
     counted.read = work.one(q("SELECT count(*) FROM {table}", table=place.ident))
     with work.connection.cursor("flow_changes") as cursor:
         cursor.execute(_statement(place))
         while rows := cursor.fetchmany(_PAGE):
             page = [
-                (place.name, key, old, before, *_decided(old, after, reason, states))
-                for key, old, before, after, reason in rows
+                (place.name, key, old, before, *_decided(session, after, reason, states))
+                for key, old, session, before, after, reason in rows
             ]
             counted.reasons.update(row[5] for row in page)
             yield pl.DataFrame(page, schema=CHANGES, orient="row")
@@ -102,12 +105,12 @@ def inventory(work: Work) -> pl.DataFrame:
     """Columns of the described tables that the migration is about (INVENTORY), with exact names and counts."""
     rows = []
     sessions, flows = work.migration.sessions, work.migration.flows
-    described = [(work.layout.sessions, {sessions.key: "key"})]
+    described = [(sessions.name, work.layout.sessions, {sessions.key: "key"})]
     for place in work.layout.places:
         roles = {**dict.fromkeys(flows.scope, "scope"), **dict.fromkeys(place.keys, "key"), place.linked.flow: "flow",
                  place.linked.old: "old"}  # fmt: skip
-        described.append((place.table, roles))
-    for table, roles in described:
+        described.append((place.name, place.table, roles))
+    for shown, table, roles in described:
         names = [name for name in roles if name in table.columns]
         counts = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in names)
         found = work.connection.execute(
@@ -118,21 +121,19 @@ def inventory(work: Work) -> pl.DataFrame:
             column = table.columns[name]
             indexes = ", ".join(one.name for one in table.indexes if name in one.columns)
             keys = ", ".join(one.definition for one in table.constraints if one.kind == "f" and name in one.columns)
-            rows.append(
-                (table.name, name, column.type, not column.not_null, roles[name], found[0], non_null, indexes, keys)
-            )
+            rows.append((shown, name, column.type, not column.not_null, roles[name], found[0], non_null, indexes, keys))
     return pl.DataFrame(rows, schema=INVENTORY, orient="row")
 
 
 def _decided(
-    old: str | None, after: str | None, reason: str | None, states: dict[str, tuple[str | None, str]]
+    session: str | None, after: str | None, reason: str | None, states: dict[str, tuple[str | None, str]]
 ) -> tuple[str | None, str]:
     """What a row gets, and why; what the server could not find is decided by its session."""
     if reason is not None:
         return after, reason
-    if old is None:
+    if session is None:
         return None, "orphaned"
-    flow, state = states.get(old.lower(), (None, ""))
+    flow, state = states.get(session, (None, ""))
     if state == "to_make":
         return flow, "session_created"
     return None, "unsettled" if state in ("unsettled", "cannot_be_made") else "unknown_session"
@@ -146,7 +147,8 @@ def _statement(place: Place) -> sql.Composed:
         kept = sql.SQL("a.kept_flow_id")
         archive = q(" LEFT JOIN {archive} a ON {same}", archive=place.archive, same=place.same_key("t", "a"))
     return q(
-        _ROWS, key=place.key_text("t"), old=place.linked.old, table=place.ident, archive=archive,
+        _ROWS, key=place.key_text("t"), old=place.linked.old,
+        of_session=canonical(old, place.old_type, place.rule), table=place.ident, archive=archive,
         before=sql.Identifier("t", place.linked.flow) if place.has_flow else nothing,
         after=q("COALESCE({kept}, m.flow, n.flow, b.flow)", kept=kept),
         reason=q(

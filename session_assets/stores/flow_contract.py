@@ -8,17 +8,24 @@ from psycopg import sql
 
 from session_assets.errors import SessionAssetsError
 from session_assets.failpoints import failpoint
+from session_assets.stores.flow_breaks import INDEX, NOT_NULL, unmet
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_expand import drop_index
-from session_assets.stores.flow_layout import Place, own_name, q
+from session_assets.stores.flow_kinds import (
+    ADDED_KEY,
+    DROPPED_COLUMN,
+    DROPPED_CONSTRAINT,
+    DROPPED_INDEX,
+    DROPPED_STATISTICS,
+    MISSING,
+)
+from session_assets.stores.flow_layout import Place, q
+from session_assets.stores.flow_memory import drop_memory
+from session_assets.stores.flow_own_names import own_name
 from session_assets.stores.flow_recount_schema import unarchived
 from session_assets.stores.flow_triggers import drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
-
-DROPPED_COLUMN, DROPPED_INDEX, DROPPED_CONSTRAINT = "dropped_column", "dropped_index", "dropped_constraint"
-DROPPED_STATISTICS = "dropped_statistics"
-ADDED_KEY = "added_key"
 
 
 class ArchiveIncomplete(SessionAssetsError):
@@ -57,9 +64,12 @@ def _drop(work: Work, place: Place) -> None:
     with short(work.connection, work.limits):
         work.connection.execute(q("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", table=place.ident))
         drop_triggers(work.connection, place)
+        if place.name == work.migration.flows.name:
+            drop_memory(work.connection, work.layout)
         if old not in table.columns:
             return
         column = table.columns[old]
+        is_missing = _remember_missing(work, place)
         for index in table.indexes_of(old):
             if not index.name.startswith(OURS):
                 work.steps.keep(
@@ -72,12 +82,26 @@ def _drop(work: Work, place: Place) -> None:
         for one in table.statistics_of(old):
             content = {"definition": one.definition, "target": one.target, "comment": one.comment}
             work.steps.keep(place.name, DROPPED_STATISTICS, one.name, content)
-        content = {"type": column.type, "not_null": column.not_null, "default": column.default,
+        content = {"type": column.type, "not_null": column.not_null or is_missing, "default": column.default,
                    "comment": column.comment, "collation": column.collation,
                    "settings": column.settings}  # fmt: skip
         work.steps.keep(place.name, DROPPED_COLUMN, old, content)
         work.connection.execute(q("ALTER TABLE {table} DROP COLUMN {old}", table=place.ident, old=old))
         failpoint("flow.contract.before_commit")
+
+
+def _remember_missing(work: Work, place: Place) -> bool:
+    """What an earlier undo could not bring back is tried again by the next one. Returns whether NOT NULL is among it."""
+    is_not_null = False
+    for where, name, one in unmet(work):
+        if where.name != place.name:
+            continue
+        if one["kind"] == NOT_NULL:
+            is_not_null = True
+        else:
+            work.steps.keep(place.name, DROPPED_INDEX if one["kind"] == INDEX else DROPPED_CONSTRAINT, name, one)
+    work.steps.forget(place.name, MISSING)
+    return is_not_null
 
 
 def _add_key(work: Work, place: Place) -> None:

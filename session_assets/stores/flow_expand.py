@@ -12,7 +12,11 @@ from session_assets.failpoints import failpoint
 from session_assets.flow.compat_model import LEGACY_SCHEMA
 from session_assets.flow.model import BACKFILL
 from session_assets.stores.flow_catalog import OURS, dependents
-from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, own_name, q, raw
+from session_assets.stores.flow_described import keep_description
+from session_assets.stores.flow_ids import canonical, has_own_order
+from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, q, raw
+from session_assets.stores.flow_memory import UNIQUE, count_others, create_memory, drop_memory, forget_gone
+from session_assets.stores.flow_own_names import own_name
 from session_assets.stores.flow_triggers import create_triggers, drop_triggers
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -24,7 +28,8 @@ _READERS = """
 """
 _MADE = """
     CREATE TABLE IF NOT EXISTS {made} (
-        flow_id {flow_type} PRIMARY KEY, session_id {session_type} NOT NULL UNIQUE, content jsonb NOT NULL, step text NOT NULL
+        flow_id {flow_type} PRIMARY KEY, session {session_type} NOT NULL CONSTRAINT {unique} UNIQUE, content jsonb NOT NULL,
+        step text NOT NULL
     )
 """
 _ARCHIVE = """
@@ -54,7 +59,8 @@ def expand(work: Work) -> dict[str, Any]:
 
 
 def undo_expand(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
-    """Remove what expand added. An archive stays where it alone holds a flow id or an old value.
+    """Remove what expand added. An archive stays where it alone holds a flow id or an old value, and the memory of made flows
+    while one of them is there.
 
     Raises `PlanRefused` where views read what would go.
     """
@@ -74,7 +80,10 @@ def undo_expand(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
         for place in work.layout.places:
             if not kept[place.name] and not stranded(work, place):
                 work.connection.execute(q("DROP TABLE IF EXISTS {archive}", archive=place.archive))
-        work.connection.execute(q("DROP TABLE IF EXISTS {made}", made=work.layout.made))
+        remembered = forget_gone(work)
+    if remembered:
+        made = work.layout.made.as_string(work.connection)
+        work.say(f"{remembered:,} flows that we made are still there: {made} stays and names them")
     failpoint("flow.undo_expand.tables")
     work.reload()
     return {"kept": kept}
@@ -107,10 +116,21 @@ def add_indexes(work: Work, place: Place) -> None:
     if place.name == flows.name:
         if place.has_old and not place.table.leads(flows.session):
             _add_index(work, place, own_name("session", place.table.name), [flows.session])
+        if place.has_old:
+            _add_canonical_indexes(work, place)
         if any(one.linked.fallback for one in work.layout.places) and not place.table.leads(
             *flows.scope, flows.created
         ):
             _add_index(work, place, own_name("scope", place.table.name), [*flows.scope, flows.created])
+
+
+def _add_canonical_indexes(work: Work, place: Place) -> None:
+    """Where flows name sessions by texts and others by uuids: an index on what all spellings of an id share."""
+    layout, session = work.layout, work.migration.flows.session
+    for by in sorted({layout.rule, *(one.rule for one in layout.places)}):
+        if not has_own_order(layout.session_type, by):
+            name = own_name(f"session_{by}", place.table.name)
+            _add_index(work, place, name, canonical(sql.Identifier(session), layout.session_type, by))
 
 
 def _require_no_readers(work: Work) -> None:
@@ -138,8 +158,15 @@ def _require_no_readers(work: Work) -> None:
 def _our_tables(work: Work) -> None:
     layout = work.layout
     with short(work.connection, work.limits):
+        keep_description(work.steps, work.migration)
         work.connection.execute(
-            q(_MADE, made=layout.made, flow_type=raw(layout.flow_type), session_type=raw(layout.session_type))
+            q(
+                _MADE,
+                made=layout.made,
+                unique=UNIQUE,
+                flow_type=raw(layout.flow_type),
+                session_type=raw(layout.session_type),
+            )
         )
         for place in layout.places:
             keys = sql.SQL(", ").join(
@@ -154,7 +181,8 @@ def _our_tables(work: Work) -> None:
                   flow_type=raw(place.flow_type))
             )  # fmt: skip
             if not work.steps.kept("original", place.name):
-                shape = {"shape": place.table.shape(), "rows": count_rows(work, place)}
+                rows = count_others(work) if place is layout.places[0] else count_rows(work, place)
+                shape = {"shape": place.table.shape(), "rows": rows}
                 work.steps.keep(place.name, "original", place.linked.old, shape)
     work.reload()
 
@@ -169,13 +197,15 @@ def _prepare(work: Work, place: Place) -> None:
             )  # fmt: skip
             work.steps.keep(place.name, _ADDED_COLUMN, place.linked.flow)
         create_triggers(work.connection, place)
+        if place is work.layout.places[0]:
+            create_memory(work.connection, work.layout)
 
 
-def _add_index(work: Work, place: Place, name: str, columns: list[str]) -> None:
+def _add_index(work: Work, place: Place, name: str, what: list[str] | sql.Composed) -> None:
     work.steps.keep(place.name, _ADDED_INDEX, name)
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    columns = sql.SQL(", ").join(map(sql.Identifier, what)) if isinstance(what, list) else q("({what})", what=what)
     statement = q(
-        "CREATE INDEX CONCURRENTLY {name} ON {table} ({columns})", name=name, table=place.ident, columns=names
+        "CREATE INDEX CONCURRENTLY {name} ON {table} ({columns})", name=name, table=place.ident, columns=columns
     )
     build_index(work, place, name, statement)
 
@@ -222,6 +252,8 @@ def _remove(work: Work, place: Place) -> int:
     with short(work.connection, work.limits):
         work.connection.execute(q("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", table=place.ident))
         drop_triggers(work.connection, place)
+        if place.name == work.migration.flows.name:
+            drop_memory(work.connection, work.layout)
         if flow in added and place.has_flow:
             _keep_flow_ids(work, place)
             work.connection.execute(q("ALTER TABLE {table} DROP COLUMN IF EXISTS {flow}", table=place.ident, flow=flow))

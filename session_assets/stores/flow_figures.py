@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors, sql
 
-from session_assets.flow.compat_model import FLOWS, LEGACY, Flows
-from session_assets.stores.flow_compat import exists, has_column
+from session_assets.flow.model import Migration
+from session_assets.flow.table_names import quoted
+from session_assets.stores.flow_compat_tables import Seen, look
+from session_assets.stores.flow_layout import q
 from session_assets.stores.postgres import Database
 
 COUNTED = (
@@ -23,7 +25,6 @@ COUNTED = (
 """Metrics that the database gives."""
 FAULTS = ("migration_errors", "foreign_key_violations")
 """Those of them that count what the database itself shows: nobody else can say that there are fewer."""
-_SESSIONS = "data_import_sessions"
 _DAYS, _SECONDS = 365_000, 2_000_000  # what PostgreSQL can count with
 _KEYS = """
     SELECT k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.convalidated, n.nspname, c.relname, fn.nspname,
@@ -37,6 +38,7 @@ _KEYS = """
     WHERE k.contype = 'f' AND k.conrelid = ANY (ARRAY(SELECT to_regclass(name) FROM unnest(%s::text[]) name))
     ORDER BY 2, 1
 """
+_THERE: LiteralString = "SELECT count(to_regclass(name)) FROM unnest(%s::text[]) name"
 _STEPS: LiteralString = """
     SELECT kind, state, extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 FROM {steps}
     WHERE state = 'failed' OR started_at > now() - make_interval(days => %s) ORDER BY started_at DESC
@@ -52,7 +54,7 @@ class Figures:
     steps: list[tuple[str, str, float]] = field(default_factory=list[tuple[str, str, float]])
 
 
-def figures(database: Database, days: int, seconds: float, flows: Flows = FLOWS) -> Figures:
+def figures(database: Database, days: int, seconds: float, migration: Migration) -> Figures:
     """Count over the last so many days; each figure may take so many seconds. One that is refused leaves the others."""
     days, seconds = min(days, _DAYS), min(max(seconds, 0.001), _SECONDS)
     result = Figures()
@@ -60,12 +62,16 @@ def figures(database: Database, days: int, seconds: float, flows: Flows = FLOWS)
         connection.execute("SET default_transaction_read_only = on")
         connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(int(seconds * 1000))))
         counts: dict[str, Callable[[], tuple[float | None, str]]] = {
-            "migration_errors": lambda: _migration(connection, flows, days, result),
-            "foreign_key_violations": lambda: _violations(connection),
-            "flow_creation_success_rate": lambda: _created(connection, flows, days),
-            "discovery_flow_completion_rate": lambda: _finished(connection, flows.table, flows.created, days),
-            "data_import_success_rate": lambda: _finished(connection, _SESSIONS, "created_at", days),
-            "user_session_continuity": lambda: _continued(connection, flows),
+            "migration_errors": lambda: _migration(look(connection, migration), connection, days, result),
+            "foreign_key_violations": lambda: _violations(connection, migration),
+            "flow_creation_success_rate": lambda: _created(connection, migration, days),
+            "discovery_flow_completion_rate": lambda: _finished(
+                connection, migration, migration.flows.name, migration.flows.created, migration.flows.status, days
+            ),
+            "data_import_success_rate": lambda: _finished(
+                connection, migration, migration.sessions.name, migration.sessions.created, "status", days
+            ),
+            "user_session_continuity": lambda: _continued(connection, migration),
         }
         for name, count in counts.items():
             try:
@@ -77,23 +83,23 @@ def figures(database: Database, days: int, seconds: float, flows: Flows = FLOWS)
     return result
 
 
-def _migration(connection: psycopg.Connection, flows: Flows, days: int, result: Figures) -> tuple[float | None, str]:
-    if not exists(connection, flows.steps):
+def _migration(
+    flows: Seen | None, connection: psycopg.Connection, days: int, result: Figures
+) -> tuple[float | None, str]:
+    if flows is None or flows.steps is None:
         return None, "no step of the migration was run on this database"
-    query = sql.SQL(_STEPS).format(steps=sql.Identifier(flows.steps))
+    query = q(_STEPS, steps=flows.steps)
     result.steps = [(str(kind), str(state), float(spent)) for kind, state, spent in connection.execute(query, [days])]
-    if not result.steps and not _number(
-        connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(flows.steps))
-    ):
+    if not result.steps and not _number(connection, q("SELECT count(*) FROM {steps}", steps=flows.steps)):
         return None, "no step of the migration is recorded in this database"
     failed = [kind for kind, state, _ in result.steps if state == "failed"]
     return len(failed), ", ".join(sorted(set(failed)))
 
 
-def _violations(connection: psycopg.Connection) -> tuple[float | None, str]:
+def _violations(connection: psycopg.Connection, migration: Migration) -> tuple[float | None, str]:
     """Rows without what their foreign key names, also where the key was not validated."""
-    tables = [one.table for one in LEGACY if exists(connection, one.table)]
-    if not tables:
+    tables = [quoted(one.name) for one in migration.tables]
+    if not _number(connection, sql.SQL(_THERE), [tables]):
         return None, "the database has none of the tables"
     total, rows, notes = 0, 0, list[str]()
     for name, table, _, is_valid, *places, own, theirs in connection.execute(_KEYS, [tables]).fetchall():
@@ -118,55 +124,69 @@ def _broken(connection: psycopg.Connection, places: list[str], own: list[str], t
     return _number(connection, query)
 
 
-def _created(connection: psycopg.Connection, flows: Flows, days: int) -> tuple[float | None, str]:
+def _created(connection: psycopg.Connection, migration: Migration, days: int) -> tuple[float | None, str]:
     """The share of new import sessions that have a flow; the schema tells before contract only."""
-    if not has_column(connection, flows.table, flows.session) or not exists(connection, _SESSIONS):
+    flows, sessions = look(connection, migration), look(connection, migration, migration.sessions.name)
+    created = migration.sessions.created
+    if flows is None or sessions is None or migration.flows.session not in flows.columns:
         return None, "after contract the tables do not tell which flow an import began"
-    query = sql.SQL(
-        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {flows} f WHERE f.{session} = s.id))"
-        " FROM data_import_sessions s WHERE s.created_at > now() - make_interval(days => {days})"
-    ).format(flows=sql.Identifier(flows.table), session=sql.Identifier(flows.session), days=sql.Literal(days))
+    if created not in sessions.columns:
+        return None, f"{migration.sessions.name} does not tell when a session came"
+    query = q(
+        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {flows} f WHERE f.{session} = s.{key}))"
+        " FROM {sessions} s WHERE s.{created} > now() - make_interval(days => {days})",
+        flows=flows.ident, session=migration.flows.session, sessions=sessions.ident, key=migration.sessions.key,
+        created=created or "", days=sql.Literal(days),
+    )  # fmt: skip
     return _share(connection, query, f"no import session in {days} days")
 
 
-def _finished(connection: psycopg.Connection, table: str, created: str, days: int) -> tuple[float | None, str]:
+def _finished(
+    connection: psycopg.Connection, migration: Migration, name: str, created: str | None, status: str, days: int
+) -> tuple[float | None, str]:
     """The share of completed rows among those that ended."""
-    if not all(has_column(connection, table, name) for name in ("status", created)):
-        return None, f"{table} has no status"
-    query = sql.SQL(
+    seen = look(connection, migration, name)
+    if seen is None or status not in seen.columns or created not in seen.columns:
+        return None, f"{name} has no status"
+    query = q(
         "SELECT count(*), count(*) FILTER (WHERE ended IN ('completed', 'complete', 'success', 'succeeded'))"
-        " FROM (SELECT lower(status::text) ended FROM {table} WHERE {created} > now() - make_interval(days => {days})) flows"
-        " WHERE ended IN ('completed', 'complete', 'success', 'succeeded', 'failed', 'error', 'cancelled', 'aborted')"
-    ).format(table=sql.Identifier(table), created=sql.Identifier(created), days=sql.Literal(days))
-    return _share(connection, query, f"nothing in {table} ended that began in {days} days")
+        " FROM (SELECT lower({status}::text) ended FROM {table} WHERE {created} > now() - make_interval(days => {days})) flows"
+        " WHERE ended IN ('completed', 'complete', 'success', 'succeeded', 'failed', 'error', 'cancelled', 'aborted')",
+        status=status, table=seen.ident, created=created or "", days=sql.Literal(days),
+    )  # fmt: skip
+    return _share(connection, query, f"nothing in {name} ended that began in {days} days")
 
 
-def _continued(connection: psycopg.Connection, flows: Flows) -> tuple[float | None, str]:
+def _continued(connection: psycopg.Connection, migration: Migration) -> tuple[float | None, str]:
     """The share of import sessions, that have a flow: all before contract, after it those that were there then."""
-    if not exists(connection, _SESSIONS):
-        return None, f"the database has no {_SESSIONS}"
-    if has_column(connection, flows.table, flows.session):
-        place = sql.SQL("{} f WHERE f.{} = s.id").format(sql.Identifier(flows.table), sql.Identifier(flows.session))
-        which = sql.SQL("")
-    elif exists(connection, flows.archive):
-        place = sql.SQL("{} a WHERE a.old_value = s.id").format(sql.Identifier(flows.archive))
-        which = _until_contract(connection, flows)
+    flows, sessions = look(connection, migration), look(connection, migration, migration.sessions.name)
+    if sessions is None:
+        return None, f"the database has no {migration.sessions.name}"
+    which: sql.Composable = sql.SQL("")
+    key, own = sql.Identifier("s", migration.sessions.key), migration.flows.session
+    if flows is not None and own in flows.columns:
+        place = q("{flows} f WHERE f.{own} = {key}", flows=flows.ident, own=own, key=key)
+    elif flows is not None and flows.archive is not None:
+        place = q("{archive} a WHERE a.old_value = {key}", archive=flows.archive, key=key)
+        which = _until_contract(flows, sessions, migration.sessions.created)
     else:
-        return None, f"{flows.table} has neither {flows.session} nor its archive"
-    query = sql.SQL(
-        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {})) FROM data_import_sessions s{}"
-    ).format(place, which)
+        return None, f"{migration.flows.name} has neither {own} nor its archive"
+    query = q(
+        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {place})) FROM {sessions} s{which}",
+        place=place, sessions=sessions.ident, which=which,
+    )  # fmt: skip
     return _share(connection, query, "there is no import session")
 
 
-def _until_contract(connection: psycopg.Connection, flows: Flows) -> sql.Composable:
+def _until_contract(flows: Seen, sessions: Seen, created: str | None) -> sql.Composable:
     """A session that came after contract needs no flow of its own."""
-    if not exists(connection, flows.steps) or not has_column(connection, _SESSIONS, "created_at"):
+    if flows.steps is None or created is None or created not in sessions.columns:
         return sql.SQL("")
-    return sql.SQL(
-        " WHERE s.created_at IS NULL OR s.created_at <= coalesce((SELECT max(started_at) FROM {} WHERE kind = 'contract'"
-        " AND state = 'completed'), 'infinity')"
-    ).format(sql.Identifier(flows.steps))
+    return q(
+        " WHERE s.{created} IS NULL OR s.{created} <= coalesce((SELECT max(started_at) FROM {steps} WHERE kind = 'contract'"
+        " AND state = 'completed'), 'infinity')",
+        created=created, steps=flows.steps,
+    )  # fmt: skip
 
 
 def _share(connection: psycopg.Connection, query: sql.Composed, none: str) -> tuple[float | None, str]:
@@ -174,6 +194,6 @@ def _share(connection: psycopg.Connection, query: sql.Composed, none: str) -> tu
     return (part / whole, f"{part:,} of {whole:,}") if whole else (None, none)
 
 
-def _number(connection: psycopg.Connection, query: sql.Composed) -> int:
-    found = connection.execute(query).fetchone()
+def _number(connection: psycopg.Connection, query: sql.SQL | sql.Composed, values: list[Any] | None = None) -> int:
+    found = connection.execute(query, values).fetchone()
     return int(found[0]) if found else 0

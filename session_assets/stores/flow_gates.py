@@ -16,6 +16,7 @@ from session_assets.masking import safe_text
 from session_assets.stores.flow_alembic import version
 from session_assets.stores.flow_layout import q
 from session_assets.stores.flow_recount import recount, unmapped_share
+from session_assets.stores.flow_rights import rights_of
 from session_assets.stores.flow_shown import dropped_by_hand, how_to_restore, is_contracted
 from session_assets.stores.flow_work import Work
 
@@ -56,7 +57,13 @@ StagingRecord = Callable[[], tuple[str, dict[str, str]] | None]
 `SessionAssetsError` where it cannot be read."""
 
 
-def shut_gates(work: Work, staging: StagingRecord | None, waived_by: str | None) -> list[Gate]:
+TwinGates = Callable[[Work], list[Gate]]
+"""What the try on a twin says of the rest of the road: gates that are shut."""
+
+
+def shut_gates(
+    work: Work, staging: StagingRecord | None, waived_by: str | None, twin: TwinGates | None = None
+) -> list[Gate]:
     """All gates that are shut now. Part of a contract that was begun does not ask for checks and rehearsal again."""
     if is_contracted(work) and version(work) == REVISIONS[CONTRACT]:
         return [Gate("contract", "contract is completed already", "There is nothing more to do")]
@@ -76,6 +83,7 @@ def shut_gates(work: Work, staging: StagingRecord | None, waived_by: str | None)
             *_rehearsal(work),
             *_staging(work, staging, waived_by),
             *_obstacles(work),
+            *(twin(work) if twin is not None else ()),
         ]
     return gates
 
@@ -120,7 +128,7 @@ def _locks(work: Work) -> Iterator[Gate]:
 
 
 def _checks(work: Work) -> Iterator[Gate]:
-    for found in recount(work, [rule.name for rule in RULES.values() if rule.is_error]):
+    for found in recount(work, [rule.name for rule in RULES.values() if rule.is_error and rule.shuts_contract]):
         if found.passed and found.unreadable > work.limits.unreadable_share * (found.read - found.not_applicable):
             yield Gate(
                 f"check_{found.name}", f"too much of it could not be judged: {'; '.join(found.odd)}",
@@ -186,6 +194,8 @@ def _staging(work: Work, staging: StagingRecord | None, waived_by: str | None) -
 def _obstacles(work: Work) -> Iterator[Gate]:
     if work.layout.obstacles:
         yield Gate("obstacles", "; ".join(work.layout.obstacles), "Remove what stands in the way")
+    for one in rights_of(work):
+        yield Gate("rights", f"{one.object}: {one.why}", one.remedy)
 
 
-__all__ = ["CONTRACT", "Gate", "GatesShut", "StagingRecord", "digest_of", "original_shapes", "shut_gates"]
+__all__ = ["CONTRACT", "Gate", "GatesShut", "StagingRecord", "TwinGates", "digest_of", "original_shapes", "shut_gates"]

@@ -9,12 +9,11 @@ from psycopg import sql
 
 from session_assets.changes.evidence import Figures, Holding
 from session_assets.flow.model import Migration
+from session_assets.stores.flow_catalog import find_table
 from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_links import links, rows
 from session_assets.stores.flow_seen import unreadable_rows
 from session_assets.stores.flow_work import Work
-
-_TABLE = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)"
 
 
 def holdings(connection: psycopg.Connection, migration: Migration) -> list[Holding]:
@@ -24,10 +23,10 @@ def holdings(connection: psycopg.Connection, migration: Migration) -> list[Holdi
 
 
 def _count(connection: psycopg.Connection, name: str) -> int | None:
-    found = connection.execute(_TABLE, [name]).fetchone()
+    found = find_table(connection, name)
     if found is None:
         return None
-    row = connection.execute(q("SELECT count(*) FROM {table}", table=sql.Identifier(*found))).fetchone()
+    row = connection.execute(q("SELECT count(*) FROM {table}", table=sql.Identifier(found[1], found[2]))).fetchone()
     assert row is not None
     return row[0]
 
@@ -53,8 +52,8 @@ def _looked(work: Work) -> Iterator[tuple[Place, tuple[int, int, int, int], str]
             q("WITH {links}, r AS ({rows}), o AS (SELECT r.*, {odd} AS odd FROM r) SELECT count(*),"
               " count(*) FILTER (WHERE NOT odd AND r.session IS NULL), count(*) FILTER (WHERE odd),"
               " count(*) FILTER (WHERE NOT odd AND r.session IS NOT NULL AND r.session NOT IN (SELECT session FROM sessions)"
-              " AND r.session NOT IN (SELECT session FROM firsts) AND r.session NOT IN (SELECT flow FROM ids)) FROM o r",
-              links=links(work), rows=rows(work, place), odd=odd.condition)
+              " AND r.session NOT IN (SELECT session FROM firsts) AND r.old_flow NOT IN (SELECT flow FROM ids_of_old)) FROM o r",
+              links=links(work, place), rows=rows(work, place), odd=odd.condition)
         ).fetchone()  # fmt: skip
         assert row is not None
         yield place, (row[0], row[1], row[2], row[3]), odd.told(row[2]) if row[2] else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
@@ -10,15 +10,17 @@ import psycopg
 from psycopg import sql
 
 from session_assets.errors import UsageError
-from session_assets.flow.model import Linked, Migration
+from session_assets.flow.model import DESCRIBE, Linked, Migration
+from session_assets.flow.table_names import parts, written
 from session_assets.stores.flow_catalog import OURS, Table, dependents, fingerprint, hidden_rows, read_tables
-from session_assets.stores.flow_types import can_be_compared, is_text, is_time
+from session_assets.stores.flow_ids import converted, matches, rule
+from session_assets.stores.flow_own_names import own_name, tag
+from session_assets.stores.flow_types import can_be_compared, is_time, length
 
 Fragment = sql.Composable
 REMADE_ARCHIVE = "remade_archive"
 """Kind of a remembered object: an archive that was made again after somebody dropped the one that a backfill had written."""
-_LONGEST = 63  # bytes of an identifier
-_GUID = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
+_UUID = 36  # characters of one as a text
 
 
 def q(text: LiteralString, /, **parts: Fragment | str) -> sql.Composed:
@@ -40,7 +42,8 @@ class Place:
         self.layout, self.linked, self.table, self.archive_table = layout, linked, table, archive
         self.name = linked.name
         self.ident = sql.Identifier(table.schema, table.name)
-        self.archive = layout.own(own_name("archive", table.name))
+        self.tag = layout.tag(table)
+        self.archive = layout.own(own_name("archive", self.tag))
         self.keys = [one.name for one in table.key]
         self.archive_keys = [f"key{number}" for number in range(1, len(self.keys) + 1)]
         self.has_old = linked.old in table.columns
@@ -54,7 +57,7 @@ class Place:
             return self.table.columns[self.linked.old].type
         if self.archive_table is not None:
             return self.archive_table.columns["old_value"].type
-        raise UsageError(f"{self.name} has no column {self.linked.old}. Describe its schema in flow/model.py.")
+        raise UsageError(f"{self.name} has no column {self.linked.old}. {DESCRIBE}.")
 
     @property
     def flow_type(self) -> str:
@@ -62,6 +65,11 @@ class Place:
         if self.has_flow:
             return self.table.columns[self.linked.flow].type
         return self.old_type if self.linked.fate == "replace" else self.layout.flow_type
+
+    @property
+    def rule(self) -> str:
+        """How values of the old column are compared with sessions."""
+        return rule(self.old_type, self.layout.session_type, self.layout.key_type)
 
     @property
     def odd_session(self) -> str:
@@ -77,10 +85,12 @@ class Place:
     def odd_flow(self) -> str:
         """Why values of the flow column cannot be compared with flows; empty where they can."""
         layout = self.layout
-        if can_be_compared(self.flow_type, layout.flow_type):
-            return ""
         flows = layout.migration.flows
         where = f"{self.name}.{self.linked.flow} is {self.flow_type}"
+        if layout.flow_type == "uuid" and (length(self.flow_type) or _UUID) < _UUID and self.follows:
+            return f"{where}, which is too short for {flows.name}.{flows.flow}: an id has {_UUID} characters"
+        if can_be_compared(self.flow_type, layout.flow_type):
+            return ""
         return f"{where} and {flows.name}.{flows.flow} is {layout.flow_type}, which cannot be compared"
 
     @property
@@ -119,9 +129,9 @@ class Place:
         ours = q("EXISTS (SELECT FROM {made} m WHERE m.flow_id = f.{flow}), ", made=layout.made, flow=layout.flow) \
             if layout.has_made else sql.SQL("")  # fmt: skip
         found = q(
-            "(SELECT f.{flow} FROM {flows} f WHERE f.{session} = {value} ORDER BY {ours}f.{created}, f.{flow} LIMIT 1)",
-            flow=layout.flow, flows=layout.flows_ident, session=layout.migration.flows.session, ours=ours,
-            value=converted(value, self.old_type, layout.session_type), created=layout.migration.flows.created,
+            "(SELECT f.{flow} FROM {flows} f WHERE {same} ORDER BY {ours}f.{created}, f.{flow} LIMIT 1)",
+            flow=layout.flow, flows=layout.flows_ident, ours=ours, same=self.of_session("f", value),
+            created=layout.migration.flows.created,
         )  # fmt: skip
         return self.as_flow(found)
 
@@ -129,10 +139,17 @@ class Place:
         """The flow whose id a value is already."""
         layout = self.layout
         found = q(
-            "(SELECT f.{flow} FROM {flows} f WHERE f.{flow} = {value})",
-            flow=layout.flow, flows=layout.flows_ident, value=converted(value, self.old_type, layout.flow_type),
+            "(SELECT f.{flow} FROM {flows} f WHERE {same} ORDER BY 1 LIMIT 1)", flow=layout.flow, flows=layout.flows_ident,
+            same=matches(sql.Identifier("f", layout.flow), layout.flow_type, value, self.old_type,
+                         rule(self.old_type, layout.flow_type)),
         )  # fmt: skip
         return self.as_flow(found)
+
+    def of_session(self, alias: str, value: Fragment) -> sql.Composed:
+        """Whether a flow is of the session that a value of the old column names."""
+        layout = self.layout
+        column = sql.Identifier(alias, layout.migration.flows.session)
+        return matches(column, layout.session_type, value, self.old_type, self.rule)
 
     def followed(self, value: Fragment) -> sql.Composed:
         """What a value of the old column leads to."""
@@ -177,17 +194,22 @@ class Layout:
         self.flows_ident = sql.Identifier(flows.schema, flows.name)
         self.sessions_ident = sql.Identifier(self.sessions.schema, self.sessions.name)
         self.made = self.own(f"{OURS}_made")
+        self._names = Counter(parts(one.name)[1] for one in migration.tables)
         self._need(flows, migration.flows.flow, migration.flows.created, migration.flows.status, *migration.flows.scope)
         self._need(self.sessions, migration.sessions.key, migration.sessions.title)
+        self.key_type = self.sessions.columns[migration.sessions.key].type
         archives = {
-            one.name: _full(self.schema, own_name("archive", tables[one.name].name)) for one in migration.tables
+            one.name: written(self.schema, own_name("archive", self.tag(tables[one.name]))) for one in migration.tables
         }
-        made = _full(self.schema, f"{OURS}_made")
+        made = written(self.schema, f"{OURS}_made")
         ours = read_tables(connection, [*archives.values(), made], required=False)
         self.places = [self._place(one, tables[one.name], ours.get(archives[one.name])) for one in migration.tables]
         self.has_made = made in ours
+        self.made_session = "session_id" if self.has_made and "session_id" in ours[made].columns else "session"
+        """The column of sessions in the table of made flows: earlier versions named it as the columns that contract drops."""
         self.flow_type = flows.columns[self.flow].type
         self.session_type = self.places[0].old_type
+        self.rule = rule(self.session_type, self.key_type)
         self.misunderstood = list(self._misunderstood())
         self.obstacles = [*self.misunderstood, *(one for place in self.places for one in place.misunderstood)]
         self.obstacles += _obstacles(connection, [one for one in self.places if one.has_old])
@@ -207,6 +229,10 @@ class Layout:
         for table, name in ((self.flows, flows.created), (self.sessions, sessions.created)):
             if name is not None and name in table.columns and not is_time(table.columns[name].type):
                 yield f"{table.name}.{name} is {table.columns[name].type}, which is no time"
+
+    def tag(self, table: Table) -> str:
+        """What objects of ours that belong to a table are called after: its name, unique also where another schema has it."""
+        return tag(table.schema, table.name, is_shared=self._names[table.name] > 1)
 
     def own(self, name: str) -> sql.Identifier:
         """An object of ours, in the schema of the flows."""
@@ -231,9 +257,9 @@ class Layout:
             raise UsageError(f"{linked.name} has no primary key: rows could not be told apart. Give it one.")
         if not place.has_old and archive is None:
             raise UsageError(
-                f"{linked.name} has neither its column {linked.old} nor its archive {own_name('archive', table.name)}. If the"
-                " migration was contracted here,"
-                " somebody dropped the archive: restore it from a backup. Else describe the schema in flow/model.py."
+                f"{linked.name} has neither its column {linked.old} nor its archive {own_name('archive', self.tag(table))}. If"
+                " the migration was contracted here, somebody dropped the archive: restore it from a backup. Else:"
+                f" {DESCRIBE}."
             )
         if linked.fate == "archive":
             self._need(table, *([linked.flow] if linked.named else []))
@@ -245,34 +271,7 @@ class Layout:
     def _need(table: Table, *names: str) -> None:
         for name in names:
             if name not in table.columns:
-                raise UsageError(f"{table.name} has no column {name}. Describe its schema in flow/model.py.")
-
-
-def own_name(kind: str, table: str) -> str:
-    """The name of something of ours that belongs to a table, within PostgreSQL's limit."""
-    name = f"{OURS}_{kind}_{table}"
-    if len(name.encode()) <= _LONGEST:
-        return name
-    return f"{OURS}_{kind}_{table[:16]}_{hashlib.sha256(table.encode()).hexdigest()[:8]}"
-
-
-def converted(value: Fragment, source: str, target: str) -> sql.Composed:
-    """A value in another type; null where a text does not look like one of that type."""
-    if source == target:
-        return sql.Composed([value])
-    kind = raw(target)
-    if is_text(source) and target == "uuid":
-        guid = sql.SQL(_GUID)
-        return q("CASE WHEN {v} ~* {guid} THEN CAST({v} AS uuid) END", v=value, guid=guid)
-    if is_text(source) and target in ("integer", "bigint"):
-        return q("CASE WHEN {v} ~ '^[0-9]{{1,9}}$' THEN CAST({v} AS {kind}) END", v=value, kind=kind)
-    if is_text(target):
-        return q("CAST(CAST({v} AS text) AS {kind})", v=value, kind=kind)
-    return q("CAST({v} AS {kind})", v=value, kind=kind)
-
-
-def _full(schema: str, name: str) -> str:
-    return f'"{schema}"."{name}"'
+                raise UsageError(f"{table.name} has no column {name}. {DESCRIBE}.")
 
 
 def _unique(table: Table) -> list[Any]:

@@ -5,13 +5,18 @@ The same queries serve the dry run and the undo itself: they look at the tables,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
 from session_assets.masking import safe_text
-from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, q, raw
+from session_assets.stores.flow_breaks import NOT_NULL, breaking, conditions, fails_without_flow
+from session_assets.stores.flow_breaks import WORDS as BREAKS
+from session_assets.stores.flow_breaks import dangles as of_keys
+from session_assets.stores.flow_layout import REMADE_ARCHIVE, Place, q
+from session_assets.stores.flow_memory import remembered
 from session_assets.stores.flow_unfill import of_made, refused_flows
 from session_assets.stores.flow_work import Work
 
@@ -19,15 +24,21 @@ LISTED = 100_000  # rows that are named; the counts are of all
 WORDS = {
     "row_gone": "its row was deleted, or has another key now; the value stays in the archive",
     "session_deleted": "its session was deleted, so the foreign key would not hold; the value stays in the archive",
+    "check_fails": "a CHECK does not hold for it: the constraint comes back NOT VALID; correct the row, then validate it",
+    "key_fails": "some columns of a foreign key are empty: it comes back NOT VALID; correct the row, then validate it",
+    "not_unique": "another row is like it: the constraint or index is missing; correct one of them, then add it",
+    "no_value": "was written since and has no value: the column is without NOT NULL; give it one, then set NOT NULL",
+    "needs_its_flow": "a CHECK would not hold for it without the flow id that we filled, so it stays",
     "emptied_since": "somebody emptied the column since; the value stays in the archive",
     "edited_since": "somebody changed it since, and it stays as it is",
     "deleted_since": "somebody deleted it since",
     "in_use": "rows that the application wrote refer to it, and it stays",
     "origin_unknown": "the archive that says whether we wrote its flow id was dropped by hand, so it stays",
+    "remembered": "we made it and it stays; the table of made flows goes on to name it",
     "kept_in_archive": "its flow id is in no other place, so the archive keeps it for the next apply",
 }
 """Why a row is left."""
-HARMLESS = frozenset({"kept_in_archive"})
+HARMLESS = frozenset({"kept_in_archive", "remembered"})
 """Words of rows that lose nothing, and come back by themselves."""
 
 
@@ -38,10 +49,13 @@ class Left:
     word: str
     table: str
     key: str
+    condition: str = ""
+    """The constraint, index or column that is missing or not validated because of it."""
 
     @property
     def text(self) -> str:
-        return f"{self.word}: {self.table} {safe_text(self.key)}: {WORDS[self.word]}"
+        what = f" ({safe_text(self.condition)})" if self.condition else ""
+        return f"{self.word}: {self.table} {safe_text(self.key)}{what}: {WORDS[self.word]}"
 
 
 def left_rows(work: Work, kind: str) -> list[Left]:
@@ -49,13 +63,19 @@ def left_rows(work: Work, kind: str) -> list[Left]:
     if kind == BACKFILL:
         flows = [Left(word, work.layout.places[0].name, flow) for flow, word in refused_flows(work)]
         found = (
-            one for place in work.layout.followed for one in (*_edited(work, place), *_of_unknown_origin(work, place))
+            one
+            for place in work.layout.followed
+            for one in (*_edited(work, place), *_of_unknown_origin(work, place), *_needed(work, place))
         )
         return [*flows, *found]
     if kind == CONTRACT:
-        return [one for place in work.layout.places for one in _archived_only(work, place)]
+        return [one for place in work.layout.places for one in (*_archived_only(work, place), *_breaking(work, place))]
     assert kind == EXPAND
-    return [one for place in work.layout.places for one in (*_archived_only(work, place), *_kept_flow_ids(work, place))]
+    flows = [Left("remembered", work.layout.places[0].name, flow) for flow in remembered(work)]
+    found = (
+        one for place in work.layout.places for one in (*_archived_only(work, place), *_kept_flow_ids(work, place))
+    )
+    return [*flows, *found]
 
 
 def _edited(work: Work, place: Place) -> list[Left]:
@@ -68,6 +88,19 @@ def _edited(work: Work, place: Place) -> list[Left]:
           " AND t.{flow} IS NOT NULL AND t.{flow} <> a.filled_flow_id ORDER BY 1 LIMIT {limit}",
           key=place.key_text("t"), table=place.ident, archive=place.archive, same=place.same_key("t", "a"),
           flow=place.linked.flow, limit=sql.Literal(LISTED)),
+    )  # fmt: skip
+
+
+def _needed(work: Work, place: Place) -> list[Left]:
+    """Rows that cannot be without the flow id that we filled."""
+    if place.archive_table is None or not place.has_flow:
+        return []
+    return _listed(
+        work, place,
+        q("SELECT {key}, 'needs_its_flow' FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
+          " AND (a.filled_flow_id = t.{flow} OR {of_made}) AND {needed} ORDER BY 1 LIMIT {limit}",
+          key=place.key_text("t"), table=place.ident, archive=place.archive, same=place.same_key("t", "a"),
+          flow=place.linked.flow, of_made=of_made(place), needed=fails_without_flow(place), limit=sql.Literal(LISTED)),
     )  # fmt: skip
 
 
@@ -88,7 +121,7 @@ def _archived_only(work: Work, place: Place) -> list[Left]:
     """Old values that are in the archive only, or would be: before the undo the column is not there to hold them."""
     if place.archive_table is None:
         return []
-    dangles = _dangles(work, place)
+    dangles = of_keys(work, place)
     stays = q("t.{old} IS NULL", old=place.linked.old) if place.has_old else q("(({gone}) OR ({dangles}))",
         gone=_gone(place), dangles=dangles)  # fmt: skip
     return _listed(
@@ -98,6 +131,20 @@ def _archived_only(work: Work, place: Place) -> list[Left]:
           key=place.key_text("a", of_archive=True), gone=_gone(place), dangles=dangles, archive=place.archive,
           table=place.ident, same=place.same_key("t", "a"), stays=stays, limit=sql.Literal(LISTED)),
     )  # fmt: skip
+
+
+def _breaking(work: Work, place: Place) -> Iterator[Left]:
+    """Rows for which a condition on the old column does not hold; a value that stays in the archive is named already."""
+    if place.archive_table is None:
+        return
+    for name, one in conditions(work, place).items():
+        told = sql.SQL("NOT our_value") if one["kind"] == NOT_NULL else sql.SQL("true")
+        statement = q(
+            "SELECT our_key FROM ({rows}) r (our_key, our_value) WHERE {told} ORDER BY 1"
+            " LIMIT {limit}", rows=breaking(work, place, one), told=told, limit=sql.Literal(LISTED),
+        )  # fmt: skip
+        for (key,) in work.connection.execute(statement).fetchall():
+            yield Left(BREAKS[one["kind"]], place.name, key, name)
 
 
 def _kept_flow_ids(work: Work, place: Place) -> list[Left]:
@@ -113,24 +160,6 @@ def _kept_flow_ids(work: Work, place: Place) -> list[Left]:
 
 def _gone(place: Place) -> sql.Composed:
     return q("t.{key} IS NULL", key=place.keys[0])
-
-
-def _dangles(work: Work, place: Place) -> sql.Composed:
-    """Whether an archived value names a row that a foreign key needs and that is gone, now or when contract dropped it."""
-    keys = [
-        (one["target"], one["target_columns"][0])
-        for _, _, one in work.steps.kept("dropped_constraint", place.name)
-        if one["kind"] == "f" and one["columns"] == [place.linked.old]
-    ] + [
-        (one.target, one.target_columns[0])
-        for one in place.table.constraints
-        if one.kind == "f" and one.columns == [place.linked.old] and one.target is not None
-    ]
-    parts = [
-        q("NOT EXISTS (SELECT FROM {target} r WHERE r.{column} = a.old_value)", target=raw(target), column=column)
-        for target, column in dict.fromkeys(keys)
-    ]
-    return sql.SQL(" OR ").join(parts) if parts else sql.SQL("false").format()
 
 
 def _listed(work: Work, place: Place, statement: sql.Composed) -> list[Left]:

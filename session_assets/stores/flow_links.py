@@ -1,11 +1,15 @@
-"""Parts of statements of the recount: sessions, flows and rows as texts, with nothing of what backfill runs."""
+"""Parts of statements of the recount: sessions, flows and rows as texts, with nothing of what backfill runs.
+
+What is compared is compared as `flow_ids` says for the types on both sides, so each text exists once for each other side.
+"""
 
 from __future__ import annotations
 
 from psycopg import sql
 
+from session_assets.stores.flow_ids import canonical, rule
 from session_assets.stores.flow_layout import Place, q
-from session_assets.stores.flow_types import is_guid, is_time
+from session_assets.stores.flow_types import is_time
 from session_assets.stores.flow_work import Work
 
 _LINKS = """
@@ -15,13 +19,19 @@ _LINKS = """
         SELECT DISTINCT ON (session) session, flow FROM links ORDER BY session, ours, created, flow),
     several AS (SELECT session FROM links GROUP BY 1 HAVING count(*) > 1),
     ids AS MATERIALIZED (SELECT {flow} AS flow FROM {flows} f WHERE {flow} IS NOT NULL),
-    sessions AS MATERIALIZED (SELECT {key} AS session, {young} AS created FROM {sessions})
+    ids_of_old AS MATERIALIZED (SELECT {flow_of_old} AS flow FROM {flows} f WHERE {flow} IS NOT NULL),
+    sessions AS MATERIALIZED (SELECT {key} AS session, {young} AS created FROM {sessions}),
+    sessions_of_flow AS MATERIALIZED (SELECT {key_of_flow} AS session FROM {sessions})
 """
 
 
-def links(work: Work) -> sql.Composed:
-    """Common tables: links, firsts, several, ids and sessions."""
+def links(work: Work, of: Place | None = None) -> sql.Composed:
+    """Common tables to compare with rows of a place: links, firsts, several, ids and sessions.
+
+    `ids_of_old` are flows as the old column may name them, `sessions_of_flow` sessions as the column of flows may.
+    """
     layout = work.layout
+    of = of or layout.places[0]
     place = layout.places[0]
     old = q("t.{old}", old=place.linked.old)
     joined = sql.SQL("")
@@ -32,13 +42,20 @@ def links(work: Work) -> sql.Composed:
     if layout.has_made:
         ours = q("t.{flow} IN (SELECT flow_id FROM {made})", flow=layout.flow, made=layout.made)
     source = q("SELECT t.ctid AS place, {old} AS session, {ours} AS ours FROM {flows} t{joined}",
-               old=_session(work, old), ours=ours, flows=layout.flows_ident, joined=joined)  # fmt: skip
+               old=canonical(old, layout.session_type, of.rule), ours=ours, flows=layout.flows_ident, joined=joined)  # fmt: skip
+    flow, key = q("f.{flow}", flow=layout.flow), q("{key}", key=work.migration.sessions.key)
     return q(
-        _LINKS, flow=_flow(work, q("f.{flow}", flow=layout.flow)), created=work.migration.flows.created,
-        flows=layout.flows_ident, source=source, sessions=layout.sessions_ident,
-        key=_session(work, q("{key}", key=work.migration.sessions.key)),
+        _LINKS, flow=canonical(flow, layout.flow_type, rule(of.flow_type, layout.flow_type)),
+        flow_of_old=canonical(flow, layout.flow_type, rule(of.old_type, layout.flow_type)),
+        created=work.migration.flows.created, flows=layout.flows_ident, source=source, sessions=layout.sessions_ident,
+        key=canonical(key, layout.key_type, of.rule), key_of_flow=canonical(key, layout.key_type, _as_session(of)),
         young=sql.SQL("NULL::timestamptz") if _created(work) is None else q("{created}", created=_created(work) or ""),
     )  # fmt: skip
+
+
+def _as_session(place: Place) -> str:
+    """How flow ids of a place are compared with sessions."""
+    return rule(place.flow_type, place.layout.session_type, place.layout.key_type)
 
 
 def _created(work: Work) -> str | None:
@@ -48,28 +65,23 @@ def _created(work: Work) -> str | None:
     return created if created in columns and is_time(columns[created].type) else None
 
 
-def _session(work: Work, value: sql.Composable) -> sql.Composed:
-    """A session's id as a text to compare; of GUIDs upper and lower case are the same."""
-    kinds = work.layout.session_type, work.layout.sessions.columns[work.migration.sessions.key].type
-    return _text(value, is_guid(*kinds))
-
-
-def _flow(work: Work, value: sql.Composable) -> sql.Composed:
-    """A flow's id as a text to compare."""
-    return _text(value, is_guid(work.layout.flow_type))
-
-
-def _text(value: sql.Composable, is_guid: bool) -> sql.Composed:
-    return (sql.SQL("lower(({})::text)") if is_guid else sql.SQL("({})::text")).format(value)
-
-
 def rows(work: Work, place: Place) -> sql.Composed:
-    """Key, session and flow of each row as texts, whether the old column still stands or is archived."""
-    flow = _flow(work, q("t.{flow}", flow=place.linked.flow)) if place.has_flow else sql.SQL("NULL::text").format()
-    if place.has_old:
-        return q("SELECT {key} AS key, {session} AS session, {flow} AS flow FROM {table} t", key=place.key_text("t"),
-                 session=_session(work, q("t.{old}", old=place.linked.old)), flow=flow, table=place.ident)  # fmt: skip
-    return q("SELECT {key} AS key, {session} AS session, {flow} AS flow FROM {table} t"
-             " LEFT JOIN {archive} a ON {same}", key=place.key_text("t"), flow=flow, table=place.ident,
-             session=_session(work, sql.SQL("a.old_value")), archive=place.archive,
-             same=place.same_key("t", "a"))  # fmt: skip
+    """Key, session and flow of each row as texts, whether the old column still stands or is archived.
+
+    `old_flow` is the old column as the id of a flow, `flow_session` the flow id as that of a session.
+    """
+    layout = work.layout
+    old = q("t.{old}", old=place.linked.old) if place.has_old else sql.SQL("a.old_value").format()
+    flow = q("t.{flow}", flow=place.linked.flow) if place.has_flow else sql.SQL("NULL::text").format()
+    kind = place.flow_type if place.has_flow else "text"
+    archive = sql.SQL("").format()
+    if not place.has_old:
+        archive = q(" LEFT JOIN {archive} a ON {same}", archive=place.archive, same=place.same_key("t", "a"))
+    return q(
+        "SELECT {key} AS key, {session} AS session, {flow} AS flow, {old_flow} AS old_flow, {flow_session} AS flow_session"
+        " FROM {table} t{archive}",
+        key=place.key_text("t"), session=canonical(old, place.old_type, place.rule),
+        flow=canonical(flow, kind, rule(place.flow_type, layout.flow_type)),
+        old_flow=canonical(old, place.old_type, rule(place.old_type, layout.flow_type)),
+        flow_session=canonical(flow, kind, _as_session(place)), table=place.ident, archive=archive,
+    )  # fmt: skip

@@ -10,8 +10,9 @@ from psycopg import sql
 
 from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
-from session_assets.flow.model import Migration, made_flow_id
-from session_assets.stores.flow_layout import Layout, Place, converted, q, raw
+from session_assets.flow.model import DESCRIBE, Migration, made_flow_id
+from session_assets.stores.flow_ids import converted, matches
+from session_assets.stores.flow_layout import Layout, Place, q, raw
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_waits import patiently, short
 from session_assets.stores.flow_work import Work
@@ -20,19 +21,20 @@ GONE = "removed"
 """Stands in place of the step with flows of ours that an undo has deleted, while it looks at rows that got one meanwhile."""
 _LACKING = """
     SELECT s.{key}, s.{title}, {settled}, {missing} FROM {sessions} s
-    WHERE (%s::text IS NULL OR s.{key} > CAST(%s AS {key_type})) AND NOT EXISTS (SELECT FROM {flows} f WHERE f.{session} = {id})
+    WHERE (%s::text IS NULL OR s.{key} > CAST(%s AS {key_type})) AND NOT EXISTS (SELECT FROM {flows} f WHERE {has_flow})
     ORDER BY s.{key} LIMIT %s
 """
 _MAKE = """
     WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) w (session, flow, title)),
     made AS (
         INSERT INTO {flows} AS f ({columns})
-        SELECT {values} FROM wanted w JOIN {sessions} s ON s.{key} = CAST(w.session AS {key_type})
-        WHERE NOT EXISTS (SELECT FROM {flows} f WHERE f.{session} = {id})
+        SELECT DISTINCT ON ({id}) {values} FROM wanted w JOIN {sessions} s ON s.{key} = CAST(w.session AS {key_type})
+        WHERE NOT EXISTS (SELECT FROM {flows} f WHERE {has_flow}) ORDER BY {id}, s.{key}
         ON CONFLICT DO NOTHING RETURNING *
     )
-    INSERT INTO {record} (flow_id, session_id, content, step)
-    SELECT f.{flow}, f.{session}, to_jsonb(f) - {session_name}::text, %s FROM made f ON CONFLICT DO NOTHING
+    INSERT INTO {record} (flow_id, session, content, step)
+    SELECT f.{flow}, f.{session}, to_jsonb(f) - {session_name}::text, %s FROM made f
+    ON CONFLICT (flow_id) DO UPDATE SET content = EXCLUDED.content, step = EXCLUDED.step
 """
 
 
@@ -44,10 +46,12 @@ def lacking(work: Work) -> Iterator[list[tuple[Any, str | None, bool, bool]]]:
         settled = q("coalesce(s.{created} < now() - {age}, true)", created=sessions.created,
                     age=sql.SQL("make_interval(secs => {})").format(sql.Literal(work.limits.settle_minutes * 60)))  # fmt: skip
     missing = sql.SQL(" OR ").join(
-        [sql.SQL("{} IS NULL").format(sql.Identifier("s", one)) for one in _required_scope(layout)]
-        or [sql.SQL("false")]
+        [
+            q("{id} IS NULL", id=session_parts(layout)["id"]),  # it has no like in the type of the flows' column
+            *(sql.SQL("{} IS NULL").format(sql.Identifier("s", one)) for one in required_scope(layout)),
+        ]
     )
-    statement = q(_LACKING, settled=settled, missing=missing, title=sessions.title, **_parts(layout))
+    statement = q(_LACKING, settled=settled, missing=missing, title=sessions.title, **session_parts(layout))
     last = None
     while True:
         rows = work.connection.execute(statement, [last, last, work.limits.batch]).fetchall()
@@ -64,7 +68,7 @@ def make_flows(work: Work, step: StepRecord) -> int:
     count = 0
     for page in lacking(work):
         wanted = [
-            (str(key), made_flow_id(key), title or str(key)) for key, title, settled, no in page if settled and not no
+            (str(key), made_flow_id(key), str(title or key)) for key, title, settled, no in page if settled and not no
         ]
         if wanted:
             count += patiently(
@@ -77,7 +81,7 @@ def make_flows(work: Work, step: StepRecord) -> int:
 
 def require_fillable(work: Work) -> None:
     """Raises `PlanRefused` where a flow would lack a column that must have a value."""
-    filled = {name for name, _ in _values(work.layout, "")}
+    filled = {name for name, _ in values_of_made(work.layout, "")}
     lacks = [
         one.name
         for one in work.layout.flows.columns.values()
@@ -86,18 +90,18 @@ def require_fillable(work: Work) -> None:
     if lacks:
         raise PlanRefused(
             f"A flow cannot be made: {work.migration.flows.name}.{', '.join(lacks)} must have a value."
-            " Give it in `literals` of flow/model.py."
+            f" Give it a value in `literals`. {DESCRIBE}."
         )
 
 
 def _make(work: Work, step: StepRecord, wanted: list[tuple[str, str, str]]) -> int:
     layout = work.layout
-    pairs = _values(layout, _time(step.started_at))
+    pairs = values_of_made(layout, _time(step.started_at))
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in pairs)
     values = sql.SQL(", ").join(value for _, value in pairs)
     statement = q(
         _MAKE, columns=columns, values=values, record=layout.made, flow=layout.flow,
-        session_name=sql.Literal(work.migration.flows.session), **_parts(layout),
+        session_name=sql.Literal(work.migration.flows.session), **session_parts(layout),
     )  # fmt: skip
     with short(work.connection, work.limits):
         done = work.connection.execute(statement, [*map(list, zip(*wanted, strict=True)), step.id]).rowcount
@@ -106,16 +110,17 @@ def _make(work: Work, step: StepRecord, wanted: list[tuple[str, str, str]]) -> i
         work.connection.execute(
             q(
                 "INSERT INTO {archive} ({names}, old_value) SELECT {keys}, f.{session} FROM {flows} f JOIN {record} m"
-                " ON m.flow_id = f.{flow} WHERE m.session_id = ANY (%s::{type}[]) ON CONFLICT DO NOTHING",
+                " ON m.flow_id = f.{flow} WHERE m.flow_id = ANY (%s::{type}[]) ON CONFLICT DO NOTHING",
                 archive=place.archive, names=names, keys=place.key_list("f"), session=work.migration.flows.session,
-                flows=layout.flows_ident, record=layout.made, flow=layout.flow, type=raw(layout.session_type),
+                flows=layout.flows_ident, record=layout.made, flow=layout.flow, type=raw(layout.flow_type),
             ),
-            [[session for session, _, _ in wanted]],
+            [[flow for _, flow, _ in wanted]],
         )  # fmt: skip
     return done
 
 
-def _parts(layout: Layout) -> dict[str, Any]:
+def session_parts(layout: Layout) -> dict[str, Any]:
+    """Parts of statements about sessions `s` and their flows."""
     sessions, flows = layout.migration.sessions, layout.migration.flows
     kind = layout.sessions.columns[sessions.key].type
     return {
@@ -125,10 +130,17 @@ def _parts(layout: Layout) -> dict[str, Any]:
         "flows": layout.flows_ident,
         "session": flows.session,
         "id": converted(sql.Identifier("s", sessions.key), kind, layout.session_type),
+        "has_flow": matches(
+            sql.Identifier("f", flows.session),
+            layout.session_type,
+            sql.Identifier("s", sessions.key),
+            kind,
+            layout.rule,
+        ),
     }
 
 
-def _values(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
+def values_of_made(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
     """Columns of a flow that is made, with their values, of those that the table has."""
     migration: Migration = layout.migration
     flows, sessions = migration.flows, migration.sessions
@@ -145,13 +157,19 @@ def _values(layout: Layout, created: str) -> list[tuple[str, sql.Composable]]:
         before, _, after = template.partition("{}")
         values[title] = sql.SQL("{} || w.title || {}").format(sql.Literal(before), sql.Literal(after))
     return [
-        (name, sql.SQL("CAST({} AS {})").format(value, raw(layout.flows.columns[name].type)))
+        (
+            name,
+            value
+            if name == flows.session
+            else sql.SQL("CAST({} AS {})").format(value, raw(layout.flows.columns[name].type)),
+        )
         for name, value in values.items()
         if name in layout.flows.columns
     ]
 
 
-def _required_scope(layout: Layout) -> list[str]:
+def required_scope(layout: Layout) -> list[str]:
+    """Columns of a session without which no flow can be made for it."""
     return [one for one in layout.migration.flows.scope if layout.flows.columns[one].not_null]
 
 
@@ -159,4 +177,4 @@ def _time(moment: datetime) -> str:
     return moment.isoformat()
 
 
-__all__ = ["Place", "lacking", "make_flows", "require_fillable"]
+__all__ = ["Place", "lacking", "make_flows", "require_fillable", "required_scope", "session_parts", "values_of_made"]

@@ -13,6 +13,7 @@ from typing import Any
 from session_assets.changes.owner import Accepts
 from session_assets.errors import PlanRefused, UsageError
 from session_assets.failpoints import failpoint
+from session_assets.flow.description import Described, described
 from session_assets.flow.model import (
     BACKFILL,
     CONTRACT,
@@ -29,13 +30,24 @@ from session_assets.flow.model import (
 from session_assets.stores.flow_alembic import move, version
 from session_assets.stores.flow_backfill import backfill
 from session_assets.stores.flow_contract import contract
+from session_assets.stores.flow_described import forget_description, require_same_description
 from session_assets.stores.flow_expand import expand, undo_expand
-from session_assets.stores.flow_gates import Gate, GatesShut, digest_of, original_shapes, shut_gates
+from session_assets.stores.flow_gates import Gate, GatesShut, TwinGates, digest_of, original_shapes, shut_gates
 from session_assets.stores.flow_left import left_rows
+from session_assets.stores.flow_memory import rename_session
+from session_assets.stores.flow_obstacles import Obstacle, find_obstacles, looked_at, refuse_obstacles
 from session_assets.stores.flow_owner import require_own_steps
 from session_assets.stores.flow_pooler import require_sessions
 from session_assets.stores.flow_restore import restore
-from session_assets.stores.flow_shown import is_contracted, lacks, not_contracted, remains, require_columns_of_contract
+from session_assets.stores.flow_rights import rights_of
+from session_assets.stores.flow_shown import (
+    dropped_by_hand,
+    is_contracted,
+    lacks,
+    not_contracted,
+    remains,
+    require_columns_of_contract,
+)
 from session_assets.stores.flow_staging import staging_record
 from session_assets.stores.flow_steps import StepRecord
 from session_assets.stores.flow_unfill import undo_backfill
@@ -64,8 +76,16 @@ class Flow:
         waived_by: str | None = None,
         say: Say = _quiet,
         accepted: Accepts | None = None,
+        twin: TwinGates | None = None,
+        described: Described | None = None,
     ) -> None:
+        self.twin = twin
+        self.waived: dict[str, str] = {}
+        """By whom a proof is waived, for the record of the step."""
+        self.before_expand: Callable[[Work], None] | None = None
+        """What is asked before anything is written; it raises what refuses."""
         self.database, self.migration, self.limits = database, migration, limits or Limits()
+        self.described = described or Described(migration)
         self.staging, self.waived_by, self.say, self.accepted = staging, waived_by, say, accepted
         self._work: Work | None = None
 
@@ -76,16 +96,19 @@ class Flow:
         waived_by: str | None = None,
         accepted: Accepts | None = None,
     ) -> Flow:
-        """Raises `NotConfigured` where FLOW_DATABASE_URL is unset. Connects to nothing."""
+        """Raises `NotConfigured` where FLOW_DATABASE_URL is unset, `UsageError` for a wrong FLOW_SCHEMA. Connects to nothing."""
         env = os.environ if env is None else env
+        found = described(env)
         staging = Database.from_env(STAGING_VARIABLE, env) if env.get(STAGING_VARIABLE) else None
         return Flow(
             Database.from_env(VARIABLE, env),
+            found.migration,
             limits=Limits.from_env(env),
             staging=staging,
             waived_by=waived_by or env.get("FLOW_WAIVE_STAGING") or None,
             say=say,
             accepted=accepted,
+            described=found,
         )
 
     # -- opening -------------------------------------------------------------------------------------------------------
@@ -105,7 +128,8 @@ class Flow:
             require_sessions(self.database, connection)
             with self.database.lock(LOCK, "flow migration", "The flow migration"):
                 require_own_steps(connection, self.migration, self.accepted)
-                self._work = Work(connection, self.migration, self.limits, self.say)
+                require_same_description(connection, self.migration)
+                self._work = looked_at(connection, self.described, self.limits, self.say)
                 try:
                     yield self._work
                 finally:
@@ -115,6 +139,7 @@ class Flow:
     def reading(self) -> Iterator[Work]:
         """One snapshot to read from, without the lock."""
         with self.database.connected("flow reading") as connection:
+            require_same_description(connection, self.migration)
             begin_snapshot(connection, self.migration)
             yield Work(connection, self.migration, self.limits, self.say)
             connection.execute("COMMIT")
@@ -122,10 +147,16 @@ class Flow:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def state(self) -> str:
-        """new | expanded | backfilled | contracted. Whether it is contracted is seen in the tables, not in the record."""
+        """new | expanded | backfilled | half contracted | contracted.
+
+        It is contracted if the tables show it and the step has ended; half, if columns are gone or not restored to their end.
+        """
         with self.reading() as work:
-            if is_contracted(work):
+            contracted = work.steps.newest(CONTRACT)
+            if is_contracted(work) and not dropped_by_hand(work) and contracted and contracted.state == "completed":
                 return "contracted"
+            if any(remains(work, CONTRACT)):
+                return "half contracted"
             return {None: "new", "0001": "expanded", "0002": "backfilled"}.get(version(work), "backfilled")
 
     def apply(self) -> StepRecord:
@@ -143,6 +174,7 @@ class Flow:
                     raise PlanRefused(
                         "A contract is half done. Finish it (`apply flow/contract`), or revert it, first."
                     )
+                refuse_obstacles(self.obstacles())
                 self.run_expand()  # somebody may have dropped a trigger, a column or an archive by hand
                 self.run_backfill(again=True)
             else:
@@ -156,7 +188,7 @@ class Flow:
         with self.holding() as work:
             self._settle()
             if version(work) != REVISIONS[CONTRACT]:
-                self._require_open_gates()
+                self.require_open_gates()
                 move(self, REVISIONS[CONTRACT])
             elif reason := not_contracted(work):
                 raise PlanRefused(reason)
@@ -164,10 +196,15 @@ class Flow:
             assert step is not None
             return step
 
+    def obstacles(self) -> list[Obstacle]:
+        """All that expand, backfill or a later step would meet, found in one snapshot; those of the description first."""
+        with self.database.connected("flow obstacles") as connection:
+            return find_obstacles(connection, self.described, self.limits)
+
     def gates(self) -> list[Gate]:
         """The gates of contract that are shut now."""
         with self.holding() as work:
-            return shut_gates(work, staging_record(self.work, self.staging, self.accepted), self.waived_by)
+            return shut_gates(work, staging_record(self.work, self.staging, self.accepted), self.waived_by, self.twin)
 
     def rehearse(self, run: Callable[[StepRecord], dict[str, Any]]) -> StepRecord:
         """Record a rehearsal."""
@@ -186,6 +223,7 @@ class Flow:
             newest = self._newest()
             if newest is not None and newest.kind != step.kind:
                 raise PlanRefused(f"Undo {newest.kind} first: session-assets revert flow --plan-id {newest.id}")
+            refuse_obstacles(rights_of(work))
             if dry_run:
                 return {"kind": step.kind, **self._preview(step.kind), "left": left_rows(work, step.kind)}
             at = version(work)
@@ -204,7 +242,10 @@ class Flow:
     def run_expand(self) -> None:
         if self._is_done(EXPAND):
             return
-        self._run(EXPAND, lambda _: expand(self.work))
+        refuse_obstacles(self.obstacles())
+        if self.before_expand is not None:
+            self.before_expand(self.work)
+        self._run(EXPAND, lambda _: {**self.waived, **expand(self.work)})
 
     def run_backfill(self, *, again: bool = False) -> None:
         if again or not self._is_done(BACKFILL):
@@ -213,10 +254,10 @@ class Flow:
     def run_contract(self) -> None:
         if self._is_done(CONTRACT):
             return
-        self._require_open_gates()
+        self.require_open_gates()
         told = {"migration": digest_of(self.migration), "shapes": original_shapes(self.work)}
         waived = {"staging_waived_by": self.waived_by} if self.waived_by else {}
-        self._run(CONTRACT, lambda _: {**told, **waived, **contract(self.work)})
+        self._run(CONTRACT, lambda _: {**told, **waived, **self.waived, **contract(self.work)})
 
     def run_restore(self) -> None:
         if self._is_undone(CONTRACT):
@@ -238,6 +279,7 @@ class Flow:
         self._run(f"undo of {EXPAND}", lambda _: undo_expand(self.work))
         for place in self.work.layout.places:
             self.work.steps.forget(place.name, "original")
+        forget_description(self.work.steps)
         self.work.steps.undone(EXPAND, REHEARSAL)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
@@ -246,6 +288,7 @@ class Flow:
         step = self.work.steps.begin(kind)
         failpoint(f"flow.begun.{kind}")
         try:
+            rename_session(self.work)
             counts = run(step)
         except Exception as error:
             if (
@@ -306,7 +349,9 @@ class Flow:
             return restore(self.work, dry_run=True)
         return {BACKFILL: undo_backfill, EXPAND: undo_expand}[kind](self.work, dry_run=True)
 
-    def _require_open_gates(self) -> None:
-        gates = shut_gates(self.work, staging_record(self.work, self.staging, self.accepted), self.waived_by)
+    def require_open_gates(self) -> None:
+        """Raises `GatesShut`."""
+        staging = staging_record(self.work, self.staging, self.accepted)
+        gates = shut_gates(self.work, staging, self.waived_by, self.twin)
         if gates:
             raise GatesShut(gates)

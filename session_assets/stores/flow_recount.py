@@ -15,6 +15,7 @@ from session_assets.stores.flow_recount_schema import (
     application_triggers,
     archived_values,
     foreign_keys,
+    restored_conditions,
     row_counts,
     schema_of_step,
 )
@@ -53,7 +54,7 @@ def _count(
             " WHERE NOT odd AND ({condition})) SELECT (SELECT count(*) FROM r), (SELECT count(*) FROM found),"
             " ARRAY(SELECT key FROM found ORDER BY key LIMIT {limit}), (SELECT count(*) FROM o WHERE odd),"
             " (SELECT count(*) FROM o r WHERE NOT odd AND {of_contract})",
-            links=links(work), rows=rows(work, place), condition=sql.SQL(condition(place)), limit=sql.Literal(_SAMPLE),
+            links=links(work, place), rows=rows(work, place), condition=sql.SQL(condition(place)), limit=sql.Literal(_SAMPLE),
             odd=odd.condition, of_contract=of_contract,
         )  # fmt: skip
         row = work.connection.execute(statement).fetchone()
@@ -87,7 +88,7 @@ def _understood(work: Work, name: str) -> Finding:
 
 def _follows(work: Work, name: str) -> Finding:
     def condition(place: Place) -> LiteralString:
-        by_id = " OR r.session IN (SELECT flow FROM ids)" if place.linked.holds_flow_ids else ""
+        by_id = " OR r.old_flow IN (SELECT flow FROM ids_of_old)" if place.linked.holds_flow_ids else ""
         return "r.flow IS NULL AND (r.session IN (SELECT session FROM firsts)" + by_id + ")"
 
     return _count(work, name, work.layout.followed, condition)
@@ -109,7 +110,7 @@ def _disagrees(work: Work, name: str) -> Finding:
 def _session_ids(work: Work, name: str) -> Finding:
     return _count(
         work, name, work.layout.places[1:],
-        lambda _: "r.flow IN (SELECT session FROM sessions) AND r.flow NOT IN (SELECT flow FROM ids)", "flow",
+        lambda _: "r.flow_session IN (SELECT session FROM sessions_of_flow) AND r.flow NOT IN (SELECT flow FROM ids)", "flow",
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def _mapping(work: Work, name: str) -> Finding:
 
 def _unknown(work: Work, name: str) -> Finding:
     def condition(place: Place) -> LiteralString:
-        by_id = " AND r.session NOT IN (SELECT flow FROM ids)" if place.linked.holds_flow_ids else ""
+        by_id = " AND r.old_flow NOT IN (SELECT flow FROM ids_of_old)" if place.linked.holds_flow_ids else ""
         return "r.session IS NOT NULL AND r.session NOT IN (SELECT session FROM sessions)" \
             " AND r.session NOT IN (SELECT session FROM firsts)" + by_id  # fmt: skip
 
@@ -202,5 +203,6 @@ _CHECKS: dict[str, Callable[[Work, str], Finding]] = {
     "row_counts": row_counts,
     "foreign_keys_valid": foreign_keys,
     "schema_is_as_its_step": schema_of_step,
+    "conditions_are_restored": restored_conditions,
 }
 assert _CHECKS.keys() == RULES.keys()

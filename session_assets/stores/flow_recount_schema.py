@@ -7,10 +7,12 @@ from dataclasses import replace
 from psycopg import sql
 
 from session_assets.flow.model import BACKFILL, CONTRACT
+from session_assets.stores.flow_breaks import told, unmet
 from session_assets.stores.flow_catalog import OURS
 from session_assets.stores.flow_findings import Finding
 from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_lost import still_lost
+from session_assets.stores.flow_memory import TRIGGER, count_others, is_begun
 from session_assets.stores.flow_seen import Seen, of_tables
 from session_assets.stores.flow_triggers import trigger_names
 from session_assets.stores.flow_work import Work
@@ -81,16 +83,15 @@ def row_counts(work: Work, name: str) -> Finding:
     originals = work.steps.kept("original")
     for place_name, _, original in originals:
         place = work.place(place_name)
-        now = work.one(q("SELECT count(*) FROM {table}", table=place.ident))
-        if place is work.layout.places[0] and work.layout.has_made:
-            now -= work.one(q("SELECT count(*) FROM {made}", made=work.layout.made))
+        is_flows = place is work.layout.places[0]
+        now = count_others(work) if is_flows else work.one(q("SELECT count(*) FROM {table}", table=place.ident))
         if now < original["rows"]:
             fewer.append(f"{place_name}: {original['rows']:,} then, {now:,} now")
     found = Finding(name, not fewer, len(fewer), len(originals), fewer)
     every, known = len(work.layout.places), len({place for place, _, _ in originals})
     if known == every:
         return of_tables(found, every)
-    if not work.layout.has_made:
+    if not is_begun(work):
         empty = "the migration is not begun, so there is no earlier count to compare with"
         return replace(of_tables(found, every), not_applicable=every - known, may_be_empty=empty)
     missing = [one.name for one in work.layout.places if one.name not in {place for place, _, _ in originals}]
@@ -129,22 +130,30 @@ def schema_of_step(work: Work, name: str) -> Finding:
     """Between expand and contract all triggers stand; after contract no old column, trigger, or index of it does."""
     wrong: list[str] = []
     is_contracted = not any(one.has_old for one in work.layout.places)
-    is_begun = work.steps.newest(BACKFILL) is not None and work.layout.has_made
+    begun = work.steps.newest(BACKFILL) is not None and is_begun(work)
     for place in work.layout.places:
         rows = work.connection.execute(
             "SELECT tgname, tgenabled <> 'D' FROM pg_trigger WHERE tgrelid = %s AND starts_with(tgname, %s)",
             [place.table.oid, f"zz_{OURS}"],
         ).fetchall()
         enabled = {row[0] for row in rows if row[1]}
-        wanted = set() if is_contracted or not is_begun else set(trigger_names(place))
+        wanted = set() if is_contracted or not begun else set(trigger_names(place))
+        may = set() if is_contracted else {TRIGGER}  # each step makes it again, so an earlier version's may lack it
         wrong += [f"{place.name}: trigger {one} is missing or disabled" for one in sorted(wanted - enabled)]
-        wrong += [f"{place.name}: trigger {one} was left" for one in sorted(enabled - wanted)] if is_begun else []
-        if place.follows and is_begun and not place.has_flow:
+        wrong += [f"{place.name}: trigger {one} was left" for one in sorted(enabled - wanted - may)] if begun else []
+        if place.follows and begun and not place.has_flow:
             wrong.append(f"{place.name} has no column {place.linked.flow}")
         if not is_contracted and not place.has_old:
             wrong.append(f"{place.name} has no column {place.linked.old}: contract or its undo is half done")
         gone = {one for _, one, _ in work.steps.kept("dropped_index", place.name)} if is_contracted else set()
         wrong += [f"{place.name}: index {one.name} was left" for one in place.table.indexes if one.name in gone]
         wrong += [f"{place.name}: index {one.name} is not valid" for one in place.table.indexes if not one.is_valid]
+    places = len(work.layout.places)
+    return of_tables(Finding(name, not wrong, len(wrong), places, wrong[:_SAMPLE]), places)
+
+
+def restored_conditions(work: Work, name: str) -> Finding:
+    """Constraints, unique indexes and NOT NULL that the undo of contract could not bring back, with the statements for them."""
+    wrong = [told(work, *one) for one in unmet(work) if one[0].has_old]
     places = len(work.layout.places)
     return of_tables(Finding(name, not wrong, len(wrong), places, wrong[:_SAMPLE]), places)

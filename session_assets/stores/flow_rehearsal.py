@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from session_assets.errors import SessionAssetsError, UsageError
 from session_assets.stores.flow_layout import q
+from session_assets.stores.flow_rights import PAGE
 from session_assets.stores.postgres import Database
 
 Sums = dict[str, tuple[int, str]]
@@ -58,8 +59,11 @@ def server_version(database: Database) -> int:
 
 
 @contextmanager
-def scratch_database(database: Database, name: str) -> Iterator[Database]:
-    """An empty database of a name on the same server, dropped at the end; one that a killed run left is dropped first."""
+def scratch_database(database: Database, name: str, mark: str | None = None) -> Iterator[Database]:
+    """An empty database of a name on the same server, dropped at the end; one that a killed run left is dropped first.
+
+    With a mark nobody else may connect, and it says whose it is.
+    """
     ident = sql.Identifier(name)
     drop = q("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=ident)
     with database.connected("flow rehearsal") as connection:
@@ -74,9 +78,13 @@ def scratch_database(database: Database, name: str) -> Iterator[Database]:
             )  # fmt: skip
         except errors.InsufficientPrivilege:
             raise UsageError(
-                f"{database.variable}: the account may not make the scratch database of a rehearsal. Grant it CREATEDB."
+                f"{database.variable}: the account may not make the scratch database of a rehearsal. Grant it CREATEDB"
+                f" ({PAGE})."
             ) from None
         try:
+            if mark is not None:
+                connection.execute(q("REVOKE ALL ON DATABASE {name} FROM PUBLIC", name=ident))
+                connection.execute(q("COMMENT ON DATABASE {name} IS {mark}", name=ident, mark=sql.Literal(mark)))
             parts = urlsplit(database.url)
             yield Database(database.variable, urlunsplit(parts._replace(path=f"/{name}")))
         finally:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
-from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.stores.flow_backfill import key_after, key_until
-from session_assets.stores.flow_contract import (
+from session_assets.stores.flow_breaks import INDEX, NOT_NULL, Content, breaking, conditions, dangles, told, unmet
+from session_assets.stores.flow_expand import add_indexes, build_index, drop_index, stranded
+from session_assets.stores.flow_kinds import (
     ADDED_KEY,
     DROPPED_COLUMN,
     DROPPED_CONSTRAINT,
     DROPPED_INDEX,
     DROPPED_STATISTICS,
+    MISSING,
 )
-from session_assets.stores.flow_expand import add_indexes, build_index, stranded
 from session_assets.stores.flow_layout import Place, q, raw
 from session_assets.stores.flow_lost import LOST, lost_values
+from session_assets.stores.flow_memory import create_memory
 from session_assets.stores.flow_triggers import create_triggers
 from session_assets.stores.flow_unfill import next_range
 from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
@@ -32,14 +36,11 @@ _RESTORE = """
 
 def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     """Bring the old columns back, and the state before contract. Resumable. Returns counts, and what cannot come back."""
-    refused = _impossible(work)
-    if refused:
-        raise PlanRefused(f"The old columns cannot come back: {'; '.join(refused)}. Nothing was changed.")
     lost = lost_values(work)
     if dry_run:
         listed = [text for place in work.layout.places for text in _dangling(work, place)]
         restored = {one.name: _archived(work, one) for one in work.layout.places}
-        return {"restored": restored, "refused": listed, LOST: lost}
+        return {"restored": restored, "refused": listed, LOST: lost, MISSING: _would_miss(work)}
     for name, count in lost.items():
         work.say(
             f"{name}: {count:,} values that contract archived are not in the archive any more: they cannot come back"
@@ -63,35 +64,28 @@ def restore(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
     work.reload()
     left = {place.name: stranded(work, place) for place in work.layout.places}
     refused = [_deleted(name, count) for name, count in left.items() if count]
-    return {"restored": restored, "refused": refused, LOST: lost}
+    return {"restored": restored, "refused": refused, LOST: lost, MISSING: [told(work, *one) for one in unmet(work)]}
 
 
 # -- what is possible --------------------------------------------------------------------------------------------------
 
 
-def _impossible(work: Work) -> list[str]:
-    """Columns that must have a value, in tables whose rows do not all have one to come back."""
-    found = []
-    for place in work.layout.places:
-        for _, name, column in work.steps.kept(DROPPED_COLUMN, place.name):
-            if column["not_null"]:
-                count = work.one(
-                    q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE a.old_value IS NULL",
-                      table=place.ident, archive=place.archive, same=place.same_key("t", "a"))
-                )  # fmt: skip
-                if count:
-                    found.append(
-                        f"{place.name}.{name} must have a value, and {count:,} rows were written since without one"
-                    )
-    return found
+def _would_miss(work: Work) -> list[str]:
+    """What cannot come back as it was, with the statement that adds it once each row is right."""
+    return [
+        told(work, place, name, one)
+        for place in work.layout.places
+        for name, one in conditions(work, place).items()
+        if work.one(q("SELECT EXISTS ({rows})", rows=breaking(work, place, one)))
+    ]
 
 
 def _dangling(work: Work, place: Place) -> list[str]:
     """Values that stay in the archive: their row is gone, or their session, whose foreign key would not hold."""
     count = work.one(
-        q("SELECT count(*) FROM {archive} a WHERE a.old_value IS NOT NULL"
-          " AND (({dangles}) OR NOT EXISTS (SELECT FROM {table} t WHERE {same}))",
-          table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=_dangles(work, place))
+        q("SELECT count(*) FROM {archive} a LEFT JOIN {table} t ON {same} WHERE a.old_value IS NOT NULL"
+          " AND ({dangles} OR t.{key} IS NULL)", table=place.ident, archive=place.archive, key=place.keys[0],
+          same=place.same_key("t", "a"), dangles=dangles(work, place))
     )  # fmt: skip
     return [_deleted(place.name, count)] if count else []
 
@@ -100,21 +94,10 @@ def _deleted(name: str, count: int) -> str:
     return f"{count:,} values of {name} stay in the archive: their session or row was deleted since, or the row's key changed"
 
 
-def _dangles(work: Work, place: Place) -> sql.Composed:
-    """Whether an archived value names a row that a foreign key needs and that is gone."""
-    parts = [
-        q("NOT EXISTS (SELECT FROM {target} r WHERE r.{column} = a.old_value)", target=raw(one["target"]),
-          column=one["target_columns"][0])
-        for _, _, one in work.steps.kept(DROPPED_CONSTRAINT, place.name)
-        if one["kind"] == "f" and one["columns"] == [place.linked.old]
-    ]  # fmt: skip
-    return sql.SQL(" OR ").join(parts) if parts else sql.SQL("false").format()
-
-
 def _archived(work: Work, place: Place) -> int:
     return work.one(
         q("SELECT count(*) FROM {table} t JOIN {archive} a ON {same} WHERE a.old_value IS NOT NULL AND NOT ({dangles})",
-          table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=_dangles(work, place))
+          table=place.ident, archive=place.archive, same=place.same_key("t", "a"), dangles=dangles(work, place))
     )  # fmt: skip
 
 
@@ -141,6 +124,8 @@ def _add_column(work: Work, place: Place) -> None:
                 )  # fmt: skip
         work.reload()
         create_triggers(work.connection, work.place(place.name))
+        if place.name == work.migration.flows.name and work.layout.has_made:
+            create_memory(work.connection, work.layout)
 
 
 def _values(work: Work, place: Place, throttle: Throttle) -> int:
@@ -158,7 +143,7 @@ def _values(work: Work, place: Place, throttle: Throttle) -> int:
         within = sql.SQL("{} AND {}").format(key_after(place, last), key_until(place, upper))
         statement = q(
             _RESTORE, table=place.ident, archive=place.archive, same=place.same_key("t", "a"), within=within,
-            old=place.linked.old, dangles=_dangles(work, place),
+            old=place.linked.old, dangles=dangles(work, place),
         )  # fmt: skip
 
         def batch(statement: sql.Composed = statement) -> None:
@@ -178,39 +163,65 @@ def _restored(work: Work, place: Place) -> int:
 
 
 def _finish(work: Work, place: Place) -> None:
-    """Indexes, constraints, the default and the comment of the old column."""
-    old = place.linked.old
+    """Indexes, constraints, the default and the comment of the old column. What rows do not hold for is kept as missing."""
+    missing: dict[str, Content] = {}
     for _, name, index in work.steps.kept(DROPPED_INDEX, place.name):
         definition = index["definition"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
-        build_index(work, place, name, sql.Composed([raw(definition)]))
-        _comment(work, sql.SQL("INDEX"), sql.Identifier(place.table.schema, name), index["comment"])
-    found = {one.name: one for one in work.read(place).constraints}
+        if _holds(lambda name=name, text=definition: build_index(work, place, name, sql.Composed([raw(text)]))):
+            _comment(work, sql.SQL("INDEX"), sql.Identifier(place.table.schema, name), index["comment"])
+        else:
+            drop_index(work, place, name)
+            missing[name] = {**index, "kind": INDEX}
     for _, name, one in work.steps.kept(DROPPED_CONSTRAINT, place.name):
-        if name not in found:
-            later = sql.SQL(" NOT VALID" if one["kind"] in ("f", "c") and "NOT VALID" not in one["definition"] else "")
-            statement = q("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{later}", table=place.ident, name=name,
-                          definition=raw(one["definition"]), later=later)  # fmt: skip
-            _patient(work, place, statement)
-        if one["kind"] == "f" and one["columns"] == [old]:  # its session may have gone after the value had come
-            _patient(work, place, q("UPDATE {table} t SET {old} = NULL FROM {archive} a WHERE {same} AND t.{old} = a.old_value"
-                                    " AND ({dangles})", table=place.ident, old=old, archive=place.archive,
-                                    same=place.same_key("t", "a"), dangles=_dangles(work, place)))  # fmt: skip
-        _comment(work, sql.SQL("CONSTRAINT"), q("{name} ON {table}", name=name, table=place.ident), one.get("comment"))
-        if one["is_valid"] and (name not in found or not found[name].is_valid):
-            _patient(work, place, q("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", table=place.ident, name=name))
-    for _, _, column in work.steps.kept(DROPPED_COLUMN, place.name):
-        if column["default"]:
-            _patient(work, place, q("ALTER TABLE {table} ALTER {old} SET DEFAULT {default}", table=place.ident, old=old,
-                                    default=raw(column["default"])))  # fmt: skip
-        if column["not_null"]:
-            _patient(work, place, q("ALTER TABLE {table} ALTER {old} SET NOT NULL", table=place.ident, old=old))
-        _comment(work, sql.SQL("COLUMN"), sql.SQL("{}.{}").format(place.ident, sql.Identifier(old)), column["comment"])
-        for clause in column.get("settings", []):
-            _patient(
-                work,
-                place,
-                q("ALTER TABLE {table} ALTER {old} {clause}", table=place.ident, old=old, clause=raw(clause)),
-            )
+        if not _constraint(work, place, name, one):
+            missing[name] = one
+    for _, name, column in work.steps.kept(DROPPED_COLUMN, place.name):
+        if not _column(work, place, column):
+            missing[name] = {"kind": NOT_NULL}
+    _statistics(work, place)
+    with short(work.connection, work.limits):
+        for name, one in missing.items():
+            work.steps.keep(place.name, MISSING, name, one)
+        for kind in (DROPPED_INDEX, DROPPED_CONSTRAINT, DROPPED_STATISTICS, DROPPED_COLUMN):
+            work.steps.forget(place.name, kind)
+
+
+def _constraint(work: Work, place: Place, name: str, one: dict[str, Any]) -> bool:
+    """Add a constraint; returns whether all rows hold for it. Where they do not, one that can be is added NOT VALID."""
+    old = place.linked.old
+    found = {known.name: known for known in work.read(place).constraints}
+    if name not in found:
+        later = sql.SQL(" NOT VALID" if one["kind"] in ("f", "c") and "NOT VALID" not in one["definition"] else "")
+        statement = q("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{later}", table=place.ident, name=name,
+                      definition=raw(one["definition"]), later=later)  # fmt: skip
+        if not _holds(lambda: _patient(work, place, statement)):
+            return False
+    if one["kind"] == "f" and one["is_valid"]:  # its session may have gone after the value had come
+        _patient(work, place, q("UPDATE {table} t SET {old} = NULL FROM {archive} a WHERE {same} AND t.{old} = a.old_value"
+                                " AND ({dangles})", table=place.ident, old=old, archive=place.archive,
+                                same=place.same_key("t", "a"), dangles=dangles(work, place)))  # fmt: skip
+    _comment(work, sql.SQL("CONSTRAINT"), q("{name} ON {table}", name=name, table=place.ident), one.get("comment"))
+    if one["kind"] not in ("f", "c") or not one["is_valid"] or (name in found and found[name].is_valid):
+        return True
+    prove = q("ALTER TABLE {table} VALIDATE CONSTRAINT {name}", table=place.ident, name=name)
+    return _holds(lambda: _patient(work, place, prove))
+
+
+def _column(work: Work, place: Place, column: dict[str, Any]) -> bool:
+    """The default, NOT NULL, the comment and the settings of the old column; returns whether NOT NULL is as it was."""
+    old, holds = place.linked.old, True
+    alter = q("ALTER TABLE {table} ALTER {old} ", table=place.ident, old=old)
+    if column["default"]:
+        _patient(work, place, alter + q("SET DEFAULT {default}", default=raw(column["default"])))
+    if column["not_null"]:
+        holds = _holds(lambda: _patient(work, place, alter + q("SET NOT NULL")))
+    _comment(work, sql.SQL("COLUMN"), sql.SQL("{}.{}").format(place.ident, sql.Identifier(old)), column["comment"])
+    for clause in column.get("settings", []):
+        _patient(work, place, alter + q("{clause}", clause=raw(clause)))
+    return holds
+
+
+def _statistics(work: Work, place: Place) -> None:
     there = {one.name for one in work.read(place).statistics}
     for _, name, one in work.steps.kept(DROPPED_STATISTICS, place.name):
         if name not in there:
@@ -219,8 +230,15 @@ def _finish(work: Work, place: Place) -> None:
             target = sql.Literal(one["target"])
             _patient(work, place, q("ALTER STATISTICS {name} SET STATISTICS {target}", name=raw(name), target=target))
         _comment(work, sql.SQL("STATISTICS"), raw(name), one["comment"])
-    for kind in (DROPPED_INDEX, DROPPED_CONSTRAINT, DROPPED_STATISTICS, DROPPED_COLUMN):
-        work.steps.forget(place.name, kind)
+
+
+def _holds(work: Callable[[], None]) -> bool:
+    """Do it; returns whether the rows allow it."""
+    try:
+        work()
+    except psycopg.IntegrityError:
+        return False
+    return True
 
 
 def _patient(work: Work, place: Place, statement: sql.Composed) -> None:

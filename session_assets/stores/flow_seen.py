@@ -9,6 +9,7 @@ from psycopg import sql
 
 from session_assets.masking import safe_text
 from session_assets.stores.flow_findings import Finding
+from session_assets.stores.flow_ids import canonical
 from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_types import form
 from session_assets.stores.flow_work import Work
@@ -77,8 +78,8 @@ def unreadable_rows(work: Work, place: Place, uses: str) -> Odd:
     name = place.linked.old if place.has_old else "old_value"
     row = work.connection.execute(
         q("SELECT count(*), count(*) FILTER (WHERE v ~* {form}), min(v) FILTER (WHERE v !~* {form})"
-          " FROM (SELECT {name}::text AS v FROM {table} WHERE {name} IS NOT NULL) values", form=sql.Literal(pattern),
-          name=name, table=column)
+          " FROM (SELECT {value} AS v FROM {table} WHERE {name} IS NOT NULL) values", form=sql.Literal(pattern),
+          value=canonical(sql.Identifier(name), place.old_type, place.rule), name=name, table=column)
     ).fetchone()  # fmt: skip
     assert row is not None
     given, fitting, example = row

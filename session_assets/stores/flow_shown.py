@@ -14,8 +14,9 @@ from session_assets.errors import PlanRefused
 from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
 from session_assets.stores.flow_backfill import pending
 from session_assets.stores.flow_catalog import OURS
-from session_assets.stores.flow_contract import ADDED_KEY, DROPPED_COLUMN
+from session_assets.stores.flow_kinds import ADDED_KEY, DROPPED_COLUMN
 from session_assets.stores.flow_layout import Place, q
+from session_assets.stores.flow_memory import TRIGGER, is_begun, remembered
 from session_assets.stores.flow_triggers import trigger_names
 from session_assets.stores.flow_unfill import count_filled, refused_flows
 from session_assets.stores.flow_work import Work
@@ -88,6 +89,9 @@ def triggers(work: Work, place: Place) -> dict[str, bool]:
 def _lacks_expand(work: Work) -> Iterator[str]:
     if not work.layout.has_made:
         yield f"table {OURS}_made"
+    flows = work.layout.places[0]
+    if flows.has_old and not triggers(work, flows).get(TRIGGER):
+        yield f"trigger {TRIGGER} on {flows.name}"
     for place in work.layout.places:
         if place.archive_table is None:
             yield f"the archive of {place.name}"
@@ -99,7 +103,7 @@ def _lacks_expand(work: Work) -> Iterator[str]:
 
 
 def _of_expand(work: Work) -> Iterator[str]:
-    if work.layout.has_made:
+    if work.layout.has_made and not remembered(work):
         yield f"table {OURS}_made"
     for place in work.layout.places:
         yield from (f"trigger {one} on {place.name}" for one in triggers(work, place))
@@ -130,7 +134,7 @@ def remaining(work: Work, place: Place) -> int:
 
 
 def _of_backfill(work: Work) -> Iterator[str]:
-    if not work.layout.has_made:
+    if not is_begun(work):
         return  # expand is undone, too
     made = work.one(q("SELECT count(*) FROM {made}", made=work.layout.made)) - len(refused_flows(work))
     if made > 0:

@@ -19,7 +19,7 @@ from session_assets.changes.target import StoreTarget
 from session_assets.errors import UsageError
 from session_assets.flow.model import REHEARSAL, TARGET, Migration
 from session_assets.masking import safe_text
-from session_assets.stores.flow_catalog import OURS
+from session_assets.stores.flow_catalog import OURS, find_table
 from session_assets.stores.flow_layout import q
 from session_assets.stores.postgres_target import postgres_target
 
@@ -38,7 +38,6 @@ _TABLES = """
         number bigint GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (place, kind, name)
     );
 """
-_SCHEMA = "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)"
 _SHOWN = 10
 _COLUMNS = "s.id, s.kind, s.state, s.started_at, s.finished_at, s.who, s.fingerprint, s.counts, s.note, to_jsonb(s) -> 'target'"
 
@@ -89,6 +88,10 @@ class Steps:
         self._connection.execute(
             q("UPDATE {steps} SET target = %s WHERE target IS NULL", steps=self.steps), [Jsonb(now.as_dict())]
         )
+
+    def move_to(self, now: StoreTarget) -> None:
+        """All steps are of this database: a twin's, to which they were copied."""
+        self._connection.execute(q("UPDATE {steps} SET target = %s", steps=self.steps), [Jsonb(now.as_dict())])
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -241,8 +244,8 @@ class Steps:
 
 def steps_of(connection: psycopg.Connection, migration: Migration) -> Steps | None:
     """The record in the schema of the flows; None where there is no table of flows."""
-    row = connection.execute(_SCHEMA, [migration.flows.name]).fetchone()
-    return Steps(connection, row[0]) if row else None
+    found = find_table(connection, migration.flows.name)
+    return Steps(connection, found[1]) if found else None
 
 
 def _record(row: Sequence[Any]) -> StepRecord:

@@ -12,7 +12,8 @@ import psycopg
 from psycopg import sql
 
 from session_assets.stores.flow_catalog import OURS
-from session_assets.stores.flow_layout import Place, own_name, q
+from session_assets.stores.flow_layout import Place, q
+from session_assets.stores.flow_own_names import own_name
 
 _HEAD = """
     CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -84,7 +85,7 @@ def create_triggers(connection: psycopg.Connection, place: Place) -> None:
     old, flow = place.linked.old, place.linked.flow
     names = {kind: sql.Identifier(f"zz_{OURS}_{kind}") for kind in _KINDS}
     functions = {
-        f"{kind}_function": place.layout.own(own_name(kind, place.table.name)) for kind in ("archive", "empty", "fill")
+        f"{kind}_function": place.layout.own(own_name(kind, place.tag)) for kind in ("archive", "empty", "fill")
     }
     keys = {"new_keys": place.key_list("new"), "old_keys": place.key_list("old")}
     archive_keys = sql.SQL(", ").join(map(sql.Identifier, place.archive_keys))
@@ -116,9 +117,7 @@ def drop_triggers(connection: psycopg.Connection, place: Place) -> None:
     for kind in _KINDS:
         connection.execute(q("DROP TRIGGER IF EXISTS {name} ON {table}", name=f"zz_{OURS}_{kind}", table=place.ident))
     for kind in ("archive", "empty", "fill"):
-        connection.execute(
-            q("DROP FUNCTION IF EXISTS {name}()", name=place.layout.own(own_name(kind, place.table.name)))
-        )
+        connection.execute(q("DROP FUNCTION IF EXISTS {name}()", name=place.layout.own(own_name(kind, place.tag))))
 
 
 def _function(connection: psycopg.Connection, name: sql.Identifier, body: sql.Composed) -> None:

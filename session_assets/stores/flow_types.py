@@ -7,13 +7,23 @@ found looks like nothing wrong.
 from __future__ import annotations
 
 TEXTS = ("text", "character varying", "character", "citext")
-_WHOLE = ("smallint", "integer", "bigint")
+LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+"""Types of whole numbers, each with its largest."""
+WHOLE = tuple(LARGEST)
+NUMBER = "^[0-9]{1,40}$"
+"""How an id that is a number stands in a text, with zeros before it or without."""
 _TIMES = ("timestamp", "date")
-_FORMS = {"uuid": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", "number": "^[0-9]{1,18}$"}
+_FORMS = {"uuid": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", "number": NUMBER}
 
 
 def is_text(kind: str) -> bool:
     return kind.partition("(")[0] in TEXTS
+
+
+def length(kind: str) -> int | None:
+    """How many characters a text of this type may have; None if any number."""
+    size = kind.partition("(")[2].removesuffix(")")
+    return int(size) if is_text(kind) and size else None
 
 
 def is_time(kind: str) -> bool:
@@ -34,12 +44,7 @@ def form(kind: str, target: str) -> str | None:
     return _FORMS.get(_kind(target)) if is_text(kind) else None
 
 
-def is_guid(*kinds: str) -> bool:
-    """Whether ids of these columns are GUIDs, of which upper and lower case are the same."""
-    return "uuid" in kinds
-
-
 def _kind(name: str) -> str:
     if is_text(name):
         return "text"
-    return "number" if name in _WHOLE else name if name == "uuid" else ""
+    return "number" if name in WHOLE else name if name == "uuid" else ""

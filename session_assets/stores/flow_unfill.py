@@ -10,8 +10,11 @@ from session_assets.errors import PlanRefused
 from session_assets.failpoints import failpoint
 from session_assets.masking import safe_text
 from session_assets.stores.flow_backfill import key_after, key_until
-from session_assets.stores.flow_layout import Place, converted, q
+from session_assets.stores.flow_breaks import fails_without_flow
+from session_assets.stores.flow_ids import EXACT, canonical, converted, has_own_order, matches, rule
+from session_assets.stores.flow_layout import Place, q
 from session_assets.stores.flow_made import GONE
+from session_assets.stores.flow_memory import require_memory
 from session_assets.stores.flow_waits import Pace, Throttle, patiently, short
 from session_assets.stores.flow_work import Work
 
@@ -22,7 +25,7 @@ _NEXT = """
 _TAKE = """
     WITH mine AS MATERIALIZED (
         SELECT {keys_as} FROM {table} t LEFT JOIN {archive} a ON {same}
-        WHERE {within} AND t.{flow} IS NOT NULL AND (a.filled_flow_id = t.{flow} OR {of_made})
+        WHERE {within} AND t.{flow} IS NOT NULL AND (a.filled_flow_id = t.{flow} OR {of_made}) AND NOT {needed}
         FOR NO KEY UPDATE OF t
     ), taken AS (
         UPDATE {table} t SET {flow} = NULL FROM mine m WHERE {of_mine} RETURNING 1
@@ -44,6 +47,7 @@ def undo_backfill(work: Work, *, dry_run: bool = False) -> dict[str, Any]:
             "removed": work.one(q("SELECT count(*) FROM {made}", made=work.layout.made)) - len(refused),
             "refused": _told(refused),
         }
+    require_memory(work)
     throttle = Throttle(work.connection, work.limits, work.say)
     taken = {}
     for place in work.layout.followed:
@@ -106,10 +110,16 @@ def _used(work: Work) -> sql.Composed:
     for place in work.layout.places[1:]:
         if not place.has_flow:
             continue
+        by = rule(place.flow_type, work.layout.flow_type)
+        if not has_own_order(place.flow_type, by):
+            parts.append(_spelled_otherwise(place, by))
+        if place.archive_table is None:  # expand is undone: only the memory of made flows is left
+            parts.append(_refers(work, place))
+            continue
         mine = sql.SQL("false").format()
         if place.follows:
-            mine = q("(a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made})", flow=place.linked.flow,
-                     of_made=of_made(place))  # fmt: skip
+            mine = q("((a.filled_flow_id IS NOT DISTINCT FROM t.{flow} OR {of_made}) AND NOT {needed})",
+                     flow=place.linked.flow, of_made=of_made(place), needed=fails_without_flow(place))  # fmt: skip
         parts.append(
             q("EXISTS (SELECT FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} = {id} AND NOT {mine})",
               table=place.ident, archive=place.archive, same=place.same_key("t", "a"), flow=place.linked.flow, mine=mine,
@@ -118,16 +128,32 @@ def _used(work: Work) -> sql.Composed:
     return q("({parts})", parts=sql.SQL(" OR ").join(parts))
 
 
+def _spelled_otherwise(place: Place, by: str) -> sql.Composed:
+    """Whether a row of texts names a flow that we made, in another spelling than ours."""
+    flow = sql.Identifier("t", place.linked.flow)
+    return q(
+        "CAST(m.flow_id AS text) IN (SELECT {canonical} FROM {table} t WHERE {canonical} <> {exact})",
+        canonical=canonical(flow, place.flow_type, by), exact=canonical(flow, place.flow_type, EXACT), table=place.ident,
+    )  # fmt: skip
+
+
+def _refers(work: Work, place: Place) -> sql.Composed:
+    """Whether a row names a flow that we made."""
+    return q("EXISTS (SELECT FROM {table} t WHERE t.{flow} = {id})", table=place.ident, flow=place.linked.flow,
+             id=converted(sql.Identifier("m", "flow_id"), work.layout.flow_type, place.flow_type))  # fmt: skip
+
+
 def of_made(place: Place) -> sql.Composed:
     """Whether a row carries the session, and the flow that was made for it."""
     if not place.has_old:
         return sql.SQL("false").format()
     layout = place.layout
     return q(
-        "EXISTS (SELECT FROM {made} d WHERE {flow_id} = t.{flow} AND d.session_id = {session})",
+        "EXISTS (SELECT FROM {made} d WHERE {flow_id} = t.{flow} AND {same})",
         made=layout.made, flow_id=converted(sql.Identifier("d", "flow_id"), layout.flow_type, place.flow_type),
         flow=place.linked.flow,
-        session=converted(sql.Identifier("t", place.linked.old), place.old_type, layout.session_type),
+        same=matches(sql.Identifier("d", layout.made_session), layout.session_type, sql.Identifier("t", place.linked.old),
+                     place.old_type, place.rule),
     )  # fmt: skip
 
 
@@ -135,8 +161,8 @@ def count_filled(work: Work, place: Place) -> int:
     """Rows that have a flow id which we filled."""
     return work.one(
         q("SELECT count(*) FROM {table} t LEFT JOIN {archive} a ON {same} WHERE t.{flow} IS NOT NULL"
-          " AND (a.filled_flow_id = t.{flow} OR {of_made})", table=place.ident, archive=place.archive,
-          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=of_made(place))
+          " AND (a.filled_flow_id = t.{flow} OR {of_made}) AND NOT {needed}", table=place.ident, archive=place.archive,
+          same=place.same_key("t", "a"), flow=place.linked.flow, of_made=of_made(place), needed=fails_without_flow(place))
     )  # fmt: skip
 
 
@@ -184,6 +210,7 @@ def _parts(place: Place) -> dict[str, Any]:
         "same": place.same_key("t", "a"),
         "flow": place.linked.flow,
         "of_made": of_made(place),
+        "needed": fails_without_flow(place),
         "of_mine": place.same_key("t", "m"),
         "of_archive": sql.SQL(" AND ").join(
             sql.SQL("{} = {}").format(sql.Identifier("a", b), sql.Identifier("m", b)) for _, b in names

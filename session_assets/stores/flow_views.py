@@ -5,40 +5,42 @@ They stand in a schema of their own. An application that is rolled back reads th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 
 import psycopg
 from psycopg import sql
 
 from session_assets.errors import UsageError
-from session_assets.flow.compat_model import FLOWS, LEGACY, LEGACY_SCHEMA, Flows, Legacy
-from session_assets.stores.flow_compat import exists, has_column
+from session_assets.flow import description
+from session_assets.flow.compat_model import LEGACY_SCHEMA
+from session_assets.flow.model import Linked, Migration
+from session_assets.stores.flow_compat_tables import Seen, look
+from session_assets.stores.flow_ids import converted
+from session_assets.stores.flow_layout import q, raw
 from session_assets.stores.postgres import Database
 
 _PURPOSE = "session_assets legacy views"
-_KEYS = """
-    SELECT a.attname FROM pg_constraint k
-    CROSS JOIN unnest(k.conkey) WITH ORDINALITY u (number, place)
-    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number
-    WHERE k.conrelid = to_regclass(%s) AND k.contype = 'p' ORDER BY u.place
-"""
 _VIEW = """
     CREATE OR REPLACE VIEW {view} AS
-    SELECT t.*, CASE WHEN a.key1 IS NOT NULL THEN a.old_value::text ELSE {session}::text END{cast} AS {old}
+    SELECT t.*, CAST(CASE WHEN a.key1 IS NOT NULL THEN a.old_value::text ELSE {session}::text END AS {type}) AS {old}
     FROM {table} t LEFT JOIN {archive} a ON {same}
 """
 _SESSION = """
-    (SELECT x.old_value FROM {flows} f JOIN {flows_archive} x ON x.key1 = f.{key} WHERE f.{flow} = {own} LIMIT 1)
+    (SELECT x.old_value FROM {flows} f JOIN {archive} x ON {same} WHERE f.{flow} = {own} LIMIT 1)
 """
-_GUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-_TYPE = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s"
 
 
-def create_views(database: Database, legacy: Iterable[Legacy] = LEGACY, flows: Flows = FLOWS) -> list[str]:
+def create_views(database: Database, migration: Migration | None = None) -> list[str]:
     """Make the views, all or none; returns their names. Raises `UsageError` before contract: the columns are still there."""
+    migration = migration or description.migration()
     with database.connected(_PURPOSE) as connection, connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(LEGACY_SCHEMA)))
-        return [_create(connection, one, flows) for one in legacy]
+        flows = _seen(connection, migration, migration.tables[0])
+        tables = [(one, _seen(connection, migration, one)) for one in migration.tables]
+        names = Counter(seen.name for _, seen in tables)
+        return [
+            _create(connection, migration, one, seen, flows, is_shared=names[seen.name] > 1) for one, seen in tables
+        ]
 
 
 def drop_views(database: Database) -> None:
@@ -47,51 +49,40 @@ def drop_views(database: Database) -> None:
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(LEGACY_SCHEMA)))
 
 
-def _create(connection: psycopg.Connection, legacy: Legacy, flows: Flows) -> str:
-    if has_column(connection, legacy.table, legacy.old):
+def _seen(connection: psycopg.Connection, migration: Migration, linked: Linked) -> Seen:
+    seen = look(connection, migration, linked.name)
+    if seen is None or (linked.fate != "archive" and linked.flow not in seen.columns):
         raise UsageError(
-            f"{legacy.table} still has {legacy.old}: read the table itself. Views are for the time after contract."
+            f"{linked.name} has no {linked.flow}: this is not the database that was migrated. Nothing was made."
         )
-    if not exists(connection, legacy.archive):
-        raise UsageError(f"{legacy.table} has no archive: was the migration of this database undone? Nothing was made.")
-    keys = [row[0] for row in connection.execute(_KEYS, [legacy.table])]
-    same = sql.SQL(" AND ").join(
-        sql.SQL("a.{} = t.{}").format(sql.Identifier(f"key{place}"), sql.Identifier(name))
-        for place, name in enumerate(keys, start=1)
-    )
-    parts = {
-        "view": sql.Identifier(LEGACY_SCHEMA, legacy.table),
-        "table": sql.Identifier(legacy.table),
-        "archive": sql.Identifier(legacy.archive),
-        "old": sql.Identifier(legacy.old),
-        "same": same,
-        "session": _session(connection, legacy, flows),
-        "cast": sql.SQL(f"::{_type(connection, legacy.archive, 'old_value')}"),  # pyright: ignore[reportArgumentType]
-    }
-    connection.execute(sql.SQL(_VIEW).format(**parts))
-    return f"{LEGACY_SCHEMA}.{legacy.table}"
+    if linked.old in seen.columns:
+        raise UsageError(
+            f"{linked.name} still has {linked.old}: read the table itself. Views are for the time after contract."
+        )
+    if seen.archive is None:
+        raise UsageError(f"{linked.name} has no archive: was the migration of this database undone? Nothing was made.")
+    return seen
 
 
-def _session(connection: psycopg.Connection, legacy: Legacy, flows: Flows) -> sql.Composable:
+def _create(
+    connection: psycopg.Connection, migration: Migration, linked: Linked, seen: Seen, flows: Seen, *, is_shared: bool
+) -> str:
+    """One view, of the table's name; of two tables of one name with the schema before it."""
+    name = f"{seen.schema}.{seen.name}" if is_shared else seen.name
+    assert seen.archive is not None and seen.old_type is not None
+    statement = q(
+        _VIEW, view=sql.Identifier(LEGACY_SCHEMA, name), session=_session(migration, linked, seen, flows),
+        type=raw(seen.old_type), old=linked.old, table=seen.ident, archive=seen.archive, same=seen.same_key("t", "a"),
+    )  # fmt: skip
+    connection.execute(statement)
+    return f"{LEGACY_SCHEMA}.{name}"
+
+
+def _session(migration: Migration, linked: Linked, seen: Seen, flows: Seen) -> sql.Composable:
     """The session of a row that was written after contract: that of its flow."""
-    if legacy.table == flows.table:
+    flow = migration.flows.flow
+    if linked.name == migration.flows.name or linked.flow not in seen.columns:
         return sql.SQL("NULL")
-    own: sql.Composable = sql.Identifier("t", legacy.flow)
-    if _type(connection, legacy.table, legacy.flow) != "uuid":
-        own = sql.SQL("CASE WHEN {own} ~ {guid} THEN {own}::uuid END").format(own=own, guid=sql.Literal(_GUID))
-    return sql.SQL(_SESSION).format(
-        flows=sql.Identifier(flows.table),
-        flows_archive=sql.Identifier(flows.archive),
-        key=sql.Identifier(flows.key),
-        flow=sql.Identifier(flows.flow),
-        own=own,
-    )
-
-
-def _type(connection: psycopg.Connection, table: str, column: str) -> str:
-    found = connection.execute(_TYPE, [table, column]).fetchone()
-    if found is None:
-        raise UsageError(
-            f"{table} has no column {column}: this is not the database that was migrated. Nothing was made."
-        )
-    return str(found[0])
+    assert flows.archive is not None
+    own = converted(sql.Identifier("t", linked.flow), seen.columns[linked.flow], flows.columns[flow])
+    return q(_SESSION, flows=flows.ident, archive=flows.archive, same=flows.same_key("f", "x"), flow=flow, own=own)

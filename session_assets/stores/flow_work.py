@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from session_assets.flow.model import Limits, Migration
+from session_assets.flow.table_names import quoted, written
 from session_assets.stores.flow_catalog import Table, read_table
 from session_assets.stores.flow_layout import Layout, Place, raw
 from session_assets.stores.flow_steps import Steps
@@ -17,7 +18,7 @@ from session_assets.stores.flow_waits import Say
 
 def begin_snapshot(connection: psycopg.Connection, migration: Migration) -> None:
     """One snapshot to read from. Its tables keep their columns until it ends: contract waits, or has been before."""
-    names = [migration.sessions.name, *(one.name for one in migration.tables)]
+    names = [quoted(name) for name in (migration.sessions.name, *(one.name for one in migration.tables))]
     found = connection.execute("SELECT to_regclass(name)::text FROM unnest(%s::text[]) name", [names]).fetchall()
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     for (name,) in found:
@@ -42,7 +43,7 @@ class Work:
 
     def read(self, place: Place) -> Table:
         """A table as the catalogue has it this moment."""
-        return read_table(self.connection, f'"{place.table.schema}"."{place.table.name}"')
+        return read_table(self.connection, written(place.table.schema, place.table.name))
 
     def one(self, statement: LiteralString | sql.Composed, values: Sequence[Any] = ()) -> Any:
         """The first value of the first row."""

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -274,3 +275,26 @@ def test_the_disk_of_temporary_files_is_full(on_mongo: tuple[Terminal, Web], tmp
     assert cli(command, "web").code == (1 if command == "verify" else 0)
     assert cli("apply", "web").code == 0
     assert wrong_sessions(web) == {}
+
+
+def test_a_server_that_is_lost_while_python_clears_up_is_told_in_one_line() -> None:
+    """Dagster asks its database again while a step of it is cleared away: Python showed a trace of 60 lines."""
+    code = (
+        "import importlib\n"
+        "main = importlib.import_module('session_assets.cli.main')\n"
+        "from session_assets.errors import StoreUnavailable\n"
+        "class Step:\n"
+        "    def __init__(self, error): self.error = error\n"
+        "    def __del__(self): raise self.error\n"
+        "def work(**_):\n"
+        "    Step(StoreUnavailable('PostgreSQL', 'DAGSTER_POSTGRES_URL', 'gone'))\n"
+        "    Step(ValueError('ours'))\n"
+        "    return 0\n"
+        "main.cli.main = work\n"
+        "main.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 0
+    assert lines[0].startswith("note: PostgreSQL (DAGSTER_POSTGRES_URL) cannot be used: gone.")
+    assert lines[1].startswith("Exception ignored in"), "a fault of ours keeps its trace"

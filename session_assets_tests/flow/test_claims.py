@@ -8,7 +8,7 @@ from session_assets.errors import PlanRefused, UsageError
 from session_assets.flow.model import BACKFILL, CONTRACT, EXPAND
 from session_assets.stores.flow_migration import Flow
 from session_assets_tests.flow.killed import Work, run
-from session_assets_tests.flow.scenario import Guide, contracted
+from session_assets_tests.flow.scenario import OLD, Guide, contracted
 from session_assets_tests.flow.test_kills import state
 
 _MARK = "UPDATE session_assets_flow_steps SET state = '{state}' WHERE kind = '{kind}'"
@@ -88,6 +88,14 @@ def test_gates_are_not_open_after_a_column_was_dropped_by_hand(guide: Guide) -> 
     guide.run(gate.next_step.partition(": ")[2])
     assert guide.values()["llm_usage_logs"] == values["llm_usage_logs"]
     assert [one.name for one in flow.gates()] != ["dropped_by_hand"]
+
+
+def test_a_database_is_not_contracted_because_somebody_dropped_the_columns_by_hand(guide: Guide) -> None:
+    flow = guide.flow()
+    flow.apply()
+    for table, old in OLD.items():
+        guide.run(f"ALTER TABLE {table} DROP COLUMN {old} CASCADE")
+    assert flow.state() == "half contracted"
 
 
 def test_after_contract_the_gates_say_that_it_is_completed(guide: Guide) -> None:

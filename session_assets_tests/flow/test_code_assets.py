@@ -17,6 +17,7 @@ from session_assets.flow.code_assets import FILES_FILE, REFERENCES_FILE, code_re
 from session_assets.flow.code_tree import CodeSettings
 from session_assets.graph.environment import Environment
 from session_assets.graph.markdown import plain
+from session_assets_tests.flow.test_description import GUIDE
 
 FILES = {
     "app/service.py": "# session_id\ndef run(session_id): return session_id\n",
@@ -171,3 +172,23 @@ def test_settings_that_cannot_be_used_are_named(root: Path, monkeypatch: pytest.
         CodeSettings.from_env({"FLOW_CODE_ROOT": str(root), "FLOW_CODE_IDENTIFIERS": "session id"})
     with pytest.raises(BadInput, match="history"):
         code_history.Repository(root)
+
+
+def test_with_another_schema_its_old_columns_are_looked_for(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "schema.yaml"
+    file.write_text(
+        GUIDE.replace("session: import_session_id", "session: visitRef").replace("old: session_id", "old: visit_ref")
+    )
+    monkeypatch.setenv("FLOW_SCHEMA", str(file))
+    assert all(check.passed for name, check in _run()[1].items() if name == "no_active_references")
+    _write(root / "app/visits.py", "visit_ref = row.visitRef\n")
+    assert _run()[0]["active"] == 2
+    file.write_text(file.read_text().replace("old: visit_ref, fate: archive", "old: Visit Ref, fate: archive"))
+    with pytest.raises(
+        UsageError, match=r"FLOW_SCHEMA: the old column 'Visit Ref' is no identifier\. Say in FLOW_CODE_IDENT"
+    ):
+        CodeSettings.from_env()
+    monkeypatch.setenv("FLOW_CODE_IDENTIFIERS", "visitRef")
+    assert _run()[0]["active"] == 1

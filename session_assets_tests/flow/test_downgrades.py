@@ -18,6 +18,7 @@ from session_assets_tests.flow.test_kills import state
 def test_alembic_alone_does_not_go_below_a_contract_that_is_half_done(guide: Guide) -> None:
     flow, rows = guide.flow(), guide.rows()
     assert run(Work(guide.url, "up", "flow.contract.assets=kill"))
+    assert flow.state() == "half contracted"
     for revision in ("0001", "base"):
         with flow.holding(), pytest.raises(PlanRefused, match="Undo contract first: session-assets revert flow"):
             move(flow, revision, down=True)
@@ -117,7 +118,7 @@ def test_a_row_written_while_made_flows_are_removed_names_none_of_them(
 ) -> None:
     flow = guide.flow()
     flow.apply()
-    session = guide.one("SELECT session_id FROM session_assets_flow_made ORDER BY 1 LIMIT 1")
+    session = guide.one("SELECT session FROM session_assets_flow_made ORDER BY 1 LIMIT 1")
 
     def meanwhile(name: str) -> None:
         if name == "flow.undo_backfill.llm_usage_logs":

@@ -45,7 +45,7 @@ def test_no_statement_fails_or_waits_for_long_and_nothing_is_lost(
         found = dict(guide.all(f"SELECT id::text, {OLD[table]}::text FROM {table}"))
         assert {key: found.get(key, "lost") for key in rows} == rows, table
         assert not traffic.gone()[table] & found.keys(), table
-    made = dict(guide.all("SELECT content ->> 'id', session_id::text FROM session_assets_flow_made"))
+    made = dict(guide.all("SELECT content ->> 'id', session::text FROM session_assets_flow_made"))
     values = guide.values()
     assert {key: dict(values["discovery_flows"])[key] for key in made} == made
     findings = guide.findings(flow)
@@ -82,7 +82,7 @@ def test_a_row_that_gets_its_session_late_takes_the_flow_of_it(guide: Guide) -> 
     guide.flow().apply()
     asset = guide.one("SELECT id FROM assets WHERE session_id IS NULL AND flow_id IS NOT NULL ORDER BY id LIMIT 1")
     session, flow = guide.all(
-        "SELECT m.session_id, m.flow_id FROM session_assets_flow_made m JOIN assets a ON a.id = %s"
+        "SELECT m.session, m.flow_id FROM session_assets_flow_made m JOIN assets a ON a.id = %s"
         " AND a.flow_id <> m.flow_id ORDER BY 1 LIMIT 1", [asset]
     )[0]  # fmt: skip
     guide.run(f"UPDATE assets SET session_id = '{session}' WHERE id = '{asset}'")

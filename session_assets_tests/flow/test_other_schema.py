@@ -79,11 +79,35 @@ def test_another_schema_goes_there_and_back(other: Guide) -> None:
     assert [other.all(f"SELECT to_jsonb(t) FROM batch.{one} t ORDER BY 1") for one in tables] == rows
 
 
-def test_a_column_that_must_have_a_value_does_not_come_back_over_newer_rows(other: Guide) -> None:
+def test_a_column_comes_back_without_not_null_over_newer_rows_and_is_named(other: Guide) -> None:
+    before = other.all(_CATALOGUE)
     flow = other.flow(migration=OTHER, unmapped_share=1, unreadable_share=0.5)
     contract = contracted(flow)
     other.run("""INSERT INTO batch."Rows" (part, line) VALUES (99, 1)""")
-    with pytest.raises(PlanRefused, match="must have a value, and 1 rows were written since"):
-        flow.undo(contract)
-    other.run("""DELETE FROM batch."Rows" WHERE part = 99""")
-    assert flow.undo(contract)["refused"] == []
+    for dry_run in (True, False):
+        undone = flow.undo(contract, dry_run=dry_run)
+        statement = 'ALTER TABLE "batch"."Rows" ALTER "load_no" SET NOT NULL'
+        assert undone["missing"] == [f'batch."Rows".load_no has no NOT NULL: {statement}']
+        assert [(one.word, one.key) for one in undone["left"]] == [("no_value", "[99, 1]")]
+    assert not other.findings(flow)["conditions_are_restored"].passed
+    other.run(f"""UPDATE batch."Rows" SET load_no = 2 WHERE part = 99; {statement}""")
+    assert other.findings(flow)["conditions_are_restored"].passed
+    downgraded(flow)
+    assert other.all(_CATALOGUE) == before
+
+
+@pytest.mark.parametrize(("kind", "number"), [("bigint", 2**63 - 1), ("integer", 2**31 - 1), ("smallint", 2**15 - 1)])
+def test_numbers_that_a_text_column_holds_are_followed_up_to_their_size(other: Guide, kind: str, number: int) -> None:
+    other.run('ALTER TABLE batch."Rows" DROP CONSTRAINT "Rows_load_no_fkey"')
+    for column in ("loads ALTER load_no", 'runs ALTER "Load"', '"Rows" ALTER load_no'):
+        other.run(f"ALTER TABLE batch.{column} TYPE {kind}")
+    other.run(
+        f"INSERT INTO batch.loads VALUES ({number}, 'large', 'tenant 1');"
+        f' INSERT INTO batch.runs (run_key, "Load", tenant, begun, phase) VALUES'
+        f" (md5('large')::uuid, {number}, 'tenant 1', now(), 'done'); INSERT INTO batch.notes VALUES"
+        f" ('large', '{number}'), ('too large', '{number + 1}'), ('zero', '0{number}')"
+    )
+    other.flow(migration=OTHER).apply()
+    assert other.one("SELECT run_name = md5('large')::uuid::text FROM batch.notes WHERE id = 'large'")
+    assert other.one("SELECT run_name IS NULL FROM batch.notes WHERE id = 'too large'")
+    assert other.one("SELECT run_name = md5('large')::uuid::text FROM batch.notes WHERE id = 'zero'")

@@ -48,7 +48,7 @@ def test_every_row_gets_the_flow_of_an_independent_computation(postgres_url: str
     assert guide.one(_DANGLING) == 0
     assert guide.one(_KEYS) == 0
     archive = guide.archive()
-    made = guide.all("SELECT content ->> 'id', session_id::text FROM session_assets_flow_made")
+    made = guide.all("SELECT content ->> 'id', session::text FROM session_assets_flow_made")
     assert archive.pop("discovery_flows") == sorted([*values.pop("discovery_flows"), *made])
     assert archive == values
     names = {(table, column) for kind, table, column, _ in guide.catalogue() if kind == "column"}
@@ -133,3 +133,31 @@ def test_a_reader_keeps_the_columns_that_it_has_seen(guide: Guide) -> None:
     with flow.reading(), pytest.raises(LockHeld, match="flow reading"):
         flow.contract()
     guide.flow().contract()
+
+
+_GUIDE = (
+    "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%session_id%'",
+    "SELECT tablename, indexname FROM pg_indexes WHERE indexname LIKE '%session_id%'",
+)
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "of version 0.1"])
+def test_the_acceptance_queries_of_the_guide_find_nothing_after_contract(guide: Guide, is_old: bool) -> None:
+    before, flow = guide.rows(), guide.flow()
+    flow.apply()
+    if is_old:
+        guide.run(
+            "ALTER TABLE session_assets_flow_made RENAME session TO session_id; ALTER TABLE session_assets_flow_made"
+            " RENAME CONSTRAINT session_assets_flow_made_session TO session_assets_flow_made_session_id_key"
+        )
+        with flow.reading() as work:
+            step = work.steps.newest("backfill")
+        assert step is not None
+        assert flow.undo(step.id, dry_run=True)["removed"] == guide.planted.made
+    flow.rehearse(lambda _: {})
+    flow.contract()
+    columns, indexes = (guide.all(one) for one in _GUIDE)
+    assert columns == [("data_import_sessions", "parent_session_id")]
+    assert indexes == []
+    downgraded(flow)
+    assert guide.rows() == before

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import session_assets.flow
+from session_assets.embedded.flow_sample import PlantedFlow
 from session_assets.errors import PlanRefused
 from session_assets.stores.flow_migration import Flow
 from session_assets.stores.flow_views import create_views
+from session_assets_tests.flow.journeys import Journeys
 from session_assets_tests.flow.scenario import VARIABLE, Guide, contracted, downgraded
 
 _INI = Path(session_assets.flow.__file__).parent / "migrations" / "alembic.ini"
@@ -90,6 +92,7 @@ def test_alembic_alone_takes_the_same_way_with_the_same_gates(guide: Guide) -> N
     rows, catalogue = guide.rows(), guide.catalogue()
     refused = alembic(guide, "upgrade", "head")
     assert "rehearsal_missing: no backup was restored in rehearsal" in refused.stderr
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
     assert guide.findings()["rows_follow_their_session"].passed
     flow = guide.flow()
     flow.rehearse(lambda _: {})
@@ -104,7 +107,58 @@ def test_alembic_alone_takes_the_same_way_with_the_same_gates(guide: Guide) -> N
     assert (guide.rows(), guide.catalogue()) == (rows, catalogue)
 
 
-def alembic(guide: Guide, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, VARIABLE: guide.url, "FLOW_WAIVE_STAGING": "a test", "SESSION_ASSETS_SETTLE_MINUTES": "0"}
+def test_alembic_alone_ends_with_our_message_and_without_a_trace(guide: Guide, tmp_path: Path) -> None:
+    guide.run("ALTER TABLE assets RENAME TO things; ALTER TABLE llm_usage_logs RENAME session_id TO session")
+    (tmp_path / "wrong.yaml").write_text("sessions: 5")
+    for code, said, variables in (
+        (2, "assets: the database has no such table. Change linked[0].table", {}),
+        (2, "FLOW_SCHEMA: wrong.yaml, line 1: sessions: it must be", {"FLOW_SCHEMA": "wrong.yaml"}),
+        (2, "FLOW_DATABASE_URL is not set", {VARIABLE: ""}),
+        (3, "does not exist", {VARIABLE: guide.url.replace("/test_", "/gone_")}),
+    ):
+        ended = alembic(guide, "upgrade", "head", cwd=tmp_path, **variables)
+        assert (ended.returncode, ended.stderr.count("error: "), "Traceback" in ended.stderr) == (code, 1, False), ended
+        assert said in ended.stderr, ended
+    guide.run("ALTER TABLE things RENAME TO assets; ALTER TABLE llm_usage_logs RENAME session TO session_id")
+    guide.run("ALTER TABLE discovery_flows ADD CONSTRAINT known CHECK (status <> 'migrated')")
+    refused = alembic(guide, "upgrade", "head")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert "constraint known of discovery_flows: 10 flows that would be made violate" in refused.stderr
+    assert not guide.all("SELECT FROM pg_trigger WHERE tgname LIKE '%session_assets%'")
+
+
+def test_alembic_alone_begins_only_after_a_try_on_a_twin(guide: Guide) -> None:
+    refused = alembic(guide, "upgrade", "head", FLOW_WAIVE_TWIN="")
+    assert refused.returncode == 2
+    assert "The road was not tried on a twin of this database as it is. Nothing was changed." in refused.stderr
+    assert not guide.all("SELECT FROM pg_trigger WHERE tgname LIKE '%session_assets%'")
+
+
+def test_alembic_follows_the_description_of_another_schema(postgres_url: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flow" / "migration.md").read_text()
+    (tmp_path / "schema.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    journeys = Journeys(postgres_url)
+    rows, catalogue = journeys.rows(), journeys.catalogue()
+    guide = Guide(postgres_url, PlantedFlow(0))
+    done = alembic(guide, "upgrade", "0002", cwd=tmp_path, FLOW_SCHEMA="schema.yaml")
+    assert done.returncode == 0, done.stderr
+    assert [row for row in journeys.wanted() if row[0] == "Stats.log"] == journeys.all(
+        "SELECT 'Stats.log', part || ' ' || line, journey_key FROM \"Stats\".log ORDER BY 2"
+    )
+    assert alembic(guide, "downgrade", "base", cwd=tmp_path, FLOW_SCHEMA="schema.yaml").returncode == 0
+    assert (journeys.rows(), journeys.catalogue()) == (rows, catalogue)
+
+
+def alembic(
+    guide: Guide, *arguments: str, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    env = {
+        **os.environ,
+        VARIABLE: guide.url,
+        "FLOW_WAIVE_STAGING": "a test",
+        "FLOW_WAIVE_TWIN": "a test",
+        "SESSION_ASSETS_SETTLE_MINUTES": "0",
+        **variables,
+    }
     command = [sys.executable, "-m", "alembic.config", "-c", str(_INI), *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=cwd)

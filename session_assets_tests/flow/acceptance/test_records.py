@@ -45,3 +45,26 @@ def test_values_that_somebody_deleted_from_the_archive_are_told_before_and_after
         "UPDATE access_audit_log t SET session_id = b.old_value FROM backup b WHERE t.id = b.key1 AND b.old_value IS NOT NULL"
     )
     assert cli("verify", "flow").code == 0
+
+
+def test_an_undo_that_leaves_a_condition_missing_names_the_statement_and_exits_1(cli: Terminal, stored: Guide) -> None:
+    stored.run(
+        "ALTER TABLE discovery_flows ADD CONSTRAINT once UNIQUE NULLS NOT DISTINCT (import_session_id, created_at)"
+    )
+    assert cli("apply", "flow").code == 0
+    assert cli("apply", "flow/rehearsal").code == 0
+    step = cli("apply", "flow/contract", "--waive-staging", "a test", "--json").body["plan_id"]
+    stored.run(
+        "INSERT INTO discovery_flows (flow_id, client_account_id, engagement_id, user_id, flow_name)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'newer', 'newer' FROM generate_series(1, 2)"
+    )
+    dry = cli("revert", "flow", "--plan-id", step, "--dry-run", "--json").body
+    undone = cli("revert", "flow", "--plan-id", step, "--json")
+    assert (undone.code, dry["left"]) == (1, undone.body["left"])
+    assert undone.body["left"] == {"missing": 1, "not_unique": 2}
+    (statement,) = [one for one in undone.body["refused_sample"] if "ADD CONSTRAINT" in one]
+    stored.run("DELETE FROM discovery_flows WHERE flow_name = 'newer'")
+    verified = cli("verify", "flow", "--json")
+    assert (verified.code, verified.check("conditions_are_restored")["sample"]) == (1, [statement])
+    stored.run(statement.partition(": ")[2])
+    assert cli("verify", "flow").code == 0

@@ -17,7 +17,9 @@ from session_assets_tests.web.acceptance.conftest import Open
 from session_assets_tests.web.acceptance.terminal import Answer, Terminal
 
 TABLES = "assets, access_audit_log, flow_deletion_audit, llm_usage_logs"
-_OF_TABLES = ("application_triggers", "row_counts", "foreign_keys_valid", "schema_is_as_its_step")
+_OF_TABLES = (
+    "application_triggers", "row_counts", "foreign_keys_valid", "schema_is_as_its_step", "conditions_are_restored",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -121,6 +121,7 @@ def _terminal(folder: Path, dagster_url: str, mongo_uri: str | None, **variables
         "SESSION_ASSETS_HOME": str(folder),
         "DAGSTER_HOME": str(folder / "dagster"),
         "DAGSTER_POSTGRES_URL": dagster_url,
+        "FLOW_WAIVE_TWIN": "a test",  # tests of the twin set it to nothing: one takes some seconds
         **READ_AT_IMPORT,
         **({"WEB_MONGO_URI": mongo_uri} if mongo_uri else {}),
         **variables,
