@@ -8,24 +8,20 @@ import psycopg
 import pytest
 
 from session_assets_tests.conftest import with_database
-from session_assets_tests.flow.scenario import Guide
-from session_assets_tests.web.acceptance.conftest import (  # noqa: F401 - fixtures
+from session_assets_tests.flow.acceptance.conftest import (  # noqa: F401 - fixtures
     Open,
     dagster_template,
     dagster_url,
     nothing_left,
     open_terminal,
+    stored,
 )
+from session_assets_tests.flow.scenario import Guide
 from session_assets_tests.web.acceptance.terminal import Terminal
 
 
 @pytest.fixture
-def stored(postgres_url: str) -> Guide:
-    return Guide.new(postgres_url)
-
-
-@pytest.fixture
-def cli(open_terminal: Open, stored: Guide) -> Terminal:  # noqa: F811
+def cli(open_terminal: Open, stored: Guide) -> Terminal:  # noqa: F811 - fixtures
     return open_terminal(None, FLOW_DATABASE_URL=stored.url, FLOW_BATCH_ROWS="60", FLOW_WAIVE_TWIN="")
 
 
